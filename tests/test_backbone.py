@@ -1,0 +1,176 @@
+"""The latent transformer: identities of the preconditioning, masks, conditions that must not matter, jvp, compile."""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from audiocm.backbone import LatentTransformer
+
+TINY = {"channels": 4, "width": 32, "depth": 2, "heads": 2, "token_width": 8, "pooled_width": 6, "max_frames": 240}
+
+
+def net_of(seed: int = 0, shaken: bool = True, **changes) -> LatentTransformer:
+    """A tiny net; shaken, because zero-initialised layers would hide what a test looks for."""
+    torch.manual_seed(seed)
+    net = LatentTransformer(**{**TINY, **changes}).eval()
+    if shaken:
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return net
+
+
+def cond_of(batch: int, frames: int, real: list[int] | None = None, **fields) -> SimpleNamespace:
+    generator = torch.Generator().manual_seed(7)
+    real = torch.tensor(real or [frames] * batch)
+    known = {
+        "tokens": torch.randn(batch, 5, 8, generator=generator),
+        "token_mask": torch.arange(5) < torch.arange(2, 2 + batch)[:, None],
+        "pooled": torch.randn(batch, 6, generator=generator),
+        "mask": torch.arange(frames) < real[:, None],
+        **dict.fromkeys(("null", "guidance", "prior")),
+    }
+    return SimpleNamespace(**{**known, **fields})
+
+
+def test_untrained_net_is_the_edm_skip():
+    """Zero output layer: clean = c_skip x_t = x_t / (1 + sigma^2) for sigma_data = 1."""
+    net, x, t = net_of(shaken=False), torch.randn(2, 4, 12), torch.tensor([0.3, 20.0])
+    assert torch.allclose(net(x, t, None, cond_of(2, 12)), x / (1 + t[:, None, None] ** 2))
+
+
+def test_at_time_zero_the_net_is_the_identity():
+    net, x = net_of(), torch.randn(2, 4, 12)
+    assert torch.allclose(net(x, torch.zeros(2)), x, atol=1e-6)
+
+
+def test_an_item_depends_neither_on_padding_nor_on_batch_mates():
+    net = net_of(max_frames=240)
+    x, t = torch.randn(2, 4, 100) * 3, torch.tensor([3.0, 0.5])
+    first = {name: None if value is None else value[:1] for name, value in vars(cond_of(2, 100)).items()}
+    alone = net(x[:1], t[:1], None, SimpleNamespace(**first))
+    for frames in (128, 240):
+        padded = torch.cat([x, 50 * torch.randn(2, 4, frames - 100)], dim=-1)
+        out = net(padded, t, None, cond_of(2, frames, [100, 100]))
+        assert torch.allclose(out[:1, :, :100], alone, atol=1e-5)
+        assert (out[..., 100:] == 0).all()
+
+
+def test_the_mask_is_a_length_condition():
+    net, x, t = net_of(), torch.randn(1, 4, 20), torch.ones(1)
+    short, whole = net(x, t, None, cond_of(1, 20, [10])), net(x, t, None, cond_of(1, 20))
+    assert (short[..., :10] - whole[..., :10]).abs().max() > 1e-3
+
+
+def test_padded_tokens_are_not_heard():
+    net, x, t = net_of(), torch.randn(1, 4, 9), torch.ones(1)
+    cond = cond_of(1, 9)
+    other = cond_of(1, 9, tokens=torch.where(cond.token_mask[..., None], cond.tokens, 9.0))
+    assert torch.equal(net(x, t, None, cond), net(x, t, None, other))
+
+
+def test_words_are_heard_and_null_forgets_them():
+    net, x, t = net_of(), torch.randn(1, 4, 9).expand(2, -1, -1), torch.ones(2)
+    told = net(x, t, None, cond_of(2, 9))
+    assert (told[0] - told[1]).abs().max() > 1e-3
+    dropped = net(x, t, None, cond_of(2, 9, null=torch.tensor([True, True])))
+    assert torch.allclose(dropped[0], dropped[1], atol=1e-6)
+    assert torch.allclose(dropped, net(x, t), atol=1e-6)  # no condition at all is the null condition
+    mixed = net(x, t, None, cond_of(2, 9, null=torch.tensor([True, False])))
+    assert torch.allclose(mixed, torch.stack([dropped[0], told[1]]), atol=1e-6)
+
+
+def test_student_equals_its_teacher_at_step_zero():
+    """w and s enter through zero-initialised layers: a fresh student with the teacher's weights is the teacher."""
+    teacher = net_of()
+    student = LatentTransformer(**TINY, guidance_range=(0.0, 6.0), target_time=True).eval()
+    missing = student.load_state_dict(teacher.state_dict(), strict=False).missing_keys
+    assert sorted(missing) == ["guidance.weight", "target.weight"]
+    x, t, s = torch.randn(2, 4, 9), torch.tensor([1.0, 40.0]), torch.tensor([0.1, 3.0])
+    told = cond_of(2, 9, guidance=torch.tensor([0.5, 6.0]))
+    assert torch.equal(student(x, t, s, told), teacher(x, t, None, cond_of(2, 9)))
+
+
+def test_guidance_and_target_time_are_live():
+    net, x, t = net_of(guidance_range=(0.0, 6.0), target_time=True), torch.randn(1, 4, 9), torch.ones(1)
+    untold = net(x, t, None, cond_of(1, 9))
+    assert (net(x, t, None, cond_of(1, 9, guidance=torch.tensor([3.0]))) - untold).abs().max() > 1e-3
+    assert (net(x, t, torch.tensor([0.5]), cond_of(1, 9)) - untold).abs().max() > 1e-3
+    assert torch.equal(net(x, t, torch.zeros(1), cond_of(1, 9)), untold)
+
+
+def test_prior_is_read_and_masked():
+    net, x, t = net_of(prior_channels=3), torch.randn(1, 4, 9), torch.ones(1)
+    prior = torch.randn(1, 3, 9)
+    out = net(x, t, None, cond_of(1, 9, [6], prior=prior))
+    padded = torch.where(torch.arange(9) < 6, prior, 5.0)
+    assert torch.equal(out, net(x, t, None, cond_of(1, 9, [6], prior=padded)))
+    assert (out - net(x, t, None, cond_of(1, 9, [6], prior=-prior))).abs().max() > 1e-3
+
+
+def test_jvp_equals_finite_differences():
+    """d/dh net(x + h dx, t + h dt, s + h ds), MATH attention; central differences in float64."""
+    net = net_of(target_time=True, guidance_range=(0.0, 6.0))
+    x, dx, t, s = torch.randn(2, 4, 9), torch.randn(2, 4, 9), torch.tensor([2.0, 0.7]), torch.tensor([0.4, 0.2])
+    dt, ds = torch.tensor([1.0, -0.5]), torch.tensor([0.3, 0.1])
+    cond = cond_of(2, 9, [9, 6], guidance=torch.tensor([1.0, 4.0]))
+
+    def along(x, t, s):
+        return net(x, t, s, cond)
+
+    with sdpa_kernel(SDPBackend.MATH):
+        _, tangent = torch.func.jvp(along, (x, t, s), (dx, dt, ds))
+        h = 1e-2
+        sides = [along(x + e * h * dx, t + e * h * dt, s + e * h * ds) for e in (2, 1, -1, -2)]
+        difference = (8 * (sides[1] - sides[2]) - (sides[0] - sides[3])) / (12 * h)
+    assert (tangent - difference).norm() < 1e-3 * difference.norm()
+
+
+def test_gradients_reach_every_weight():
+    net = net_of(target_time=True, guidance_range=(0.0, 6.0), prior_channels=2)
+    cond = cond_of(2, 9, null=torch.tensor([True, False]), guidance=torch.ones(2), prior=torch.randn(2, 2, 9))
+    net(torch.randn(2, 4, 9), torch.ones(2), torch.full((2,), 0.5), cond).square().sum().backward()
+    unreached = [name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert not unreached
+
+
+def test_one_graph_under_bf16_autocast_with_a_bf16_residual_stream():
+    net = net_of(guidance_range=(0.0, 6.0))
+    seen = set()
+    hooks = [block.register_forward_hook(lambda _m, _i, out: seen.add(out.dtype)) for block in net.blocks]
+    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), cond_of(2, 9, guidance=torch.ones(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        eager = net(x, t, None, cond)
+    assert seen == {torch.bfloat16} and eager.dtype == torch.float32
+    for hook in hooks:
+        hook.remove()
+    compiled = torch.compile(net, fullgraph=True, dynamic=False, backend="eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.allclose(compiled(x, t, None, cond), eager, atol=1e-5)
+
+
+def test_too_long_and_wrong_shapes_are_named():
+    with pytest.raises(ValueError, match=r"241 latent frames.*240"):
+        net_of()(torch.randn(1, 4, 241), torch.ones(1))
+    with pytest.raises(ValueError, match="width 30"):
+        LatentTransformer(width=30, heads=4)
+    with pytest.raises(ValueError, match="vp"):
+        LatentTransformer(path="vp")
+
+
+def test_saved_and_loaded_in_every_format(tmp_path):
+    net = net_of(guidance_range=(0.0, 6.0), width=96, heads=2)
+    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), cond_of(2, 9, guidance=torch.ones(2))
+    for variant, tolerance in ((None, 0), ("int8", 0.05)):
+        folder = tmp_path / str(variant)
+        net.save_pretrained(folder, variant=variant)
+        again = LatentTransformer.from_pretrained(folder)
+        assert not again.training and tuple(again.config.guidance_range) == (0.0, 6.0)
+        out = net(x, t, None, cond)
+        assert (again(x, t, None, cond) - out).norm() <= tolerance * out.norm()
+    assert os.path.getsize(tmp_path / "int8" / "diffusion_pytorch_model.int8.safetensors") < 0.5 * os.path.getsize(
+        tmp_path / "None" / "diffusion_pytorch_model.safetensors"
+    )
