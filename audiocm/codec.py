@@ -1,0 +1,187 @@
+"""wav <-> latent: log-mel -> variational autoencoder -> whitened latent, and back through a vocoder.
+
+24 kHz mono; 100 mel bins at 93.75 frames/s; latents at 23.4375 frames/s (1,024 samples a frame), unit std per channel.
+The vocoder is a network that proposes magnitudes and phases (Vocos-like, Siuzdak 2023) followed by a few fast Griffin-Lim
+iterations that make the proposal a consistent signal with exactly the asked mel: noisy textures, which a regression smooths away, and
+steady phases come from the mel itself.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from audiocm.spectral import LogMel, griffin_lim
+from audiocm.weights import StoredWeights
+
+MEL_MEAN, MEL_STD = -4.0, 3.0  # of log-mels over levelled audio; only a scale, the whitening of latents is measured
+
+
+class ConvBlock(nn.Module):
+    """ConvNeXt block in one dimension (Liu et al. 2022): depthwise 7, norm, pointwise x4, residual with a learned scale."""
+
+    def __init__(self, width: int, expansion: int = 4, scale: float = 0.1):
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, width * expansion)
+        self.down = nn.Linear(width * expansion, width)
+        self.scale = nn.Parameter(torch.full((width,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.depthwise(x).transpose(1, 2))
+        return x + (self.down(F.gelu(self.up(h))) * self.scale).transpose(1, 2)
+
+
+def frozen_noise(channels: int, frames: int, period: int = 4096) -> Tensor:
+    """The same Gaussian noise `[channels, frames]` at every call: texture to shape, without making decoding random."""
+    noise = torch.randn(channels, period, generator=torch.Generator().manual_seed(20240601))
+    return noise.repeat(1, math.ceil(frames / period))[:, :frames]
+
+
+class WithNoise(nn.Module):
+    """Appends `channels` rows of frozen noise to `[batch, channel, frame]`."""
+
+    def __init__(self, channels: int, frames: int = 4096):
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("noise", frozen_noise(channels, frames), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] > self.noise.shape[1]:
+            self.noise = frozen_noise(self.channels, 2 * x.shape[2]).to(x.device)
+        noise = self.noise[:, : x.shape[2]].to(x.dtype)
+        return torch.cat([x, noise.expand(x.shape[0], -1, -1)], dim=1)
+
+
+class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
+    """Log-mel `[batch, bins, 4 * frame]` <-> latent `[batch, channels, frame]` (Kingma & Welling 2014), whitened after training."""
+
+    @register_to_config
+    def __init__(
+        self,
+        mel_bins: int = 100,
+        channels: int = 96,
+        widths: tuple[int, ...] = (256, 320, 384),
+        blocks: tuple[int, ...] = (2, 2, 3),
+        noise_channels: int = 8,
+    ):
+        super().__init__()
+        self.compression = 2 ** (len(widths) - 1)
+        down: list[nn.Module] = [nn.Conv1d(mel_bins, widths[0], 7, padding=3)]
+        up: list[nn.Module] = [nn.Conv1d(channels, widths[-1], 7, padding=3)]
+        for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            if i:
+                down.append(nn.Conv1d(widths[i - 1], width, 2, stride=2))
+            down += [ConvBlock(width) for _ in range(count)]
+        for i in range(len(widths) - 1, -1, -1):
+            if i == 0 and noise_channels:
+                up += [WithNoise(noise_channels), nn.Conv1d(widths[0] + noise_channels, widths[0], 1)]
+            up += [ConvBlock(widths[i]) for _ in range(blocks[i] + (2 if i == 0 else 0))]
+            if i:
+                up.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 2, stride=2))
+        self.encoder = nn.Sequential(*down, nn.Conv1d(widths[-1], 2 * channels, 3, padding=1))
+        self.decoder = nn.Sequential(*up, nn.Conv1d(widths[0], mel_bins, 7, padding=3))
+        self.register_buffer("latent_mean", torch.zeros(channels, 1))
+        self.register_buffer("latent_std", torch.ones(channels, 1))
+
+    def posterior(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance `[batch, channels, frame]` before whitening."""
+        mean, log_variance = self.encoder((log_mel - MEL_MEAN) / MEL_STD).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-12.0, 4.0)
+
+    def reconstruct(self, raw: Tensor) -> Tensor:
+        """Unwhitened latent -> log-mel `[batch, bins, 4 * frame]`."""
+        return self.decoder(raw).float() * MEL_STD + MEL_MEAN
+
+    def encode(self, log_mel: Tensor) -> Tensor:
+        """Log-mel -> whitened latent (the posterior's mean). The frame count must be a multiple of `compression`."""
+        if log_mel.shape[-1] % self.compression:
+            raise ValueError(f"mel frames must be a multiple of {self.compression}, got {log_mel.shape[-1]}")
+        return (self.posterior(log_mel)[0] - self.latent_mean) / self.latent_std
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Whitened latent `[batch, channels, frame]` -> log-mel `[batch, bins, 4 * frame]`."""
+        return self.reconstruct(latent * self.latent_std + self.latent_mean)
+
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Training pass: reconstruction from a sampled latent, posterior mean and log-variance."""
+        mean, log_variance = self.posterior(log_mel)
+        sample = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        return self.reconstruct(sample), mean, log_variance
+
+    @torch.no_grad()
+    def whiten(self, mean: Tensor, std: Tensor) -> None:
+        """Set the measured per-channel mean and std `[channels]` of raw latents."""
+        self.latent_mean.copy_(mean[:, None])
+        self.latent_std.copy_(std[:, None].clamp_min(1e-4))
+
+
+class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
+    """Log-mel `[batch, bins, frame]` -> wav `[batch, frame * hop]`."""
+
+    @register_to_config
+    def __init__(
+        self,
+        mel_bins: int = 100,
+        width: int = 448,
+        depth: int = 8,
+        sample_rate: int = 24000,
+        n_fft: int = 1024,
+        hop: int = 256,
+        noise_channels: int = 8,
+        iterations: int = 8,
+    ):
+        super().__init__()
+        self.mel = LogMel(sample_rate, n_fft, hop, mel_bins)
+        self.body = nn.Sequential(
+            WithNoise(noise_channels),
+            nn.Conv1d(mel_bins + noise_channels, width, 7, padding=3),
+            *[ConvBlock(width) for _ in range(depth)],
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 3 * (n_fft // 2 + 1))
+
+    def propose(self, log_mel: Tensor) -> Tensor:
+        """Complex spectrum `[batch, n_fft / 2 + 1, frame]`: magnitudes around the mel's own, phases from the network."""
+        h = self.norm(self.body((log_mel - MEL_MEAN) / MEL_STD).transpose(1, 2))
+        gain, real, imag = self.head(h).float().transpose(1, 2).chunk(3, dim=1)
+        magnitude = self.mel.magnitude(log_mel) * gain.clamp(-8.0, 4.0).exp()
+        return torch.complex(real, imag) * (magnitude * (real.square() + imag.square() + 1e-8).rsqrt())
+
+    def forward(self, log_mel: Tensor, iterations: int | None = None) -> Tensor:
+        """`iterations` Griffin-Lim steps after the proposal (default: the config's)."""
+        count = self.config.iterations if iterations is None else iterations
+        spectrum = self.propose(log_mel)
+        return griffin_lim(self.mel, log_mel.float(), spectrum, count)
+
+
+class Codec:
+    """A `MelVAE` and a `Vocoder` as one wav <-> latent map. Holds no weights of its own."""
+
+    def __init__(self, vae: MelVAE, vocoder: Vocoder):
+        self.vae, self.vocoder = vae, vocoder
+        self.sample_rate: int = vocoder.config.sample_rate
+        self.samples_per_frame: int = vocoder.config.hop * vae.compression
+        self.frame_rate: float = self.sample_rate / self.samples_per_frame
+        self.channels: int = vae.config.channels
+
+    def frames(self, seconds: float) -> int:
+        """Latent frames that cover `seconds`."""
+        return max(1, math.ceil(seconds * self.frame_rate - 1e-9))
+
+    @torch.no_grad()
+    def encode(self, wav: Tensor) -> Tensor:
+        """wav `[batch, sample]` at `sample_rate` (zero-padded to whole frames) -> latent `[batch, channels, frame]`."""
+        if wav.ndim != 2:
+            raise ValueError(f"wav must be [batch, sample], got shape {tuple(wav.shape)}")
+        wav = F.pad(wav, (0, -wav.shape[1] % self.samples_per_frame))
+        return self.vae.encode(self.vocoder.mel(wav))
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latent `[batch, channels, frame]` -> wav `[batch, sample]`, float32. Not clipped: see `pipelines` for the checks."""
+        return self.vocoder(self.vae.decode(latent))

@@ -1,0 +1,262 @@
+"""What the codec learns from: losses of the mel VAE and of the vocoder, and the critics of both.
+
+Each loss has the trainer's signature `loss(student, target, x, cond, progress)` with x = wav `[batch, sample]`.
+Least-squares adversarial terms and feature matching as in HiFi-GAN (Kong et al. 2020), multi-period discriminators as there,
+multi-resolution spectrogram discriminators as in UnivNet (Jang et al. 2021), patch discriminators on the log-mel as in
+VQGAN (Esser et al. 2021).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from audiocm.codec import MEL_MEAN, MEL_STD, MelVAE
+from audiocm.spectral import LogMel, griffin_lim, stft
+
+Features = list[list[Tensor]]  # per discriminator: hidden layers, then the score map
+
+
+class PatchCritic(nn.Module):
+    """Scores patches of an image `[batch, 1, row, column]`; rows are told apart by a coordinate channel."""
+
+    def __init__(self, widths: Sequence[int], strides: Sequence[tuple[int, int]], kernel: tuple[int, int] = (3, 5)):
+        super().__init__()
+        pad = (kernel[0] // 2, kernel[1] // 2)
+        sizes = [2, *widths]
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(sizes[i], sizes[i + 1], kernel, stride, pad)) for i, stride in enumerate(strides)
+        )
+        self.last = weight_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        row = torch.linspace(-1, 1, image.shape[2], device=image.device, dtype=image.dtype)
+        h = torch.cat([image, row[:, None].expand_as(image)], dim=1).contiguous(memory_format=torch.channels_last)
+        hidden = []
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), 0.1)
+            hidden.append(h)
+        return [*hidden, self.last(h)]
+
+
+class MelCritic(nn.Module):
+    """Patch discriminators on log-mels `[batch, bins, frame]` with a small and a large receptive field."""
+
+    def __init__(self, width: int = 48):
+        super().__init__()
+        w = width
+        self.critics = nn.ModuleList(
+            [
+                PatchCritic((w, 2 * w, 4 * w, 4 * w), ((1, 1), (2, 2), (2, 2), (1, 1)), (3, 3)),
+                PatchCritic((w, 2 * w, 4 * w, 4 * w, 4 * w), ((2, 2), (2, 2), (2, 2), (2, 2), (1, 1)), (5, 5)),
+            ]
+        )
+
+    def forward(self, log_mel: Tensor) -> Features:
+        image = ((log_mel - MEL_MEAN) / MEL_STD).unsqueeze(1)
+        return [critic(image) for critic in self.critics]
+
+
+class WaveCritic(nn.Module):
+    """Multi-period and multi-resolution spectrogram discriminators on wav `[batch, sample]`."""
+
+    def __init__(
+        self,
+        periods: Sequence[int] = (2, 3, 5, 7, 11),
+        resolutions: Sequence[int] = (2048, 1024, 512),
+        width: int = 32,
+    ):
+        super().__init__()
+        self.periods, self.resolutions = tuple(periods), tuple(resolutions)
+        w = width
+        self.by_period = nn.ModuleList(
+            PatchCritic((w, 2 * w, 4 * w, 8 * w, 8 * w), ((3, 1), (3, 1), (3, 1), (3, 1), (1, 1)), (5, 1))
+            for _ in periods
+        )
+        self.by_resolution = nn.ModuleList(
+            PatchCritic((w, w, w, w, w), ((1, 1), (2, 1), (2, 1), (2, 1), (1, 1)), (9, 3)) for _ in resolutions
+        )
+        for n_fft in self.resolutions:
+            self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, wav: Tensor) -> Features:
+        out = []
+        for period, critic in zip(self.periods, self.by_period, strict=True):
+            padded = F.pad(wav, (0, -wav.shape[1] % period))
+            out.append(critic(padded.view(wav.shape[0], 1, -1, period)))
+        for n_fft, critic in zip(self.resolutions, self.by_resolution, strict=True):
+            spectrum = stft(wav.float(), n_fft, n_fft // 4, getattr(self, f"window_{n_fft}"))
+            out.append(critic(spectrum.abs().clamp_min(1e-6).pow(0.3).unsqueeze(1)))
+        return out
+
+
+def critic_loss(real: Features, fake: Features) -> Tensor:
+    """Least-squares discriminator loss (Mao et al. 2017): real to 1, fake to 0."""
+    terms = [
+        (1 - r[-1].float()).square().mean() + f[-1].float().square().mean() for r, f in zip(real, fake, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def fooling_loss(fake: Features) -> Tensor:
+    """Least-squares generator loss."""
+    return torch.stack([(1 - f[-1].float()).square().mean() for f in fake]).mean()
+
+
+def feature_loss(real: Features, fake: Features) -> Tensor:
+    """L1 between hidden layers, each relative to the real layer's own mean magnitude."""
+    terms = []
+    for r, f in zip(real, fake, strict=True):
+        for a, b in zip(r[:-1], f[:-1], strict=True):
+            scale = a.detach().float().abs().mean().clamp_min(1e-4)
+            terms.append((a.detach().float() - b.float()).abs().mean() / scale)
+    return torch.stack(terms).mean()
+
+
+class SpectralDistance(nn.Module):
+    """Multi-resolution STFT distance: spectral convergence plus L1 of log magnitudes (Yamamoto et al. 2020)."""
+
+    def __init__(self, sizes: Sequence[int] = (2048, 1024, 512, 256)):
+        super().__init__()
+        self.sizes = tuple(sizes)
+        for size in sizes:
+            self.register_buffer(f"window_{size}", torch.hann_window(size), persistent=False)
+
+    def forward(self, wav: Tensor, other: Tensor) -> Tensor:
+        total = wav.new_zeros((), dtype=torch.float32)
+        for size in self.sizes:
+            window = getattr(self, f"window_{size}")
+            a, b = (stft(y.float(), size, size // 4, window).abs().clamp_min(1e-5) for y in (wav, other))
+            convergence = (a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1).clamp_min(1e-3)
+            total = total + convergence.mean() + (a.log() - b.log()).abs().mean()
+        return total / len(self.sizes)
+
+
+class VAELoss:
+    """L1 on the log-mel, at full and at reduced resolution, + `kl` x KL; adversarial and feature terms if a critic is given.
+
+    `warm` is the share of training before the critic's terms enter; the L1 weight at full resolution then falls to `fine`, so that
+    textures are the critic's business and the envelope stays the L1's.
+    """
+
+    def __init__(
+        self,
+        mel: LogMel,
+        critic: MelCritic | None,
+        kl: float = 1e-2,
+        adversarial: float = 0.1,
+        feature: float = 0.3,
+        warm: float = 0.25,
+        fine: float = 0.6,
+    ):
+        self.mel, self.critic, self.kl = mel, critic, kl
+        self.adversarial, self.feature, self.warm, self.fine = adversarial, feature, warm, fine
+
+    def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
+        with torch.no_grad():
+            log_mel = self.mel(x)
+        guess, mean, log_variance = student(log_mel)
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
+        fine = (guess - log_mel).abs().mean()
+        coarse = F.avg_pool2d((guess - log_mel).unsqueeze(1), (5, 4)).abs().mean()
+        if self.critic is None:
+            return fine + coarse + self.kl * divergence
+        self.critic.requires_grad_(False)
+        on = gate(progress, self.warm, x)
+        fake = self.critic(guess)
+        with torch.no_grad():
+            real = self.critic(log_mel)
+        judged = self.adversarial * fooling_loss(fake) + self.feature * feature_loss(real, fake)
+        return (1 + on * (self.fine - 1)) * fine + coarse + self.kl * divergence + on * judged
+
+    def critic_terms(self, student: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and fake log-mels for the critic's own step."""
+        log_mel = self.mel(x)
+        return log_mel, student(log_mel)[0]
+
+
+class VocoderLoss:
+    """Multi-resolution STFT + log-mel L1 of the proposal, then feature matching and adversarial terms.
+
+    With a frozen `vae`, the second half of every batch is asked to voice the VAE's own mel instead of the true one: there the mel term
+    asks for the *given* mel, and only the critic compares with real sound.
+    """
+
+    def __init__(
+        self,
+        critic: WaveCritic | None,
+        vae: MelVAE | None = None,
+        distance: SpectralDistance | None = None,
+        mel_weight: float = 1.0,
+        stft_weight: float = 1.0,
+        adversarial: float = 0.15,
+        feature: float = 0.5,
+    ):
+        self.critic, self.vae = critic, vae
+        self.distance = distance or SpectralDistance()
+        self.mel_weight, self.stft_weight = mel_weight, stft_weight
+        self.adversarial, self.feature = adversarial, feature
+
+    def given(self, mel: LogMel, x: Tensor) -> Tensor:
+        """The mels the vocoder is asked for: true ones, and in the batch's second half the VAE's."""
+        with torch.no_grad():
+            log_mel = mel(x)
+            if self.vae is None:
+                return log_mel
+            half = x.shape[0] // 2
+            return torch.cat([log_mel[:half], self.vae.reconstruct(self.vae.posterior(log_mel[half:])[0])])
+
+    def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
+        mel = student.mel
+        log_mel = self.given(mel, x)
+        spectrum = student.propose(log_mel)
+        raw = mel.istft(spectrum)
+        wav = griffin_lim(mel, log_mel, spectrum, 0)
+        half = x.shape[0] if self.vae is None else x.shape[0] // 2
+        total = self.mel_weight * ((mel(raw) - log_mel).abs().mean() + (mel(wav) - log_mel).abs().mean())
+        total = (
+            total + self.stft_weight * (self.distance(wav[:half], x[:half]) + self.distance(raw[:half], x[:half])) / 2
+        )
+        if self.critic is None:
+            return total
+        self.critic.requires_grad_(False)
+        fake = self.critic(wav)
+        with torch.no_grad():
+            real = self.critic(x)
+        return total + self.adversarial * fooling_loss(fake) + self.feature * feature_loss(real, fake)
+
+    def critic_terms(self, student: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and fake wavs for the critic's own step."""
+        return x, student(self.given(student.mel, x), 0)
+
+
+class CodecCritic:
+    """The critic's side of a codec loss, in the trainer's shape: `.loss(...)` and `.parameters()`."""
+
+    def __init__(self, net: nn.Module, terms: VAELoss | VocoderLoss):
+        self.net, self.terms = net, terms
+
+    def parameters(self):
+        return self.net.parameters()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.net.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.net.load_state_dict(state)
+
+    def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
+        with torch.no_grad():
+            real, fake = self.terms.critic_terms(student, x)
+        self.net.requires_grad_(True)
+        joint = self.net(torch.cat([real, fake]))
+        count = len(real)
+        return critic_loss([[h[:count] for h in d[-1:]] for d in joint], [[h[count:] for h in d[-1:]] for d in joint])
+
+
+def gate(progress: float | Tensor, start: float, like: Tensor) -> Tensor:
+    """0 before `start`, 1 after, as a tensor (so that a captured CUDA graph follows it)."""
+    value = torch.as_tensor(progress, device=like.device, dtype=torch.float32)
+    return (value >= start).float()

@@ -1,0 +1,180 @@
+"""The codec as equations: spectra invert, mels are moved to where they are asked, lengths and whitening are exact."""
+
+import pytest
+import torch
+
+from audiocm.codec import Codec, MelVAE, Vocoder, frozen_noise
+from audiocm.codec_training import (
+    CodecCritic,
+    MelCritic,
+    SpectralDistance,
+    VAELoss,
+    VocoderLoss,
+    WaveCritic,
+    critic_loss,
+    feature_loss,
+    fooling_loss,
+)
+from audiocm.spectral import LogMel, griffin_lim, istft, mel_filters, stft
+
+
+def tones(batch: int = 2, samples: int = 24576) -> torch.Tensor:
+    time = torch.arange(samples) / 24000
+    pitch = torch.tensor([[220.0], [523.0]])[:batch]
+    generator = torch.Generator().manual_seed(0)
+    return 0.3 * torch.sin(2 * torch.pi * pitch * time) + 0.02 * torch.randn(batch, samples, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    torch.manual_seed(0)
+    return Codec(MelVAE(widths=(32, 32, 48), blocks=(1, 1, 1), channels=16), Vocoder(width=32, depth=1))
+
+
+@pytest.mark.parametrize("n_fft, hop", [(1024, 256), (512, 128), (512, 256)])
+def test_stft_inverts(n_fft: int, hop: int) -> None:
+    wav, window = tones(), torch.hann_window(n_fft)
+    spectrum = stft(wav, n_fft, hop, window)
+    assert spectrum.shape[-1] == wav.shape[1] // hop
+    assert torch.allclose(istft(spectrum, n_fft, hop, window), wav, atol=1e-5)
+
+
+def test_istft_refuses_ragged_hop() -> None:
+    with pytest.raises(ValueError, match="multiple of hop"):
+        istft(torch.zeros(1, 513, 4, dtype=torch.complex64), 1024, 300, torch.hann_window(1024))
+
+
+def test_mel_of_a_tone_peaks_at_its_bin() -> None:
+    mel = LogMel()
+    centre = (mel_filters(24000, 1024, 100) * torch.linspace(0, 12000, 513)).sum(1) / mel_filters(24000, 1024, 100).sum(
+        1
+    )
+    for row, pitch in zip(mel(tones())[:, :, 40], (220.0, 523.0), strict=True):
+        assert abs(centre[row.argmax()] - pitch) < 35
+
+
+def test_consistent_gives_the_asked_mel_and_keeps_phases() -> None:
+    mel = LogMel()
+    spectrum, asked = mel.stft(tones()), mel(tones()) + 0.7
+    moved = mel.consistent(spectrum, asked)
+    assert (mel.of_spectrum(moved) - asked).abs().mean() < 1e-3
+    loud = spectrum.abs() > 1e-2
+    assert torch.allclose(moved.angle()[loud], spectrum.angle()[loud], atol=1e-4)
+
+
+def test_magnitude_of_a_mel_has_that_mel() -> None:
+    mel = LogMel()
+    log_mel = mel(tones())
+    rough = (mel.filters @ mel.magnitude(log_mel)).log()
+    fine = (mel.filters @ mel.magnitude(log_mel, 50)).log()
+    assert (fine - log_mel).abs().mean() < 0.3 * (rough - log_mel).abs().mean() < 0.3
+
+
+def test_griffin_lim_converges_from_random_phases() -> None:
+    mel, wav = LogMel(), tones()
+    log_mel, exact = mel(wav), mel.stft(wav).abs()
+    start = torch.polar(exact, 2 * torch.pi * torch.rand(exact.shape, generator=torch.Generator().manual_seed(1)))
+    error = [(mel.stft(griffin_lim(mel, log_mel, start, n)).abs() - exact).norm() / exact.norm() for n in (0, 8, 64)]
+    assert error[2] < 0.6 * error[1] and error[1] < 0.6 * error[0]
+
+
+def test_griffin_lim_leaves_a_true_signal_alone() -> None:
+    mel, wav = LogMel(), tones()
+    assert torch.allclose(griffin_lim(mel, mel(wav), mel.stft(wav), 4), wav, atol=1e-4)
+
+
+def test_lengths(codec: Codec) -> None:
+    assert codec.frame_rate == pytest.approx(23.4375)
+    assert codec.frames(4.0) == 94 and codec.frames(1024 / 24000) == 1 and codec.frames(1025 / 24000) == 2
+    latent = codec.encode(tones()[:, :10_000])
+    assert latent.shape == (2, 16, 10)
+    assert codec.decode(latent).shape == (2, 10 * 1024)
+
+
+def test_bad_shapes_are_named(codec: Codec) -> None:
+    with pytest.raises(ValueError, match=r"\[batch, sample\]"):
+        codec.encode(torch.zeros(5))
+    with pytest.raises(ValueError, match="multiple of 4"):
+        codec.vae.encode(torch.zeros(1, 100, 6))
+
+
+def test_whitening_is_an_affine_change_of_coordinates(codec: Codec) -> None:
+    log_mel = codec.vocoder.mel(tones())
+    vae = MelVAE.from_config(codec.vae.config)
+    vae.load_state_dict(codec.vae.state_dict())
+    with torch.no_grad():
+        raw = vae.encode(log_mel)
+        before = vae.decode(raw)
+        vae.whiten(raw.mean((0, 2)), raw.std((0, 2)))
+        white = vae.encode(log_mel)
+        assert torch.allclose(white.std((0, 2)), torch.ones(16), atol=1e-4)
+        assert torch.allclose(vae.decode(white), before, atol=1e-4)
+
+
+def test_decoding_is_a_function_and_batch_mates_do_not_matter(codec: Codec) -> None:
+    latent = torch.randn(3, 16, 12, generator=torch.Generator().manual_seed(0))
+    together = codec.decode(latent)
+    assert torch.equal(together, codec.decode(latent))
+    assert torch.allclose(together[1:2], codec.decode(latent[1:2]), atol=1e-5)
+    assert torch.equal(frozen_noise(3, 9000)[:, :100], frozen_noise(3, 100))
+
+
+def test_long_sound_gets_noise_beyond_the_period(codec: Codec) -> None:
+    with torch.no_grad():
+        assert codec.vocoder(torch.full((1, 100, 4100), -3.0), 0).isfinite().all()
+
+
+def test_adversarial_terms_at_known_scores() -> None:
+    ones, zeros = [[torch.ones(2, 1, 3, 3)]], [[torch.zeros(2, 1, 3, 3)]]
+    assert critic_loss(ones, zeros) == 0 and critic_loss(zeros, ones) == 2
+    assert fooling_loss(ones) == 0 and fooling_loss(zeros) == 1
+    hidden = [[torch.full((1, 2), 4.0), torch.zeros(1)]]
+    assert feature_loss(hidden, hidden) == 0
+    assert feature_loss(hidden, [[torch.full((1, 2), 2.0), torch.zeros(1)]]) == pytest.approx(0.5)
+
+
+def test_spectral_distance_is_zero_only_at_home_and_grows() -> None:
+    distance, wav = SpectralDistance(), tones()
+    noise = torch.randn(wav.shape, generator=torch.Generator().manual_seed(2))
+    steps = [distance(wav + level * noise, wav).item() for level in (0.0, 0.02, 0.1, 0.3)]
+    assert steps[0] == 0 and steps == sorted(steps) and steps[-1] > 0.5
+
+
+@pytest.mark.parametrize("part", ["vae", "vocoder"])
+def test_training_step_lowers_both_losses(part: str) -> None:
+    torch.manual_seed(0)
+    wav, mel = tones(), LogMel()
+    vae = MelVAE(widths=(32, 32, 32), blocks=(1, 1, 1), channels=16)
+    if part == "vae":
+        net, judge = vae, MelCritic(4)
+        terms = VAELoss(mel, judge, warm=0.0)
+    else:
+        net, judge = Vocoder(width=32, depth=1), WaveCritic(periods=(2, 3), resolutions=(512,), width=4)
+        terms = VocoderLoss(judge, vae.requires_grad_(False))
+    critic = CodecCritic(judge, terms)
+    student_step = torch.optim.AdamW(net.parameters(), 2e-3)
+    critic_step = torch.optim.AdamW(critic.parameters(), 2e-3)
+    history = []
+    for _ in range(12):
+        critic_step.zero_grad()
+        judged = critic.loss(net, None, wav, None, 0.5)
+        judged.backward()
+        critic_step.step()
+        student_step.zero_grad()
+        loss = terms.loss(net, None, wav, None, 0.5)
+        loss.backward()
+        student_step.step()
+        history.append((loss.item(), judged.item()))
+    assert history[-1][0] < 0.9 * history[0][0]
+    assert history[-1][1] < history[0][1]
+
+
+def test_critics_gradient_never_reaches_the_codec() -> None:
+    net, judge = Vocoder(width=16, depth=1), WaveCritic(periods=(2,), resolutions=(512,), width=4)
+    CodecCritic(judge, VocoderLoss(judge)).loss(net, None, tones(), None, 0.0).backward()
+    assert all(p.grad is None for p in net.parameters())
+    assert any(p.grad is not None for p in judge.parameters())
+    judge.zero_grad()
+    VocoderLoss(judge).loss(net, None, tones(), None, 0.0).backward()
+    assert all(p.grad is None for p in judge.parameters())
+    assert any(p.grad is not None for p in net.parameters())
