@@ -8,7 +8,6 @@ autocast's dtype; nothing waits for the host and shapes follow the inputs alone,
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +15,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from .denoiser import Condition, edm_scalings
 from .weights import StoredWeights
-
-if TYPE_CHECKING:
-    from .denoiser import Condition
 
 _LEAST_TIME = 1e-3  # sigma and s below this look alike to the embedding (ln 0 is not a number)
 _EPS = 1e-6
@@ -177,14 +174,18 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         pooled = getattr(cond, "pooled", None)
         if tokens is None:
             tokens, token_mask = self.null_token.expand(batch, 1, -1), None
-        elif null is not None:
-            tokens = torch.where(null[:, None, None], self.null_token.to(tokens.dtype), tokens)
-            if token_mask is not None:  # all null tokens are equal: how many are seen does not matter, none would
+        else:
+            tokens = _norm(tokens)  # encoders differ by orders of magnitude
+            if null is not None:
+                tokens = torch.where(null[:, None, None], self.null_token.to(tokens.dtype), tokens)
+            if null is not None and token_mask is not None:  # all null tokens are equal: see any number of them
                 token_mask = token_mask | null[:, None]
         if pooled is None:
             pooled = self.null_pooled.expand(batch, -1)
-        elif null is not None:
-            pooled = torch.where(null[:, None], self.null_pooled.to(pooled.dtype), pooled)
+        else:
+            pooled = _norm(pooled)
+            if null is not None:
+                pooled = torch.where(null[:, None], self.null_pooled.to(pooled.dtype), pooled)
         return tokens, token_mask, pooled
 
     def _trunk(self, x: Tensor, t: Tensor, s: Tensor | None, cond: Condition | None, mask: Tensor | None) -> Tensor:
@@ -213,10 +214,9 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         mask = getattr(cond, "mask", None)
         real = torch.ones_like(x_t[:, :1]) if mask is None else mask[:, None].to(x_t.dtype)
         sigma = t.float()[:, None, None]
-        scale = (sigma**2 + self.sigma_data**2).rsqrt()
-        parts = [scale * x_t * real, real]
+        c_skip, c_out, c_in, _ = edm_scalings(sigma, self.sigma_data)
+        parts = [c_in * x_t * real, real]
         if self.prior_channels:
             parts.append(cond.prior * real)
         inner = self._trunk(torch.cat(parts, dim=1).transpose(1, 2), t, s, cond, mask).transpose(1, 2).float()
-        c_skip, c_out = (self.sigma_data * scale) ** 2, sigma * self.sigma_data * scale
         return (c_skip * x_t + c_out * inner) * real

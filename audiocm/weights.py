@@ -62,6 +62,7 @@ def save_int8(state: dict[str, Tensor], file: str | os.PathLike) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(file.name + ".partial")
     save_file(quantise(state), beside, metadata={"format": "pt", "audiocm": INT8_FORMAT})
+    beside.chmod(0o644)  # safetensors writes for the owner alone; a packaged file is for everybody
     os.replace(beside, file)
 
 
