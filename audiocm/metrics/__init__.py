@@ -1,0 +1,60 @@
+"""Scores: embeddings in, numbers with intervals out. What they were computed with stands in their card (provenance)."""
+
+from __future__ import annotations
+
+from .distances import (
+    Projection,
+    RunningMoments,
+    density_coverage,
+    frechet_contributions,
+    frechet_difference,
+    frechet_distance,
+    frechet_infinity,
+    frechet_infinity_score,
+    frechet_score,
+    kernel_distance,
+    kernel_score,
+    precision_recall,
+)
+from .intervals import Score, mean_score, paired_difference
+from .judgements import cosines, hits, inception_score, kl_divergences, retrieval, seed_diversity, set_diversity
+
+__all__ = [
+    "ClapScorer",
+    "Projection",
+    "RunningMoments",
+    "Score",
+    "cosines",
+    "density_coverage",
+    "frechet_contributions",
+    "frechet_difference",
+    "frechet_distance",
+    "frechet_infinity",
+    "frechet_infinity_score",
+    "frechet_score",
+    "hits",
+    "inception_score",
+    "kernel_distance",
+    "kernel_score",
+    "kl_divergences",
+    "mean_score",
+    "paired_difference",
+    "precision_recall",
+    "retrieval",
+    "score",
+    "seed_diversity",
+    "set_diversity",
+]
+
+
+def __getattr__(name: str):
+    """`score` and `ClapScorer` live in modules that import this one."""
+    if name == "score":
+        from ..scoring import score
+
+        return score
+    if name == "ClapScorer":
+        from ..clap import ClapScorer
+
+        return ClapScorer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,292 @@
+"""Distances between two sets of embeddings [clip, dim], each also as a Score with an interval.
+
+The trace of the square root of a product of covariances, tr (S1 S2)^½, is the nuclear norm of A Bᵀ, where A and B hold
+the centred rows divided by √(n−1). With fewer clips than dimensions this is smaller, exact, and needs no matrix root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+from scipy.spatial.distance import cdist, pdist
+
+from .intervals import Score, resample, spread_p, spread_score
+
+CAP = 1000  # a bootstrap draw takes at most this many clips; its spread is scaled by sqrt(taken / all)
+
+
+def _checked(x: np.ndarray, role: str) -> np.ndarray:
+    """float64 [clip, dim]; ValueError naming `role` if it is not that, holds fewer than 2 clips or is not finite."""
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f"{role}: need embeddings [clip, dim] of at least 2 clips, got shape {list(x.shape)}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{role}: {int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} embeddings are not finite")
+    return x
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean [dim] and unbiased covariance [dim, dim] of `count` embeddings."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    count: int
+
+
+class RunningMoments:
+    """Moments of a stream in O(dim²) memory (Chan's pairwise update, float64)."""
+
+    def __init__(self) -> None:
+        self.count, self._mean, self._scatter = 0, None, None
+
+    def update(self, x: np.ndarray) -> None:
+        x = np.atleast_2d(np.asarray(x, dtype=np.float64))
+        mean = x.mean(axis=0)
+        centred = x - mean
+        scatter = centred.T @ centred
+        if self._mean is None:
+            self._mean, self._scatter = mean, scatter
+        else:
+            delta = mean - self._mean
+            total = self.count + len(x)
+            self._scatter += scatter + np.outer(delta, delta) * (self.count * len(x) / total)
+            self._mean = self._mean + delta * (len(x) / total)
+        self.count += len(x)
+
+    def moments(self) -> Moments:
+        if self.count < 2:
+            raise ValueError(f"need at least 2 embeddings for a covariance, got {self.count}")
+        return Moments(self._mean, self._scatter / (self.count - 1), self.count)
+
+
+def moments(x: np.ndarray) -> Moments:
+    x = _checked(x, "embeddings")
+    return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]), len(x))
+
+
+def frechet_from_moments(first: Moments, second: Moments) -> float:
+    """|μ1−μ2|² + tr S1 + tr S2 − 2 tr (S1 S2)^½ (Dowson & Landau 1982; FID, Heusel et al. 2017, eq. 6)."""
+    values, vectors = linalg.eigh(first.covariance)
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    cross = np.sqrt(np.clip(linalg.eigvalsh(root @ second.covariance @ root), 0, None)).sum()
+    gap = np.square(first.mean - second.mean).sum()
+    return float(max(gap + np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross, 0.0))
+
+
+class _Gram:
+    """Fréchet distance of two sets under integer weights, from inner products only: one SVD of n × m per call."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+        centre = y.mean(axis=0)  # moves both sets alike: the distance does not change, rounding does
+        self.x, self.y = x - centre, y - centre
+        self.inner = self.x @ self.y.T
+        self.square_x, self.square_y = np.square(self.x).sum(1), np.square(self.y).sum(1)
+
+    def cross(self, weight_x: np.ndarray, weight_y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """A Bᵀ (rows and columns of weight 0 left out), both means, and the two traces' sum."""
+        n, m = weight_x.sum(), weight_y.sum()
+        mean_x, mean_y = weight_x @ self.x / n, weight_y @ self.y / m
+        i, j = np.flatnonzero(weight_x), np.flatnonzero(weight_y)
+        x_mean, mean_y_row = self.x[i] @ mean_y, mean_x @ self.y[j].T
+        product = self.inner[np.ix_(i, j)] - x_mean[:, None] - mean_y_row[None, :] + mean_x @ mean_y
+        product *= np.sqrt(weight_x[i] / (n - 1))[:, None] * np.sqrt(weight_y[j] / (m - 1))[None, :]
+        trace = (weight_x @ self.square_x - n * mean_x @ mean_x) / (n - 1)
+        trace += (weight_y @ self.square_y - m * mean_y @ mean_y) / (m - 1)
+        return product, mean_x, mean_y, float(trace)
+
+    def distance(self, weight_x: np.ndarray, weight_y: np.ndarray) -> float:
+        product, mean_x, mean_y, trace = self.cross(weight_x, weight_y)
+        nuclear = linalg.svdvals(product, overwrite_a=True, check_finite=False).sum()
+        return float(max(np.square(mean_x - mean_y).sum() + trace - 2 * nuclear, 0.0))
+
+
+def frechet_distance(generated: np.ndarray, reference: np.ndarray) -> float:
+    """Fréchet distance of two sets of embeddings [clip, dim], float64; exact for fewer clips than dimensions too.
+
+    Call it FAD only where the embedder is VGGish; name the embedder otherwise."""
+    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"embeddings differ in size: generated {x.shape[1]}, reference {y.shape[1]}")
+    if min(len(x), len(y)) < x.shape[1] and max(len(x), len(y)) <= 4 * x.shape[1]:
+        return _Gram(x, y).distance(np.ones(len(x), dtype=np.int64), np.ones(len(y), dtype=np.int64))
+    return frechet_from_moments(moments(x), moments(y))
+
+
+def frechet_contributions(generated: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """[clip]: each generated clip's share of the Fréchet distance; the shares sum to it exactly.
+
+    (x_i−μ2)·(μ1−μ2)/n + |a_i|² − 2 Σ_j (U Vᵀ)_ij (A Bᵀ)_ij + tr S2 / n, with A Bᵀ = U diag(s) Vᵀ.
+    A large one is an outlier worth listening to."""
+    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    gram, n = _Gram(x, y), len(x)
+    product, mean_x, mean_y, _ = gram.cross(np.ones(n, dtype=np.int64), np.ones(len(y), dtype=np.int64))
+    left, _, right = linalg.svd(product, full_matrices=False)
+    shift = (gram.x - mean_y) @ (mean_x - mean_y) / n
+    spread = np.square(gram.x - mean_x).sum(1) / (n - 1)
+    trace_y = np.square(gram.y - mean_y).sum() / (len(y) - 1)
+    return shift + spread - 2 * (left @ right * product).sum(1) + trace_y / n
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Principal components of a reference set: (x − mean) @ components. `name` goes into the metric's name."""
+
+    mean: np.ndarray
+    components: np.ndarray  # [dim, kept]
+    name: str
+
+    @staticmethod
+    def fit(reference: np.ndarray, kept: int) -> Projection:
+        reference = _checked(reference, "reference")
+        limit = min(len(reference) - 1, reference.shape[1])
+        if not 1 <= kept <= limit:
+            raise ValueError(f"cannot keep {kept} components: the reference gives {limit}")
+        mean = reference.mean(axis=0)
+        components = linalg.svd(reference - mean, full_matrices=False)[2][:kept].T
+        return Projection(mean, components, f"pca{kept}-of-reference")
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return (np.asarray(x, dtype=np.float64) - self.mean) @ self.components
+
+
+def _capped(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    return x if len(x) <= CAP else x[np.sort(generator.choice(len(x), CAP, replace=False))]
+
+
+def frechet_score(name: str, generated: np.ndarray, reference: np.ndarray, draws: int = 200, seed: int = 0) -> Score:
+    """`frechet_distance` with an interval from resampling both sets."""
+    generator = np.random.default_rng(seed)
+    value = frechet_distance(generated, reference)
+    x, y = (_capped(np.asarray(s, dtype=np.float64), generator) for s in (generated, reference))
+    gram = _Gram(x, y)
+    values = [gram.distance(resample(len(x), generator), resample(len(y), generator)) for _ in range(draws)]
+    score = spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
+    return Score(name, value, max(score.low, 0.0), score.high, score.count)
+
+
+def frechet_infinity(generated: np.ndarray, reference: np.ndarray, steps: int = 15, seed: int = 0) -> float:
+    """Fréchet distance extrapolated to infinitely many generated clips: the intercept of a line through the distance
+    of random subsets over 1 / size (Chong & Forsyth 2020; FAD-infinity, Gui et al. 2024). The reference stays whole."""
+    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    generator = np.random.default_rng(seed)
+    sizes = np.unique(np.linspace(max(len(x) // 3, 2), len(x), steps).astype(int))
+    if len(sizes) < 2:
+        raise ValueError(f"generated: {len(x)} clips are too few to extrapolate from")
+    subsets = [x[generator.choice(len(x), size, replace=False)] for size in sizes]
+    distances = [frechet_distance(subset, y) for subset in subsets]
+    return float(np.polyfit(1.0 / sizes, distances, 1)[1])
+
+
+def frechet_infinity_score(
+    name: str, generated: np.ndarray, reference: np.ndarray, draws: int = 40, seed: int = 0
+) -> Score:
+    """`frechet_infinity` with the interval of the whole extrapolation repeated on resampled generated clips."""
+    generator = np.random.default_rng(seed)
+    x, y = (_capped(np.asarray(s, dtype=np.float64), generator) for s in (generated, reference))
+    value = frechet_infinity(generated, reference, seed=seed)
+    drawn = [x[generator.integers(0, len(x), len(x))] for _ in range(draws)]
+    values = [frechet_infinity(d, y, steps=5, seed=seed + k) for k, d in enumerate(drawn)]
+    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
+
+
+def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
+    """Median distance between two clips of the reference (of at most 2,000 of them): KAD's kernel width."""
+    x = _checked(reference, "reference")
+    if len(x) > 2000:
+        x = x[np.random.default_rng(seed).choice(len(x), 2000, replace=False)]
+    width = float(np.median(pdist(x)))
+    if width <= 0:
+        raise ValueError("reference: more than half of its embeddings are equal, no kernel width can be had")
+    return width
+
+
+class _Kernel:
+    """Unbiased MMD² under integer weights; a pair of copies of one clip does not count."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, bandwidth: float) -> None:
+        self.xx, self.yy, self.xy = (
+            np.exp(-cdist(a, b, "sqeuclidean") / (2 * bandwidth**2)) for a, b in ((x, x), (y, y), (x, y))
+        )
+        np.fill_diagonal(self.xx, 0.0)
+        np.fill_diagonal(self.yy, 0.0)
+
+    def distance(self, weight_x: np.ndarray, weight_y: np.ndarray) -> float:
+        n, m = weight_x.sum(), weight_y.sum()
+        within_x = weight_x @ self.xx @ weight_x / (n * n - np.square(weight_x).sum())
+        within_y = weight_y @ self.yy @ weight_y / (m * m - np.square(weight_y).sum())
+        return float(within_x + within_y - 2 * (weight_x @ self.xy @ weight_y) / (n * m))
+
+
+KAD_SCALE = 100.0
+
+
+def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None) -> float:
+    """KAD (Chung et al. 2025): 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²), σ the median distance
+    between two reference clips. Unbiased at any sample size; may be slightly negative for equal distributions."""
+    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    kernel = _Kernel(x, y, bandwidth or median_bandwidth(y))
+    return KAD_SCALE * kernel.distance(np.ones(len(x), dtype=np.int64), np.ones(len(y), dtype=np.int64))
+
+
+def kernel_score(name: str, generated: np.ndarray, reference: np.ndarray, draws: int = 200, seed: int = 0) -> Score:
+    """`kernel_distance` with an interval from resampling both sets; the kernel width stays the reference's."""
+    generator = np.random.default_rng(seed)
+    value = kernel_distance(generated, reference)
+    x, y = (_capped(np.asarray(s, dtype=np.float64), generator) for s in (generated, reference))
+    kernel = _Kernel(x, y, median_bandwidth(np.asarray(reference)))
+    values = [
+        KAD_SCALE * kernel.distance(resample(len(x), generator), resample(len(y), generator)) for _ in range(draws)
+    ]
+    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
+
+
+def frechet_difference(
+    name: str, first: np.ndarray, second: np.ndarray, reference: np.ndarray, draws: int = 200, seed: int = 0
+) -> Score:
+    """Fréchet distance of `first` minus that of `second`, paired: clip i of both systems answers the same prompt, so
+    every draw takes the same clips of both and the same reference clips."""
+    if len(first) != len(second):
+        raise ValueError(f"{name}: a paired test needs the same prompts, got {len(first)} and {len(second)} clips")
+    generator = np.random.default_rng(seed)
+    grams = [_Gram(_checked(x, name), _checked(reference, "reference")) for x in (first, second)]
+    value = frechet_distance(first, reference) - frechet_distance(second, reference)
+    values = []
+    for _ in range(draws):
+        weight, weight_reference = resample(len(first), generator), resample(len(reference), generator)
+        values.append(grams[0].distance(weight, weight_reference) - grams[1].distance(weight, weight_reference))
+    score = spread_score(name, value, values, len(first))
+    return Score(name, value, score.low, score.high, len(first), spread_p(value, values))
+
+
+def _radii(x: np.ndarray, k: int) -> np.ndarray:
+    return np.partition(cdist(x, x), k, axis=1)[:, k]
+
+
+def density_coverage(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
+    """Density and coverage (Naeem et al. 2020, eq. 3 and 4) with k-nearest-neighbour balls around reference clips."""
+    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    if len(y) <= k:
+        raise ValueError(f"reference: {len(y)} clips are too few for {k} neighbours")
+    inside = cdist(x, y) < _radii(y, k)[None, :]
+    return float(inside.sum(axis=1).mean() / k), float(inside.any(axis=0).mean())
+
+
+def precision_recall(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
+    """Improved precision and recall (Kynkäänniemi et al. 2019): the share of each set inside the other's balls."""
+    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    if min(len(x), len(y)) <= k:
+        raise ValueError(f"{min(len(x), len(y))} clips are too few for {k} neighbours")
+    distance = cdist(x, y)
+    precision = (distance < _radii(y, k)[None, :]).any(axis=1).mean()
+    return float(precision), float((distance < _radii(x, k)[:, None]).any(axis=0).mean())
+
+
+def mean_halves(statistic, x: np.ndarray, repeats: int = 10, seed: int = 0) -> Sequence[float]:
+    """`statistic(half, other half)` of `repeats` random halvings: what the set's own spread reads as."""
+    generator = np.random.default_rng(seed)
+    orders = [generator.permutation(len(x)) for _ in range(repeats)]
+    return [statistic(x[order[: len(x) // 2]], x[order[len(x) // 2 :]]) for order in orders]

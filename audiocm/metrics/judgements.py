@@ -1,0 +1,94 @@
+"""One number per clip or prompt: what a tagger or an embedder says about it. Means of them carry the intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .intervals import Score, mean_score, statistic_score
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x, dtype=np.float64)
+    norm = np.linalg.norm(x, axis=-1, keepdims=True)
+    if (norm == 0).any():
+        raise ValueError(f"{int((norm == 0).sum())} embeddings are all zero: a cosine has no meaning there")
+    return x / norm
+
+
+def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """[item]: cosine of row i of both [item, dim]."""
+    return (_unit(first) * _unit(second)).sum(axis=-1)
+
+
+def hits(probabilities: np.ndarray, accepted: Sequence[Sequence[int]], top: int = 5) -> np.ndarray:
+    """[clip] of 0.0 / 1.0: is any accepted class among the `top` most probable of probabilities [clip, class]?
+
+    Raises ValueError where a clip has no accepted class."""
+    if len(probabilities) != len(accepted):
+        raise ValueError(f"{len(probabilities)} clips but {len(accepted)} label sets")
+    empty = [i for i, labels in enumerate(accepted) if len(labels) == 0]
+    if empty:
+        raise ValueError(f"{len(empty)} clips have no accepted label (first: number {empty[0]})")
+    best = np.argsort(-np.asarray(probabilities), axis=1, kind="stable")[:, :top]
+    return np.array([float(np.isin(row, labels).any()) for row, labels in zip(best, accepted, strict=True)])
+
+
+def kl_divergences(generated: np.ndarray, reference: np.ndarray, floor: float = 1e-6) -> np.ndarray:
+    """[clip]: KL(reference ‖ generated) of class distributions [clip, class] that sum to 1, generated floored by
+    `floor` before the logarithm, as the text-to-audio papers' evaluator does."""
+    p, q = np.asarray(reference, dtype=np.float64), np.asarray(generated, dtype=np.float64)
+    if p.shape != q.shape:
+        raise ValueError(f"paired clips needed: generated {list(q.shape)}, reference {list(p.shape)}")
+    log_p = np.log(np.where(p > 0, p, 1.0))
+    return (p * (log_p - np.log(q + floor))).sum(axis=1)
+
+
+def inception_score(probabilities: np.ndarray, name: str = "inception score", draws: int = 200, seed: int = 0) -> Score:
+    """exp of the mean KL(p(y|x) ‖ p(y)) (Salimans et al. 2016) of distributions [clip, class], in one split."""
+    p = np.asarray(probabilities, dtype=np.float64)
+    entropy = -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)
+
+    def statistic(weight: np.ndarray) -> float:
+        marginal = weight @ p / weight.sum()
+        of_marginal = -(marginal * np.log(np.where(marginal > 0, marginal, 1.0))).sum()
+        return float(np.exp(of_marginal - weight @ entropy / weight.sum()))
+
+    return statistic_score(name, statistic, len(p), draws, seed)
+
+
+def seed_diversity(embeddings: np.ndarray) -> np.ndarray:
+    """[prompt]: mean of 1 − cosine over all pairs of takes of one prompt, from embeddings [prompt, take, dim].
+
+    Conditional diversity: what changes when only the seed does. Centre the embeddings first (by the reference's mean)
+    where an embedder's cosines are all near 1."""
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 3 or embeddings.shape[1] < 2:
+        raise ValueError(f"need [prompt, take >= 2, dim], got {list(embeddings.shape)}")
+    unit = _unit(embeddings)
+    takes = unit.shape[1]
+    total = np.square(unit.sum(axis=1)).sum(axis=-1)  # sum of all cosines, `takes` of them with themselves
+    return 1.0 - (total - takes) / (takes * (takes - 1))
+
+
+def set_diversity(embeddings: np.ndarray) -> float:
+    """Mean of 1 − cosine over all pairs of clips of one set [clip, dim]."""
+    return float(seed_diversity(np.asarray(embeddings)[None])[0])
+
+
+def recalls(similarity: np.ndarray, relevant: np.ndarray, top: int) -> np.ndarray:
+    """[query] of 0.0 / 1.0: is a relevant item (bool [query, item]) among the `top` most similar ones?"""
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
+    return np.take_along_axis(relevant, best, axis=1).any(axis=1).astype(np.float64)
+
+
+def retrieval(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> list[Score]:
+    """R@k of text → audio and audio → text for embeddings [pair, dim]; equal rows of text count as one caption."""
+    similarity = _unit(text) @ _unit(audio).T
+    _, same = np.unique(np.round(text, 6), axis=0, return_inverse=True)
+    relevant = same.reshape(-1)[:, None] == same.reshape(-1)[None, :]
+    scores = []
+    for direction, table, truth in (("text→audio", similarity, relevant), ("audio→text", similarity.T, relevant.T)):
+        scores += [mean_score(f"{direction} R@{top}", recalls(table, truth, top)) for top in tops]
+    return scores

@@ -1,0 +1,177 @@
+"""The numbers against closed forms, against torchmetrics and against what an interval promises."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import linalg
+
+from audiocm import metrics
+from audiocm.metrics import distances
+from audiocm.metrics.intervals import Score, statistic_score
+
+
+def gaussian(count, mean, covariance, seed):
+    return np.random.default_rng(seed).multivariate_normal(mean, covariance, count)
+
+
+def test_frechet_of_gaussians_has_the_closed_form():
+    mean, first, second = np.array([1.0, -2.0]), np.diag([4.0, 1.0]), np.diag([1.0, 9.0])
+    truth = 5.0 + (2 - 1) ** 2 + (1 - 3) ** 2
+    x, y = gaussian(40_000, mean, first, 0), gaussian(40_000, np.zeros(2), second, 1)
+    assert metrics.frechet_distance(x, y) == pytest.approx(truth, rel=0.02)
+    exact = distances.frechet_from_moments(
+        distances.Moments(mean, first, 9), distances.Moments(np.zeros(2), second, 9)
+    )
+    assert exact == pytest.approx(truth, abs=1e-12)
+
+
+@pytest.mark.parametrize(("count", "dim"), [(400, 12), (30, 200)])
+def test_frechet_equals_torchmetrics_arithmetic(count, dim):
+    from torchmetrics.image.fid import _compute_fid
+
+    mix = np.random.default_rng(5).normal(size=(dim, dim)) / np.sqrt(dim)
+    x, y = gaussian(count, np.zeros(dim), np.eye(dim), 0) @ mix, gaussian(count + 7, np.ones(dim) / 9, np.eye(dim), 1)
+    parts = [torch.from_numpy(p) for s in (x, y) for p in (s.mean(0), np.cov(s, rowvar=False))]
+    expected = float(_compute_fid(*parts))
+    # torchmetrics takes square roots of rounding noise where the product is rank-deficient: 1e-8 ** .5 each
+    assert metrics.frechet_distance(x, y) == pytest.approx(expected, rel=1e-6 if count > dim else 1e-4)
+
+
+def test_rank_deficient_frechet_equals_the_matrix_root_on_the_span():
+    rng = np.random.default_rng(0)
+    basis = linalg.orth(rng.normal(size=(300, 8)))
+    x, y = rng.normal(size=(40, 8)), rng.normal(size=(50, 8)) + 1
+    inside = metrics.frechet_distance(x, y)
+    assert metrics.frechet_distance(x @ basis.T, y @ basis.T) == pytest.approx(inside, rel=1e-9)
+
+
+def test_both_routes_and_the_stream_agree():
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(90, 20)) * 2, rng.normal(size=(70, 20))
+    ones = np.ones(90, dtype=int), np.ones(70, dtype=int)
+    by_gram = distances._Gram(x, y).distance(*ones)
+    stream = metrics.RunningMoments()
+    for part in np.array_split(x, 7):
+        stream.update(part)
+    assert distances.frechet_from_moments(stream.moments(), distances.moments(y)) == pytest.approx(by_gram, rel=1e-10)
+
+
+def test_the_same_set_twice_is_zero_and_a_shift_is_its_square():
+    x = np.random.default_rng(0).normal(size=(60, 100))
+    assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
+    assert metrics.frechet_distance(x + 0.5, x) == pytest.approx(25, rel=1e-9)
+
+
+def test_contributions_sum_to_the_distance_and_name_the_outlier():
+    x, y = np.random.default_rng(0).normal(size=(2, 50, 30))
+    x[17] += 20
+    parts = metrics.frechet_contributions(x, y)
+    assert parts.sum() == pytest.approx(metrics.frechet_distance(x, y), rel=1e-9)
+    assert parts.argmax() == 17
+
+
+def test_infinity_removes_most_of_the_sample_size_bias():
+    y = gaussian(20_000, np.zeros(24), np.eye(24), 1)
+    small = [gaussian(150, np.zeros(24), np.eye(24), seed) for seed in range(2, 8)]
+    plain = np.mean([metrics.frechet_distance(x, y) for x in small])
+    extrapolated = np.mean([metrics.frechet_infinity(x, y) for x in small])
+    assert plain > 1 and abs(extrapolated) < 0.15 * plain
+
+
+def test_kernel_distance_is_unbiased_and_equals_the_double_sum():
+    y = gaussian(200, np.zeros(4), np.eye(4), 0)
+    values = [metrics.kernel_distance(gaussian(20, np.zeros(4), np.eye(4), s), y, bandwidth=2.0) for s in range(200)]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
+    x, y = gaussian(5, np.ones(2), np.eye(2), 1), gaussian(6, np.zeros(2), np.eye(2), 2)
+    k = lambda a, b: np.exp(-np.square(a - b).sum() / (2 * 1.5**2))  # noqa: E731
+    within = [np.mean([k(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j]) for s in (x, y)]
+    truth = sum(within) - 2 * np.mean([k(a, b) for a in x for b in y])
+    assert metrics.kernel_distance(x, y, bandwidth=1.5) == pytest.approx(100 * truth, rel=1e-10)
+
+
+def test_a_frechet_interval_covers_the_expected_value_of_its_sample_size():
+    y = gaussian(400, np.zeros(6), np.eye(6), 0)
+    draw = lambda seed: gaussian(120, np.full(6, 0.4), np.eye(6), seed)  # noqa: E731
+    expected = np.mean([metrics.frechet_distance(draw(s), y) for s in range(1000, 1300)])
+    scores = [metrics.frechet_score("f", draw(s), y, draws=60, seed=s) for s in range(40)]
+    assert np.mean([s.low <= expected <= s.high for s in scores]) >= 0.85
+    assert np.mean([s.high - s.low for s in scores]) < expected * 1.2
+
+
+def test_intervals_of_means_and_statistics():
+    items = np.random.default_rng(0).normal(3, 1, 400)
+    score = metrics.mean_score("m", items)
+    assert score.count == 400 and (score.high - score.low) / 2 == pytest.approx(1.96 / 20, rel=0.15)
+    by_weight = statistic_score("m", lambda w: float(w @ items / w.sum()), 400, draws=1000)
+    assert (by_weight.high - by_weight.low) == pytest.approx(score.high - score.low, rel=0.15)
+    with pytest.raises(ValueError, match="not finite"):
+        metrics.mean_score("m", [1.0, np.nan])
+    with pytest.raises(ValueError, match="no items"):
+        metrics.mean_score("m", [])
+
+
+def test_paired_tests_see_a_difference_smaller_than_the_spread_and_no_other():
+    rng = np.random.default_rng(1)
+    hard = rng.normal(0, 5, 200)
+    better, same = hard + 0.3 + rng.normal(0, 1, 200), hard + rng.normal(0, 1, 200)
+    other = hard + rng.normal(0, 1, 200)
+    assert metrics.paired_difference("d", better, hard).p < 0.01
+    assert metrics.paired_difference("d", same, other).p > 0.05
+    reference = rng.normal(size=(150, 5))
+    first, noise = rng.normal(size=(100, 5)), rng.normal(size=(100, 5)) * 0.05
+    far = metrics.frechet_difference("d", first + 0.5, first + noise, reference, draws=100)
+    near = metrics.frechet_difference("d", first, first + noise, reference, draws=100)
+    assert far.p < 0.05 < near.p and far.low > 0
+
+
+def test_projection_is_fitted_on_the_reference_and_named():
+    y = np.random.default_rng(0).normal(size=(80, 40)) * np.linspace(5, 0.1, 40)
+    projection = metrics.Projection.fit(y, 8)
+    assert projection.name == "pca8-of-reference" and projection(y).shape == (80, 8)
+    assert np.allclose(np.cov(projection(y), rowvar=False), np.diag(np.var(projection(y), axis=0, ddof=1)))
+    with pytest.raises(ValueError, match="cannot keep 80"):
+        metrics.Projection.fit(y[:30], 80)
+
+
+def test_density_coverage_precision_recall_on_equal_and_disjoint_sets():
+    x, y = np.random.default_rng(0).normal(size=(2, 500, 3))
+    density, coverage = metrics.density_coverage(x, y)
+    assert density == pytest.approx(1, abs=0.1) and coverage == pytest.approx(1 - 0.5**5, abs=0.03)  # Naeem, eq. 11
+    assert metrics.density_coverage(x + 100, y) == (0, 0)
+    assert min(metrics.precision_recall(x, y)) > 0.8 and metrics.precision_recall(x + 100, y) == (0, 0)
+
+
+def test_hits_kl_inception_and_diversity():
+    p = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    assert metrics.hits(p, [[0], [1]], top=1).tolist() == [1, 0]
+    assert metrics.hits(p, [[2], [1]], top=2).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="no accepted label"):
+        metrics.hits(p, [[0], []])
+    assert metrics.kl_divergences(p, p) == pytest.approx([0, 0], abs=1e-4)
+    assert metrics.kl_divergences(p[:1], p[1:])[0] == pytest.approx(
+        0.1 * np.log(0.2) + 0.2 * np.log(2 / 3) + 0.7 * np.log(3.5), abs=1e-4
+    )
+    assert metrics.inception_score(np.eye(7)).value == pytest.approx(7)
+    assert metrics.inception_score(np.full((5, 4), 0.25)).value == pytest.approx(1)
+    takes = np.array([[[1, 0], [0, 1], [-1, 0]], [[1, 1], [1, 1], [2, 2]]])
+    assert metrics.seed_diversity(takes) == pytest.approx([(1 + 2 + 1) / 3, 0])
+
+
+def test_retrieval_counts_equal_captions_as_one():
+    text = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0.0]])
+    audio = np.array([[1, 0.1, 0], [0, 0.2, 1], [0, 1, 0]])
+    scores = {s.name: s.value for s in metrics.retrieval(audio, text, tops=(1,))}
+    assert scores == {"text→audio R@1": 1, "audio→text R@1": 1}
+
+
+def test_bad_sets_are_named():
+    x = np.zeros((5, 3))
+    with pytest.raises(ValueError, match="generated: need embeddings"):
+        metrics.frechet_distance(np.zeros((1, 3)), x)
+    with pytest.raises(ValueError, match="differ in size"):
+        metrics.frechet_distance(np.zeros((5, 4)), x)
+    with pytest.raises(ValueError, match="reference: 1 of 5 embeddings"):
+        metrics.frechet_distance(x, np.where(np.arange(5)[:, None] == 2, np.nan, x))
+    with pytest.raises(ValueError, match="no kernel width"):
+        metrics.kernel_distance(x, x)
+    assert str(Score("a", 1.23456, 1, 2, 3)) == "1.235 [1, 2] (n=3)"
