@@ -149,7 +149,7 @@ class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
         """Complex spectrum `[batch, n_fft / 2 + 1, frame]`: magnitudes around the mel's own, phases from the network."""
         h = self.norm(self.body((log_mel - MEL_MEAN) / MEL_STD).transpose(1, 2))
         gain, real, imag = self.head(h).float().transpose(1, 2).chunk(3, dim=1)
-        magnitude = self.mel.magnitude(log_mel) * gain.clamp(-8.0, 4.0).exp()
+        magnitude = self.mel.magnitude(log_mel, 3) * gain.clamp(-8.0, 4.0).exp()
         return torch.complex(real, imag) * (magnitude * (real.square() + imag.square() + 1e-8).rsqrt())
 
     def forward(self, log_mel: Tensor, iterations: int | None = None) -> Tensor:

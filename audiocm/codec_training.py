@@ -134,42 +134,38 @@ class SpectralDistance(nn.Module):
         return total / len(self.sizes)
 
 
-class VAELoss:
-    """L1 on the log-mel, at full and at reduced resolution, + `kl` x KL; adversarial and feature terms if a critic is given.
+def balanced(output: Tensor, main: Tensor, judged: Tensor, share: float | Tensor) -> Tensor:
+    """`main`, plus `judged` rescaled so that its gradient at `output` has `share` times the norm of main's.
 
-    `warm` is the share of training before the critic's terms enter; the L1 weight at full resolution then falls to `fine`, so that
-    textures are the critic's business and the envelope stays the L1's.
+    The gradient balancer of EnCodec (Défossez et al. 2022, eq. 6) for two terms and without its moving average: a critic that wins
+    cannot drown the reconstruction. The value returned is `main`'s.
+    """
+    toward_main, toward_judged = (torch.autograd.grad(term, output, retain_graph=True)[0] for term in (main, judged))
+    scale = share * toward_main.norm() / toward_judged.norm().clamp_min(1e-12)
+    surrogate = (output * (toward_main + scale * toward_judged)).sum()
+    return surrogate - surrogate.detach() + main.detach()
+
+
+class VAELoss:
+    """L1 on the log-mel at full and at reduced resolution + `kl` x KL, and a critic's view once `warm` of training is over.
+
+    `share`: norm of the critic's gradient against the L1's: textures are the critic's business, the envelope stays the L1's.
     """
 
-    def __init__(
-        self,
-        mel: LogMel,
-        critic: MelCritic | None,
-        kl: float = 1e-2,
-        adversarial: float = 0.1,
-        feature: float = 0.3,
-        warm: float = 0.25,
-        fine: float = 0.6,
-    ):
-        self.mel, self.critic, self.kl = mel, critic, kl
-        self.adversarial, self.feature, self.warm, self.fine = adversarial, feature, warm, fine
+    def __init__(self, mel: LogMel, critic: MelCritic | None, kl: float = 1e-2, share: float = 1.0, warm: float = 0.3):
+        self.mel, self.critic, self.kl, self.share, self.warm = mel, critic, kl, share, warm
 
     def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
         with torch.no_grad():
             log_mel = self.mel(x)
         guess, mean, log_variance = student(log_mel)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        fine = (guess - log_mel).abs().mean()
-        coarse = F.avg_pool2d((guess - log_mel).unsqueeze(1), (5, 4)).abs().mean()
+        error = guess - log_mel
+        main = error.abs().mean() + F.avg_pool2d(error.unsqueeze(1), (5, 4)).abs().mean()
         if self.critic is None:
-            return fine + coarse + self.kl * divergence
-        self.critic.requires_grad_(False)
-        on = gate(progress, self.warm, x)
-        fake = self.critic(guess)
-        with torch.no_grad():
-            real = self.critic(log_mel)
-        judged = self.adversarial * fooling_loss(fake) + self.feature * feature_loss(real, fake)
-        return (1 + on * (self.fine - 1)) * fine + coarse + self.kl * divergence + on * judged
+            return main + self.kl * divergence
+        judged = judge(self.critic, guess, log_mel)
+        return balanced(guess, main, judged, self.share * gate(progress, self.warm, x)) + self.kl * divergence
 
     def critic_terms(self, student: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Real and fake log-mels for the critic's own step."""
@@ -178,7 +174,7 @@ class VAELoss:
 
 
 class VocoderLoss:
-    """Multi-resolution STFT + log-mel L1 of the proposal, then feature matching and adversarial terms.
+    """Multi-resolution STFT + log-mel L1 of the proposal and of its mel-consistent signal, and a critic's view of the latter.
 
     With a frozen `vae`, the second half of every batch is asked to voice the VAE's own mel instead of the true one: there the mel term
     asks for the *given* mel, and only the critic compares with real sound.
@@ -189,15 +185,10 @@ class VocoderLoss:
         critic: WaveCritic | None,
         vae: MelVAE | None = None,
         distance: SpectralDistance | None = None,
-        mel_weight: float = 1.0,
-        stft_weight: float = 1.0,
-        adversarial: float = 0.15,
-        feature: float = 0.5,
+        share: float = 1.0,
     ):
-        self.critic, self.vae = critic, vae
+        self.critic, self.vae, self.share = critic, vae, share
         self.distance = distance or SpectralDistance()
-        self.mel_weight, self.stft_weight = mel_weight, stft_weight
-        self.adversarial, self.feature = adversarial, feature
 
     def given(self, mel: LogMel, x: Tensor) -> Tensor:
         """The mels the vocoder is asked for: true ones, and in the batch's second half the VAE's."""
@@ -211,25 +202,29 @@ class VocoderLoss:
     def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
         mel = student.mel
         log_mel = self.given(mel, x)
-        spectrum = student.propose(log_mel)
-        raw = mel.istft(spectrum)
-        wav = griffin_lim(mel, log_mel, spectrum, 0)
         half = x.shape[0] if self.vae is None else x.shape[0] // 2
-        total = self.mel_weight * ((mel(raw) - log_mel).abs().mean() + (mel(wav) - log_mel).abs().mean())
-        total = (
-            total + self.stft_weight * (self.distance(wav[:half], x[:half]) + self.distance(raw[:half], x[:half])) / 2
-        )
+        spectrum = student.propose(log_mel)
+        raw, wav = mel.istft(spectrum), griffin_lim(mel, log_mel, spectrum, 0)
+
+        def faithful(signal: Tensor) -> Tensor:
+            return (mel(signal) - log_mel).abs().mean() + self.distance(signal[:half], x[:half])
+
         if self.critic is None:
-            return total
-        self.critic.requires_grad_(False)
-        fake = self.critic(wav)
-        with torch.no_grad():
-            real = self.critic(x)
-        return total + self.adversarial * fooling_loss(fake) + self.feature * feature_loss(real, fake)
+            return faithful(raw) + faithful(wav)
+        return faithful(raw) + balanced(wav, faithful(wav), judge(self.critic, wav, x), self.share)
 
     def critic_terms(self, student: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Real and fake wavs for the critic's own step."""
         return x, student(self.given(student.mel, x), 0)
+
+
+def judge(critic: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
+    """What the codec's part is told by the critic: fool it, and match its features (weight 2, as HiFi-GAN)."""
+    critic.requires_grad_(False)
+    seen = critic(fake)
+    with torch.no_grad():
+        model = critic(real)
+    return fooling_loss(seen) + 2 * feature_loss(model, seen)
 
 
 class CodecCritic:

@@ -11,6 +11,7 @@ from audiocm.codec_training import (
     VAELoss,
     VocoderLoss,
     WaveCritic,
+    balanced,
     critic_loss,
     feature_loss,
     fooling_loss,
@@ -178,3 +179,13 @@ def test_critics_gradient_never_reaches_the_codec() -> None:
     VocoderLoss(judge).loss(net, None, tones(), None, 0.0).backward()
     assert all(p.grad is None for p in judge.parameters())
     assert any(p.grad is not None for p in net.parameters())
+
+
+def test_balanced_gradient_has_the_asked_share() -> None:
+    output = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    main, judged = output.square().sum(), (1e4 * output[:, 0]).sum()
+    (gradient,) = torch.autograd.grad(balanced(output, main, judged, 0.5), output)
+    added = (gradient - 2 * output).detach()
+    assert added.norm().item() == pytest.approx(0.5 * (2 * output).norm().item(), rel=1e-4)
+    assert torch.allclose(added[:, 1:], torch.zeros(4, 2), atol=1e-5)
+    assert balanced(output, main, judged, 0.5).item() == pytest.approx(main.item())
