@@ -53,7 +53,9 @@ def load_tokenizer(folder: str | os.PathLike) -> Any:
     except (ImportError, RuntimeError) as error:
         raise explained(error) from error
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
-        raise ValueError(f"tokenizer in {folder} is missing or damaged: {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(
+            f"tokenizer in {folder} is missing or damaged: {' '.join(str(error).split())[:200]}"
+        ) from error
 
 
 def explained(error: BaseException) -> Exception:

@@ -97,7 +97,7 @@ def local_folder(name: str | os.PathLike, **hub: Any) -> Path:
 
     ValueError for anything else; `hub` goes to huggingface_hub.snapshot_download (revision, token, ...).
     """
-    if Path(name).is_dir():
+    if str(name) and Path(name).is_dir():
         return Path(name)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
         raise ValueError(f"no model folder {str(name)!r}, and it is not a hub id like 'owner/name' either")

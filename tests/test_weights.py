@@ -1,0 +1,109 @@
+"""int8 weight files: the bound on the rounding error, exact storage of what is not rounded, damage that is named."""
+
+import os
+import stat
+
+import pytest
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from safetensors.torch import load_file
+
+from audiocm.weights import StoredWeights, load_state, local_folder, quantise, restore, save_int8
+
+
+class Net(StoredWeights, ModelMixin, ConfigMixin):
+    @register_to_config
+    def __init__(self, width: int = 200):
+        super().__init__()
+        self.big = torch.nn.Linear(width, width)
+        self.conv = torch.nn.Conv1d(width, 64, 3)
+        self.small = torch.nn.Linear(3, 3)
+        self.register_buffer("count", torch.tensor(7))
+
+
+@pytest.fixture
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net()
+
+
+def test_every_number_is_within_half_a_step(net):
+    """|W - q scale| <= scale / 2 = max|row| / 254, give or take float16's rounding of the scale."""
+    state = net.state_dict()
+    again = restore(quantise(state))
+    for name in ("big.weight", "conv.weight"):
+        rows = state[name].flatten(1)
+        step = rows.abs().amax(1, keepdim=True) / 127
+        error = (again[name].flatten(1) - rows).abs()
+        assert (error <= 0.57 * step).all() and (error > 0.4 * step).any()
+    assert torch.equal(again["small.weight"], state["small.weight"].half().float())
+    assert torch.equal(again["count"], torch.tensor(7))
+
+
+def test_rows_of_any_size_survive():
+    rows = torch.randn(64, 1024) * torch.logspace(-4, 3, 64)[:, None]
+    rows[0] = 0
+    again = restore(quantise({"rows": rows}))["rows"]
+    assert torch.equal(again[0], rows[0])
+    assert ((again - rows).norm(dim=1) <= 0.02 * rows.norm(dim=1)).all()
+
+
+def test_quantising_twice_changes_nothing(net):
+    once = restore(quantise(net.state_dict()))
+    twice = restore(quantise(once))
+    assert all(torch.allclose(once[name], twice[name], rtol=1e-3, atol=1e-7) for name in once)
+
+
+def test_the_file_is_small_readable_by_all_and_never_half_written(net, tmp_path):
+    file = tmp_path / "deep" / "weights.int8.safetensors"
+    save_int8(net.state_dict(), file)
+    assert load_file(file)["big.weight"].dtype == torch.int8
+    assert os.path.getsize(file) < 0.3 * sum(4 * p.numel() for p in net.parameters())
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o644 and os.listdir(file.parent) == [file.name]
+
+
+def test_numbers_that_cannot_be_stored_are_refused(net):
+    for bad in (float("nan"), float("inf"), 1e9):
+        state = net.state_dict()
+        state["small.bias"] = torch.full((3,), bad)
+        with pytest.raises(ValueError, match=r"small\.bias"):
+            quantise(state)
+        with pytest.raises(ValueError, match="rows"):
+            quantise({"rows": torch.full((200, 200), bad)})
+
+
+@pytest.mark.parametrize("variant", ["int8", "fp16", None])
+def test_models_load_from_each_variant(net, tmp_path, variant):
+    (net.half() if variant == "fp16" else net).save_pretrained(tmp_path, variant=variant)
+    again = Net.from_pretrained(tmp_path)
+    assert again.config.width == 200 and not again.training
+    for name, value in net.float().state_dict().items():
+        assert torch.allclose(again.state_dict()[name], value, atol=1e-2 if variant else 0), name
+
+
+def test_damaged_missing_and_foreign_files_are_named(net, tmp_path):
+    with pytest.raises(ValueError, match=r"config\.json is missing"):
+        Net.from_pretrained(tmp_path)
+    net.save_config(tmp_path)
+    with pytest.raises(ValueError, match=r"diffusion_pytorch_model\.int8\.safetensors is missing"):
+        Net.from_pretrained(tmp_path)
+    net.save_pretrained(tmp_path, variant="int8")
+    file = tmp_path / "diffusion_pytorch_model.int8.safetensors"
+    whole = file.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"not weights", b""):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"pytorch_model\.int8\.safetensors is damaged"):
+            Net.from_pretrained(tmp_path)
+    file.unlink()
+    save_int8(Net(width=190).state_dict(), file)
+    with pytest.raises(ValueError, match=r"int8\.safetensors does not fit Net: .*size mismatch"):
+        Net.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"nothing\.safetensors is missing"):
+        load_state(tmp_path / "nothing.safetensors")
+
+
+def test_only_a_hub_id_may_reach_the_network():
+    for name in ("tta-5", "/no/such/folder", "a/b/c", ""):
+        with pytest.raises(ValueError, match="no model folder"):
+            local_folder(name)
