@@ -116,7 +116,7 @@ def test_decoding_is_a_function_and_batch_mates_do_not_matter(codec: Codec) -> N
     latent = torch.randn(3, 16, 12, generator=torch.Generator().manual_seed(0))
     together = codec.decode(latent)
     assert torch.equal(together, codec.decode(latent))
-    assert torch.allclose(together[1:2], codec.decode(latent[1:2]), atol=1e-5)
+    assert torch.allclose(together[1:2], codec.decode(latent[1:2]), atol=1e-4)
     assert torch.equal(frozen_noise(3, 9000)[:, :100], frozen_noise(3, 100))
 
 
