@@ -1,0 +1,153 @@
+"""Paths: golden numbers, derivatives by finite differences, inverses, variance, and the Gaussian flow map."""
+
+import math
+
+import pytest
+import torch
+from tiny import Gaussian, times
+
+from audiocm import paths
+
+TABLE = paths.ddpm(paths.scaled_linear_betas())
+ALL = {
+    "edm": paths.edm,
+    "rectified": paths.rectified,
+    "trig": paths.trig,
+    "trig-half": paths.Trig(t_max=math.atan(160), sigma_data=0.5),
+    "cosine": paths.cosine,
+    "vp": paths.vp,
+    "ddpm": TABLE,
+    "zero-snr": paths.ddpm(paths.zero_terminal_snr(paths.scaled_linear_betas())),
+}
+every_path = pytest.mark.parametrize("path", ALL.values(), ids=ALL.keys())
+
+
+def inside(path, n=7):
+    """Times strictly inside the path's range, off the entries of tables."""
+    return path.t_min + (path.t_max - path.t_min) * torch.linspace(0.0137, 0.9871, n, dtype=torch.float64)
+
+
+@every_path
+def test_slopes_are_derivatives(path):
+    t, h = inside(path), 1e-6 * path.t_max
+    for value, slope in zip((path.alpha, path.sigma), path.slopes(t), strict=True):
+        torch.testing.assert_close((value(t + h) - value(t - h)) / (2 * h), slope, rtol=1e-5, atol=1e-8)
+
+
+@every_path
+def test_level_and_time_are_inverse(path):
+    t = torch.cat([inside(path), times(path.t_min)])
+    torch.testing.assert_close(path.at(path.kappa(t)), t, rtol=1e-9, atol=1e-12)
+    assert (path.kappa(t).sort().values == path.kappa(t.sort().values)).all()
+
+
+@every_path
+def test_aim_inverts_step_and_zero_is_clean(path):
+    t = inside(path)
+    x, clean = torch.randn(2, len(t), 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    s = 0.4 * t
+    torch.testing.assert_close(path.aim(x, t, s, path.step(x, t, s, clean)), clean, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(path.step(x, t, torch.zeros_like(t), clean), clean)
+    torch.testing.assert_close(path.step(x, t, t, clean), x)
+    zero = torch.zeros_like(t)
+    assert (path.step(x, zero, zero, clean) == x).all()  # the boundary: at time 0 there is nothing left to do
+
+
+@every_path
+def test_step_keeps_its_own_line(path):
+    """A step along the true (x, eps) is the path itself, and its derivative the velocity."""
+    generator = torch.Generator().manual_seed(1)
+    t = inside(path)
+    clean, eps = torch.randn(2, len(t), 4, dtype=torch.float64, generator=generator)
+    x_t, s = path.noise(clean, eps, t), 0.7 * t
+    torch.testing.assert_close(path.step(x_t, t, s, clean), path.noise(clean, eps, s))
+    torch.testing.assert_close(path.eps(x_t, t, clean), eps)
+    h = 1e-6 * path.t_max
+    slope = (path.noise(clean, eps, t + h) - path.noise(clean, eps, t - h)) / (2 * h)
+    torch.testing.assert_close(path.velocity(x_t, t, clean), slope, rtol=1e-5, atol=1e-7)
+
+
+@every_path
+def test_renoise_keeps_marginals(path):
+    """Var(x_t) after renoising x_s of unit-variance data; and t = s adds nothing."""
+    t, s = inside(path), 0.6 * inside(path)
+    scale = path.alpha(t) / path.alpha(s)
+    added = path.renoise(torch.zeros(len(t), 1, dtype=t.dtype), s, t, torch.ones(len(t), 1, dtype=t.dtype))[:, 0]
+    torch.testing.assert_close((scale * path.sigma(s)) ** 2 + added**2, path.sigma(t) ** 2)
+    x = torch.ones(len(t), 1, dtype=t.dtype)
+    torch.testing.assert_close(path.renoise(x, t, t, x), x)
+
+
+@every_path
+def test_gaussian_flow_solves_the_ode(path):
+    truth, t = Gaussian(path), inside(path)
+    x = torch.linspace(-2, 3, len(t), dtype=torch.float64)[:, None]
+    h = 1e-6 * path.t_max
+    slope = (truth.flow(x, t, t + h) - truth.flow(x, t, t - h)) / (2 * h)
+    torch.testing.assert_close(slope, path.velocity(x, t, truth.denoise(x, t)), rtol=1e-4, atol=1e-7)
+
+
+def test_golden_edm():
+    grid = paths.edm.grid(18)
+    torch.testing.assert_close(
+        grid[[0, 1, 11, 16, 17]], times(80, 57.5859847, 0.585348, 0.00752802, 0.002), rtol=1e-6, atol=0
+    )
+    truth = Gaussian(paths.edm)
+    x, t = times(2)[:, None], times(1.5)
+    assert truth.denoise(x, t).item() == pytest.approx(1.2576142132, abs=1e-9)
+    assert truth.flow(x, t, times(0.002)).item() == pytest.approx(1.5514107075, abs=1e-9)
+    assert truth.flow(x, t, times(0.5)).item() == pytest.approx(1.6122126834, abs=1e-9)
+
+
+def test_golden_vp():
+    truth, x, t = Gaussian(paths.vp), times(1)[:, None], times(0.5)
+    assert paths.vp.alpha(t).item() == pytest.approx(0.2811828808, abs=1e-9)
+    assert paths.vp.sigma(t).item() == pytest.approx(0.9596542021, abs=1e-9)
+    clean = truth.denoise(x, t)
+    assert clean.item() == pytest.approx(1.0619222604, abs=1e-9)
+    assert paths.vp.eps(x, t, clean).item() == pytest.approx(0.7308941472, abs=1e-9)
+    assert truth.flow(x, t, times(0.2)).item() == pytest.approx(1.5111611455, abs=1e-9)
+
+
+def test_golden_trig():
+    path = ALL["trig-half"]
+    truth, x, t = Gaussian(path), times(1)[:, None], times(1)
+    clean, landed = truth.denoise(x, t), truth.flow(x, t, times(0))
+    f_net = lambda end: ((math.cos(1) * x - end) / (0.5 * math.sin(1))).item()  # noqa: E731
+    assert clean.item() == pytest.approx(1.5469324818, abs=1e-9)
+    assert f_net(clean) == pytest.approx(-2.3925487488, abs=1e-9)
+    assert landed.item() == pytest.approx(1.6872503289, abs=1e-9)
+    assert f_net(landed) == pytest.approx(-2.7260548343, abs=1e-9)
+    assert path.t_max == pytest.approx(1.5645464, abs=1e-7)
+    assert path.kappa(times(1.1)).item() == pytest.approx(0.9823799, abs=1e-7)
+    assert path.at(times(0.821)).item() == pytest.approx(1.0237757, abs=1e-7)
+
+
+def test_golden_rectified():
+    truth, x, t = Gaussian(paths.rectified), times(1)[:, None], times(0.8)
+    assert paths.rectified.velocity(x, t, truth.denoise(x, t)).item() == pytest.approx(-0.1384963256, abs=1e-9)
+    assert ((x - truth.flow(x, t, times(0.3))) / 0.5).item() == pytest.approx(-0.9392034121, abs=1e-9)
+    assert truth.flow(x, t, times(0)).item() == pytest.approx(2.0290701111, abs=1e-9)
+
+
+def test_golden_tables():
+    bar = TABLE.alpha(times(1, 20, 500, 1000)) ** 2  # t = n + 1
+    torch.testing.assert_close(bar, times(0.99915, 0.98224399, 0.27766965, 0.0046601), rtol=2e-6, atol=0)
+    assert TABLE.kappa(times(1000)).item() == pytest.approx(14.6146, abs=1e-4)
+    linear = paths.ddpm(paths.linear_betas()).alpha(times(1, 500, 1000)) ** 2
+    torch.testing.assert_close(linear, times(0.9999, 0.07858724, 4.0358e-5), rtol=2e-5, atol=0)
+    cosine = paths.ddpm(paths.cosine_betas()).alpha(times(500)) ** 2
+    u = (0.5 + 0.008) / 1.008 * math.pi / 2
+    assert cosine.item() == pytest.approx((math.cos(u) / math.cos(0.008 / 1.008 * math.pi / 2)) ** 2, rel=1e-9)
+    assert ALL["zero-snr"].alpha(times(1000)).item() == pytest.approx(2**-12)
+
+
+def test_bad_betas_are_refused():
+    with pytest.raises(ValueError, match="betas"):
+        paths.ddpm([0.0, 0.1])
+
+
+def test_tables_stay_float32_on_request():
+    t = torch.tensor([0.0, 0.5, 1.0, 500.5, 1000.0])
+    assert TABLE.alpha(t).dtype == torch.float32
+    assert torch.isfinite(TABLE.kappa(t)).all() and TABLE.sigma(t)[0] == 0

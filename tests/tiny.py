@@ -1,0 +1,104 @@
+"""Closed-form truths and tiny nets that the tests of the core share. Everything float64 and on the CPU."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from audiocm import paths
+from audiocm.denoiser import edm_scalings
+from audiocm.paths import Path, over
+
+
+class Gaussian:
+    """Data N(mu, s^2 I): the posterior mean and the flow map of every path (methods.md, closed forms)."""
+
+    def __init__(self, path: Path, mu: float = 0.7, s: float = 1.3):
+        self.path, self.mu, self.s = path, mu, s
+
+    def spread(self, t: Tensor) -> Tensor:
+        """Standard deviation of x_t."""
+        return ((self.path.alpha(t) * self.s) ** 2 + self.path.sigma(t) ** 2).sqrt()
+
+    def flow(self, x: Tensor, t: Tensor, u: Tensor) -> Tensor:
+        """Where the ODE carries x from t to u."""
+        alpha = self.path.alpha
+        scale = over(self.spread(u) / self.spread(t), x)
+        return over(alpha(u), x) * self.mu + scale * (x - over(alpha(t), x) * self.mu)
+
+    def denoise(self, x: Tensor, t: Tensor, s=None, cond=None) -> Tensor:
+        """E[x_0 | x_t]: a perfect teacher."""
+        alpha = over(self.path.alpha(t), x)
+        return self.mu + alpha * self.s**2 / over(self.spread(t), x) ** 2 * (x - alpha * self.mu)
+
+    def student(self, x: Tensor, t: Tensor, s: Tensor | None = None, cond=None) -> Tensor:
+        """The clean estimate whose step to s is exact: a perfect student. At s = t it is the teacher."""
+        s = torch.zeros_like(t) if s is None else s
+        aim = self.path.aim(x, t, s.clamp_max(t * (1 - 1e-12)), self.flow(x, t, s))
+        return torch.where(over((t - s) < 1e-9 * t, x), self.denoise(x, t), aim)
+
+
+class Mixture:
+    """Isotropic Gaussian mixture: weights [k], means [k, dim], spreads [k]."""
+
+    def __init__(self, path: Path, weights, means, spreads):
+        self.path = path
+        self.weights, self.means, self.spreads = (
+            torch.as_tensor(v, dtype=torch.float64) for v in (weights, means, spreads)
+        )
+
+    def denoise(self, x: Tensor, t: Tensor, s=None, cond=None) -> Tensor:
+        """E[x_0 | x_t], x [batch, dim]."""
+        alpha, sigma = self.path.alpha(t)[:, None], self.path.sigma(t)[:, None]
+        means, spreads = self.means.to(x.dtype), self.spreads.to(x.dtype)
+        variance = (alpha * spreads) ** 2 + sigma**2
+        away = x[:, None] - alpha[..., None] * means
+        log_share = (
+            self.weights.to(x.dtype).log() - x.shape[1] / 2 * variance.log() - away.square().sum(-1) / 2 / variance
+        )
+        share = log_share.softmax(-1)
+        pulled = means + (alpha * spreads**2 / variance)[..., None] * away
+        return (share[..., None] * pulled).sum(1)
+
+    def sample(self, n: int) -> Tensor:
+        which = torch.multinomial(self.weights, n, replacement=True)
+        return self.means[which] + self.spreads[which, None] * torch.randn(n, self.means.shape[1], dtype=torch.float64)
+
+
+def ring(path: Path = paths.edm, radius: float = math.sqrt(2), spread: float = 0.12) -> Mixture:
+    """Eight Gaussians on a circle, about unit variance in each coordinate."""
+    angle = torch.arange(8) * (2 * math.pi / 8)
+    means = radius * torch.stack([angle.cos(), angle.sin()], 1)
+    return Mixture(path, torch.full((8,), 1 / 8), means, torch.full((8,), spread))
+
+
+class TinyNet(nn.Module):
+    """A contract net for x [batch, dim] on the EDM path; told t, s and w."""
+
+    def __init__(self, dim: int = 2, width: int = 128):
+        super().__init__()
+        self.register_buffer("rate", 2.0 ** torch.arange(-3, 3))
+        self.first = nn.Linear(dim + 1 + 2 * 2 * 6, width)
+        self.told_w = nn.Linear(1, width)
+        self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.last = nn.Linear(width, dim)
+        nn.init.zeros_(self.told_w.weight)
+
+    def _features(self, level: Tensor) -> Tensor:
+        angles = level[:, None] * self.rate
+        return torch.cat([angles.sin(), angles.cos()], 1)
+
+    def forward(self, x_t, t, s=None, cond=None):
+        c_skip, c_out, c_in, c_noise = (over(c, x_t) for c in edm_scalings(t))
+        share = torch.zeros_like(t) if s is None else s / t
+        ends = [self._features(4 * c_noise[:, 0]), self._features(2 * math.pi * share)]
+        h = self.first(torch.cat([c_in * x_t, c_noise, *ends], 1))
+        if getattr(cond, "guidance", None) is not None:
+            h = h + self.told_w(cond.guidance[:, None].to(h.dtype))
+        return c_skip * x_t + c_out * self.last(self.rest(h))
+
+
+def times(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
