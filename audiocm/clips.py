@@ -1,0 +1,136 @@
+"""Sound files on their way to a judge: what is read, how it is brought to one form, and what was left out and why."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .metrics.fidelity import resampled
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}
+SILENT_PEAK = 1e-4  # -80 dBFS
+
+
+class UnusableClipError(ValueError):
+    """A clip that cannot be scored; `reason` is corrupt, silent or too short."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+def as_is(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Levels as in the file."""
+    return wav
+
+
+def peak(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Peak at -6 dBFS, as ConsistencyTTA's evaluator does."""
+    return wav * (0.5 / np.abs(wav).max())
+
+
+def active_rms(wav: np.ndarray, rate: int) -> np.ndarray:
+    """-23 dBFS over the 20 ms frames within 40 dB of the loudest one."""
+    size = max(rate // 50, 1)
+    power = np.square(wav[: len(wav) // size * size].reshape(-1, size)).mean(1) if len(wav) >= size else wav**2
+    active = power[power >= power.max() * 1e-4]
+    return wav * (10 ** (-23 / 20) / np.sqrt(active.mean()))
+
+
+def untrimmed(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Silence at both ends stays."""
+    return wav
+
+
+def trimmed(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Ends more than 50 dB under the clip's peak are cut, 20 ms of them kept."""
+    loud = np.flatnonzero(np.abs(wav) > np.abs(wav).max() * 10 ** (-50 / 20))
+    keep = rate // 50
+    return wav[max(loud[0] - keep, 0) : loud[-1] + keep]
+
+
+LOUDNESS = {f.__name__: f for f in (as_is, peak, active_rms)}
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a clip is brought to one form before an embedder hears it. All of it stands in the card."""
+
+    loudness: Callable[[np.ndarray, int], np.ndarray] = as_is
+    ends: Callable[[np.ndarray, int], np.ndarray] = untrimmed
+    shortest: float = 0.05  # seconds; shorter clips are left out and counted
+    longest: float = 30.0  # seconds; the rest of longer clips is not heard
+    band_limit: int | None = None  # Hz: resampled to this rate first, so that all systems have one bandwidth
+
+    def as_dict(self) -> dict:
+        return {
+            "channels": "mean of all",
+            "resampler": "soxr HQ",
+            "loudness": self.loudness.__name__,
+            "ends": self.ends.__name__,
+            "shortest_seconds": self.shortest,
+            "longest_seconds": self.longest,
+            "band_limit_rate": self.band_limit,
+            "padding": "zeros up to one block of the embedder",
+        }
+
+    def __call__(self, wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+        """wav [sample] or [sample, channel] at `rate` → float32 [sample] at `wanted`.
+
+        Raises UnusableClipError where a clip is not finite, silent or too short."""
+        wav = np.asarray(wav, dtype=np.float32)
+        wav = wav.mean(axis=1) if wav.ndim == 2 else wav
+        if not np.isfinite(wav).all():
+            raise UnusableClipError("corrupt", "samples that are not finite")
+        if len(wav) < self.shortest * rate:
+            raise UnusableClipError("too short", f"{len(wav) / rate:.3f} s")
+        wav = wav[: int(self.longest * rate)]
+        if np.abs(wav).max() < SILENT_PEAK:
+            raise UnusableClipError("silent", f"peak under {SILENT_PEAK}")
+        wav = self.loudness(self.ends(wav, rate), rate)
+        if self.band_limit is not None and self.band_limit != rate:
+            wav, rate = resampled(wav, rate, self.band_limit), self.band_limit
+        return resampled(wav, rate, wanted)
+
+
+def decode(data: bytes) -> tuple[np.ndarray, int]:
+    """File content → wav [sample] or [sample, channel] and its rate. Raises UnusableClipError if unreadable."""
+    import soundfile
+
+    try:
+        wav, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+    except (RuntimeError, TypeError) as error:
+        raise UnusableClipError("corrupt", str(error).splitlines()[0]) from error
+    return wav, rate
+
+
+def list_clips(folder: str | Path) -> list[Path]:
+    """Sound files under `folder`, by path. Raises ValueError if there is no such folder or none in it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+    if not found:
+        raise ValueError(f"{folder}: holds no sound file ({', '.join(sorted(AUDIO_SUFFIXES))})")
+    return found
+
+
+@dataclass
+class Intake:
+    """Counts and names of what was used and what was left out; `rates` are the files' own."""
+
+    used: int = 0
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    rates: dict[int, int] = field(default_factory=dict)
+
+    def leave_out(self, reason: str, name: str) -> None:
+        self.left_out.setdefault(reason, []).append(name)
+
+    def as_dict(self) -> dict:
+        counts = {reason: len(names) for reason, names in sorted(self.left_out.items())}
+        rates = {str(rate): count for rate, count in sorted(self.rates.items())}
+        return {"used": self.used, "left_out": counts, "rates": rates, "left_out_names": self.left_out}

@@ -1,0 +1,72 @@
+"""The card of a result: everything that moves a score. Two results with different cards are not compared."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .clips import Form
+
+PACKAGES = ("audiocm", "torch", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime")
+# keys that describe the run, not the measure: they may differ between two results that are compared
+DESCRIPTIVE = {"generated", "versions", "commit", "device", "date", "files", "python"}
+
+
+def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit(folder: Path | None = None) -> str | None:
+    """The commit of the source tree, with "+" where tracked files were changed; None outside a repository."""
+    folder = folder or Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def card(embedders: Sequence, form: Form, seed: int, **more) -> dict:
+    """What a result says about itself. `more` holds counts, the caption policy, references ..."""
+    return {
+        "embedders": {e.name: {"digest": e.digest, "sample_rate": e.sample_rate} for e in embedders},
+        "form": form.as_dict(),
+        "seed": seed,
+        "versions": versions(),
+        "python": platform.python_version(),
+        "commit": commit(),
+        **more,
+    }
+
+
+def differences(first: dict, second: dict, prefix: str = "") -> list[str]:
+    """What moves the score and differs between two cards, one "key: a != b" each."""
+    found = []
+    for key in sorted(first.keys() | second.keys()):
+        if not prefix and key in DESCRIPTIVE:
+            continue
+        a, b = first.get(key), second.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} != {b}")
+    return found
+
+
+def require_comparable(first: dict, second: dict) -> None:
+    """Raises ValueError naming every difference that moves a score."""
+    found = differences(first, second)
+    if found:
+        raise ValueError("these results were measured differently and cannot be compared: " + "; ".join(found))
