@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AudioOutput": "pipelines",
+    "bundled_models": "bundles",
     "Codec": "codec",
     "Condition": "denoiser",
     "LatentTransformer": "backbone",
@@ -21,8 +22,8 @@ _HOME = {
     "sample": "solvers",
 }
 _MODULES = (
-    *("backbone", "clap", "codec", "conditioning", "critic", "data", "denoiser", "distill", "methods", "metrics"),
-    *("paths", "pipelines", "solvers", "train", "weights"),
+    *("backbone", "bundles", "clap", "codec", "conditioning", "critic", "data", "denoiser", "distill", "methods"),
+    *("metrics", "paths", "pipelines", "solvers", "train", "weights"),
 )
 __all__ = sorted([*_HOME, *_MODULES])
 

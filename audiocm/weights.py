@@ -141,7 +141,7 @@ class StoredWeights:
         except (OSError, ValueError) as error:
             raise ValueError(f"model file {folder / 'config.json'} is damaged: {error}") from error
         model = fill(cls.from_config(config), weight_file(folder, *([(variant,)] if variant else [])))
-        return model.to(torch_dtype or torch.float32).eval()
+        return (model if torch_dtype is None else model.to(torch_dtype)).eval()
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
         """diffusers' save_pretrained; variant="int8" writes the small file."""
