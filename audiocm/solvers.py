@@ -95,56 +95,48 @@ def dpm_3(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     return _eps_step(walk, x, t, s, e0) + 1.5 * bend(s, 1.0, e2 - e0)
 
 
-def _differences(walk: Walk, t: Tensor, clean: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Remember (lambda_t, clean) and return [(step in lambda, change of clean)] to the remembered ones, newest first."""
-    walk.past.append((walk.log_snr(t), clean))
-    del walk.past[:-3]
-    return [(new[0] - old[0], new[1] - old[1]) for old, new in reversed(list(pairwise(walk.past)))]
+def _extrapolate(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+    """D, its linear extrapolation to the middle of the step D + (h / 2 h') (D - D'), and [(h', D - D'), ...].
+
+    h' and D' are those of remembered steps, newest first; D joins them. Without memory the extrapolation is D.
+    """
+    clean, here = walk.field(x, t), walk.log_snr(t)
+    walk.past = [*walk.past[-2:], (here, clean)]
+    steps = [(new[0] - old[0], new[1] - old[1]) for old, new in reversed(list(pairwise(walk.past)))]
+    bent = clean
+    for h_before, change in steps[:1]:
+        bent = clean + over((walk.log_snr(s) - here) / (2 * h_before), x) * change
+    return clean, bent, steps
 
 
 def dpmpp_2m(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """DPM-Solver++(2M). Lu et al. 2022b, algorithm 2: a step along D + (h / 2 h_previous) (D - D_previous)."""
-    clean = walk.field(x, t)
-    steps = _differences(walk, t, clean)
-    h = walk.log_snr(s) - walk.log_snr(t)
-    for h_before, change in steps[:1]:
-        clean = clean + over(h / (2 * h_before), x) * change
-    return walk.path.step(x, t, s, clean)
+    """DPM-Solver++(2M). Lu et al. 2022b, algorithm 2: a step along D + (h / 2 h') (D - D')."""
+    _, bent, _ = _extrapolate(walk, x, t, s)
+    return walk.path.step(x, t, s, bent)
 
 
 def dpmpp_3m(weight: float = 2.0) -> Solver:
     """DPM-Solver++(3M). `weight` multiplies the second-difference term.
 
-    The term's difference is half a second derivative, so the exact quadrature has weight 2 and gives order 3.
+    That term's difference is half a second derivative, so the exact quadrature has weight 2 and gives order 3.
     Published code (dpm-solver, diffusers, k-diffusion) has weight 1, which is of order 2: pass 1 to match it.
     """
 
     def solve(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        clean = walk.field(x, t)
-        steps = _differences(walk, t, clean)
+        clean, bent, steps = _extrapolate(walk, x, t, s)
         if len(steps) < 2:
-            walk.past.pop()
-            return _second(walk, x, t, s, clean)
+            return walk.path.step(x, t, s, bent)
         (h0, d0), (h1, d1) = steps
         h = walk.log_snr(s) - walk.log_snr(t)
         r0, r1 = over(h0 / h, x), over(h1 / h, x)
-        slope0, slope1 = d0 / r0, d1 / r1
-        first = slope0 + r0 / (r0 + r1) * (slope0 - slope1)
-        second = (slope0 - slope1) / (r0 + r1)
-        phi1 = torch.expm1(-h)
-        phi2 = phi1 / h + 1
+        slope = d0 / r0 - d1 / r1
+        first, second = d0 / r0 + r0 / (r0 + r1) * slope, slope / (r0 + r1)
+        phi2 = torch.expm1(-h) / h + 1
         phi3 = phi2 / h - 0.5
-        alpha = over(walk.path.alpha(s), x)
         bend = over(phi2, x) * first - weight * over(phi3, x) * second
-        return walk.path.step(x, t, s, clean) + alpha * bend
+        return walk.path.step(x, t, s, clean) + over(walk.path.alpha(s), x) * bend
 
     return solve
-
-
-def _second(walk: Walk, x: Tensor, t: Tensor, s: Tensor, clean: Tensor) -> Tensor:
-    """The step of `dpmpp_2m` when its clean estimate is already known."""
-    known = Walk(walk.path, lambda x_t, t: clean, walk.draw, walk.past)
-    return dpmpp_2m(known, x, t, s)
 
 
 def sde_dpmpp_2m(eta: float = 1.0) -> Solver:
@@ -154,15 +146,12 @@ def sde_dpmpp_2m(eta: float = 1.0) -> Solver:
     """
 
     def solve(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        path, clean = walk.path, walk.field(x, t)
-        steps = _differences(walk, t, clean)
-        h = walk.log_snr(s) - walk.log_snr(t)
-        for h_before, change in steps[:1]:
-            clean = clean + over(h / (2 * h_before), x) * change
-        keep = over(path.sigma(s) / path.sigma(t) * torch.exp(-eta * h), x)
-        gain = over(-path.alpha(s) * torch.expm1(-(1 + eta) * h), x)
-        spread = over(path.sigma(s) * (-torch.expm1(-2 * eta * h)).clamp_min(0).sqrt(), x)
-        return keep * x + gain * clean + spread * walk.draw(x)
+        path, h = walk.path, walk.log_snr(s) - walk.log_snr(t)
+        _, bent, _ = _extrapolate(walk, x, t, s)
+        keep = path.sigma(s) / path.sigma(t) * torch.exp(-eta * h)
+        gain = -path.alpha(s) * torch.expm1(-(1 + eta) * h)
+        spread = path.sigma(s) * (-torch.expm1(-2 * eta * h)).clamp_min(0).sqrt()
+        return over(keep, x) * x + over(gain, x) * bent + over(spread, x) * walk.draw(x)
 
     return solve
 

@@ -1,0 +1,222 @@
+"""Solvers: measured orders, exact factors on Gaussian data, moments of the stochastic ones, and diffusers' schedulers."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from tiny import Gaussian, Mixture, times
+
+from audiocm import paths, solvers
+from audiocm.paths import over
+from audiocm.solvers import Walk
+
+VP = paths.VP(t_min=1e-3)
+
+
+def bumps(path):
+    return Mixture(path, [0.35, 0.65], [[-1.0], [1.5]], [0.6, 0.4])
+
+
+def solve(solver, path, field, x, n, top, bottom):
+    """n steps, even in log-SNR, from noise level `top` to `bottom`."""
+    levels = torch.linspace(math.log(top), math.log(bottom), n + 1, dtype=torch.float64).exp()
+    walk = Walk(path, field)
+    ones = torch.ones(len(x), dtype=x.dtype)
+    for a, b in pairwise(levels):
+        x = solver(walk, x, path.at(a * ones), path.at(b * ones))
+    return x
+
+
+ORDERS = {
+    "euler": (solvers.euler, 1),
+    "heun": (solvers.heun, 2),
+    "dpm_2": (solvers.dpm_2, 2),
+    "dpm_3": (solvers.dpm_3, 3),
+    "dpmpp_2m": (solvers.dpmpp_2m, 2),
+    "dpmpp_3m": (solvers.dpmpp_3m(), 3),
+    "dpmpp_3m-published": (solvers.dpmpp_3m(1.0), 2),
+}
+
+
+@pytest.mark.parametrize("path", [paths.edm, VP], ids=["edm", "vp"])
+@pytest.mark.parametrize(("solver", "order"), ORDERS.values(), ids=ORDERS.keys())
+def test_order(path, solver, order):
+    """Error of n steps on a two-bump mixture, from n = 64 to 256: the slope is the order.
+
+    Multistep solvers start from exact history: their low-order first steps would hide the order.
+    """
+    truth = bumps(path)
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)[:, None] * 5 * path.alpha(path.at(times(5.0)))
+    fine = lambda field, x, top, bottom: solve(solvers.dpm_3, path, field, x, 600, top, bottom)  # noqa: E731
+    exact = fine(truth.denoise, x, 5.0, 0.3)
+
+    def error(n):
+        levels = torch.linspace(math.log(5), math.log(0.3), n + 1, dtype=torch.float64).exp()
+        walk, at, state = Walk(path, truth.denoise), 0, x
+        ones = torch.ones(len(x), dtype=x.dtype)
+        if "dpmpp" in solver.__qualname__:
+            at = 2
+            for i in range(at):
+                known = x if i == 0 else fine(truth.denoise, x, 5.0, float(levels[i]))
+                t = path.at(levels[i] * ones)
+                walk.past.append((walk.log_snr(t), truth.denoise(known, t)))
+            state = fine(truth.denoise, x, 5.0, float(levels[at]))
+        for i in range(at, n):
+            state = solver(walk, state, path.at(levels[i] * ones), path.at(levels[i + 1] * ones))
+        return (state - exact).abs().max().item()
+
+    coarse, fine_error = error(64), error(256)
+    assert math.log(coarse / fine_error) / math.log(4) == pytest.approx(order, abs=0.25)
+
+
+def test_third_order_weight_is_the_quadrature():
+    """The term's exact weight: integral of h e^(-h(1-y)) y^2 over [0, 1] is -2 phi3 (published code: -phi3)."""
+    h = 1.0
+    y = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    integral = (h * torch.exp(-h * (1 - y)) * y**2).mean().item()
+    phi2 = math.expm1(-h) / h + 1
+    phi3 = phi2 / h - 0.5
+    assert phi2 == pytest.approx(0.367879, abs=1e-6)
+    assert integral == pytest.approx(0.264241, abs=1e-6) == -2 * phi3
+
+
+@pytest.mark.parametrize("path", [paths.edm, paths.trig, VP, paths.rectified], ids=["edm", "trig", "vp", "rectified"])
+def test_euler_factor_on_gaussian(path):
+    """One Euler step multiplies x/alpha - mu by 1 + (k' - k) k / (s^2 + k^2), k the noise level."""
+    truth = Gaussian(path)
+    t, s = path.at(times(3.0)), path.at(times(1.0))
+    x = times(2.5)[:, None]
+    k, k_next = 3.0, 1.0
+    factor = 1 + (k_next - k) * k / (truth.s**2 + k**2)
+    moved = solvers.euler(Walk(path, truth.denoise), x, t, s) / path.alpha(s)
+    assert (moved - truth.mu).item() == pytest.approx(factor * (x / path.alpha(t) - truth.mu).item(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "path", [paths.edm, paths.rectified, paths.trig, paths.cosine, VP], ids=lambda p: type(p).__name__
+)
+def test_samples_of_every_path_reach_the_flow_map(path):
+    """From pure noise, ODE sampling of Gaussian data ends at the closed form; one jump of the true student too."""
+    truth = Gaussian(path)
+    noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    top = times(path.t_max).expand(9)
+    exact = truth.flow(over(path.sigma(top), noise) * noise, top, torch.zeros_like(top))
+    ode = solvers.sample(truth.denoise, path, noise, None, solvers.ode_times(path, 200), solver=solvers.heun)
+    torch.testing.assert_close(ode, exact, atol=3e-3, rtol=3e-3)
+    torch.testing.assert_close(solvers.sample(truth.student, path, noise), exact, atol=1e-9, rtol=1e-9)
+    two = solvers.sample(truth.student, path, noise, times=solvers.jump_times(path, 5), gamma=0.0)
+    torch.testing.assert_close(two, exact, atol=1e-9, rtol=1e-9)  # jumps compose
+    for solver in (solvers.dpmpp_2m, solvers.many(2)):
+        end = solvers.sample(truth.denoise, path, noise, None, solvers.ode_times(path, 60)[1:], solver=solver)
+        assert torch.isfinite(end).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("landing", [solvers.by_level, solvers.by_time])
+@pytest.mark.parametrize("path", [paths.edm, paths.rectified, paths.trig], ids=["edm", "rectified", "trig"])
+def test_jumps_and_renoising_keep_the_marginals(path, landing, gamma):
+    """Variance after every move equals the path's, whatever gamma: consistency sampling, CTM, TCD, ping-pong."""
+    truth, seen = Gaussian(path, mu=0.0), []
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(40_000, 1, generator=generator, dtype=torch.float64)
+    falling = [path.t_max, *path.at(times(5, 1, 0.4)).tolist(), 0.0]
+    noise *= (truth.spread(times(path.t_max)) / path.sigma(times(path.t_max))).item()
+    hook = lambda x, s: seen.append((s, x.std().item())) or x  # noqa: E731
+    solvers.sample(
+        truth.student, path, noise, None, falling, gamma=gamma, generator=generator, hook=hook, landing=landing
+    )
+    assert len(seen) == 4
+    for s, std in seen:
+        assert std == pytest.approx(truth.spread(times(s)).item(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [solvers.ddim(1.0), solvers.ddim(0.5), solvers.sde_dpmpp_2m(), solvers.sde_dpmpp_2m(0.4)],
+    ids=["ddim-1", "ddim-half", "sde-1", "sde-0.4"],
+)
+@pytest.mark.parametrize("path", [paths.edm, VP], ids=["edm", "vp"])
+def test_stochastic_solvers_have_the_right_moments(path, solver):
+    truth = Gaussian(path, mu=0.7, s=0.5)
+    torch.manual_seed(0)
+    t = path.at(times(3.0))
+    x = path.alpha(t) * 0.7 + truth.spread(t) * torch.randn(40_000, 1, dtype=torch.float64)
+    end = solve(solver, path, truth.denoise, x, 200, 3.0, 0.1)  # ddim's noise is of first order
+    s = path.at(times(0.1))
+    assert end.mean().item() == pytest.approx((path.alpha(s) * 0.7).item(), abs=0.015)
+    assert end.std().item() == pytest.approx(truth.spread(s).item(), rel=0.02)
+
+
+def test_churn_keeps_moments_and_zero_churn_is_the_solver():
+    path = paths.edm
+    truth = Gaussian(path, mu=0.7, s=0.5)
+    torch.manual_seed(0)
+    noise = torch.randn(40_000, 1, dtype=torch.float64)
+    falling = solvers.ode_times(path, 120)
+    churned = solvers.sample(
+        truth.denoise, path, noise, None, falling, solver=solvers.churned(solvers.heun, 40, 120, 0.05)
+    )
+    assert churned.std().item() == pytest.approx(0.5, rel=0.03)
+    still = solvers.sample(truth.denoise, path, noise, None, falling, solver=solvers.churned(solvers.heun, 0, 120))
+    plain = solvers.sample(truth.denoise, path, noise, None, falling, solver=solvers.heun)
+    torch.testing.assert_close(still, plain)
+
+
+def test_zero_noise_limits_agree():
+    """ddim(0) = euler, sde(0) = 2M, whatever the path."""
+    truth, x = bumps(VP), torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
+    for noisy, plain in ((solvers.ddim(0.0), solvers.euler), (solvers.sde_dpmpp_2m(0.0), solvers.dpmpp_2m)):
+        ends = [solve(s, VP, truth.denoise, x, 7, 5.0, 0.2) for s in (noisy, plain)]
+        torch.testing.assert_close(*ends)
+
+
+def test_solvers_agree_between_paths():
+    """The same ODE on another path, by matching sigma/alpha: same end point."""
+    x = torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None] * 5
+    for solver in (solvers.euler, solvers.heun, solvers.dpmpp_2m, solvers.dpm_3, solvers.dpmpp_3m()):
+        ends = []
+        for path in (paths.edm, VP, paths.trig):
+            alpha = path.alpha(path.at(times(5.0, 0.2)))
+            ends.append(solve(solver, path, bumps(path).denoise, x * alpha[0], 9, 5.0, 0.2) / alpha[1])
+        torch.testing.assert_close(ends[1], ends[0], rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(ends[2], ends[0], rtol=1e-7, atol=1e-9)
+
+
+def test_quantile_map_golden():
+    """In one dimension the flow map is quantile matching: an exact non-linear answer."""
+    path = paths.edm
+    x = times(-4, -2, 0, 2, 4)[:, None]
+    end = solve(solvers.dpm_3, path, bumps(path).denoise, x, 300, 5.0, 0.05)[:, 0]
+    torch.testing.assert_close(
+        end, times(-0.95611857, -0.31625476, 1.09199789, 1.3887454, 1.60687643), atol=2e-7, rtol=0
+    )
+
+
+def test_same_noise_refines_one_sample():
+    """With `same`, more jumps stay near the one-jump sample; with fresh noise they go elsewhere."""
+    path = paths.edm
+    truth = Mixture(path, [0.5, 0.5], [[-1.0], [1.0]], [0.1, 0.1])
+    student = lambda x, t, s=None, cond=None: solve(  # noqa: E731
+        solvers.heun, path, truth.denoise, x, 40, float(t[0]), 0.002
+    )
+    noise = torch.linspace(-2, 2, 21, dtype=torch.float64)[:, None]
+    one = solvers.sample(student, path, noise)
+    falling = [80.0, 2.5, 0.6, 0.0]
+    kept = solvers.sample(student, path, noise, times=falling, draw=solvers.same(noise))
+    fresh = solvers.sample(student, path, noise, times=falling, generator=torch.Generator().manual_seed(0))
+    assert ((kept > 0) == (one > 0)).double().mean() >= 0.95
+    assert ((fresh > 0) == (one > 0)).double().mean() < 0.9
+
+
+def test_generator_decides():
+    truth, noise = bumps(paths.edm), torch.zeros(4, 1, dtype=torch.float64)
+    run = lambda seed: solvers.sample(  # noqa: E731
+        truth.denoise, paths.edm, noise, times=[80, 2, 0], generator=torch.Generator().manual_seed(seed)
+    )
+    assert torch.equal(run(1), run(1)) and not torch.equal(run(1), run(2))
+
+
+def test_times_must_fall():
+    with pytest.raises(ValueError, match="fall"):
+        solvers.sample(bumps(paths.edm).denoise, paths.edm, torch.zeros(1, 1), times=[1.0, 2.0])
