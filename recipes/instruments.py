@@ -159,7 +159,7 @@ TABLE = f"""
 0 126 | applause | people clapping; an audience applauding | Applause; Clapping; Crowd; Cheering; Rain | 50 67 | x
 0 127 | gunshot | a gun being fired; a shot | Gunshot, gunfire; Explosion; Machine gun; Artillery fire; Bang; Fusillade | 48 72 | x
 1 48 | dry string orchestra | string section | {STRINGS} | 40 88 | c
-1 115 | temple blocks | wood blocks | Wood block; Percussion; Wood; Tap; Knock | 55 79 | p
+1 115 | temple blocks | wood blocks | Wood block; Percussion; Wood; Tap; Knock | 58 62 | p
 8 6 | coupled harpsichord | harpsichord | Harpsichord; Keyboard (musical); Plucked string instrument | 40 84 | c
 8 14 | church bell | tolling bell; big bell | Church bell; Bell; Tubular bells; Chime; Change ringing (campanology) | 50 70 |
 8 19 | cathedral organ | church organ; pipe organ | {ORGAN}; Christian music | 36 84 | c

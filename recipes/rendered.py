@@ -116,7 +116,7 @@ def plan(seed: int = 0, takes: int = 2, duets: int = 250, rhythms: int = 200) ->
         _solo(tool, pattern, take, seed, kit)
         for tool in drums()
         for pattern in catalogue(tool)
-        for kit in (KITS[:6] if tool.low < 60 and tool.low != 54 else KITS[:1])
+        for kit in (KITS[:6] if tool.low < 60 and tool.low not in (54, 58) else KITS[:1])
         for take in range(takes if tool.low >= 60 else 1)
     ]
     return [*solo, *kits, *(_duet(i, seed) for i in range(duets)), *(_beat(i, seed) for i in range(rhythms))]
@@ -155,6 +155,8 @@ class Renderer:
         self.synth.sounds_off()
         self._take(0.2)
         wav = np.concatenate(pieces)
+        if np.abs(wav).max() < 1e-4:
+            raise ValueError(f"silent: no sample of {spec['voices']} sounds at {sorted({n[2] for n in spec['notes']})}")
         if spec["reverb"]:
             wav = reverberate(wav, *spec["reverb"])
         return fade(level(wav, spec["decibel"]), 0.05)
