@@ -76,7 +76,8 @@ def build(
     """Write the clip of every plan entry that root/manifest.jsonl does not hold yet; returns the whole manifest.
 
     An entry is a manifest line (without `seconds`) that may hold a `spec` for `make`, which is not written.
-    The manifest ends in the plan's order, without lines that are no longer in the plan.
+    The manifest ends in the plan's order and words (captions may be improved without a new rendering; a changed
+    `spec` needs the old file deleted), without lines that are no longer in the plan.
     """
     root.mkdir(parents=True, exist_ok=True)
     path = root / "manifest.jsonl"
@@ -89,7 +90,7 @@ def build(
             manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
             manifest.flush()
             done[line["file"]] = line
-    lines = [done[entry["file"]] for entry in plan]
+    lines = [_described(entry, done[entry["file"]]["seconds"]) for entry in plan]
     ordered = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     part = path.with_suffix(".part")
     part.write_text(ordered, encoding="utf-8")
@@ -109,8 +110,11 @@ def _begin(root: Path, make: Callable, start: Callable | None, start_args: tuple
 def _one(entry: dict) -> dict:
     wav = _JOB["make"](entry)
     write_flac(_JOB["root"] / entry["file"], wav)
-    line = {key: value for key, value in entry.items() if key != "spec"}
-    return {"file": line.pop("file"), "seconds": round(len(wav) / RATE, 3), **line}
+    return _described(entry, round(len(wav) / RATE, 3))
+
+
+def _described(entry: dict, seconds: float) -> dict:
+    return {"file": entry["file"], "seconds": seconds} | {key: value for key, value in entry.items() if key != "spec"}
 
 
 def _run(

@@ -83,7 +83,7 @@ TABLE = f"""
 0 50 | synthesizer string pad | synth strings | {STRINGS}; {SYNTH} | 40 84 | c
 0 51 | warm synthesizer string pad | synth strings | {STRINGS}; {SYNTH} | 40 84 | c
 0 52 | choir | a choir singing ah; people singing | {VOICE} | 48 79 | c
-0 53 | soft choir | a choir singing ooh; voices humming | {VOICE}; Humming | 48 79 | c
+0 53 | humming choir | a choir singing ooh; voices humming | {VOICE}; Humming | 48 79 | c
 0 54 | synthetic voice | synthesizer choir | {VOICE}; Synthesizer; Synthetic singing | 48 79 | c
 0 55 | orchestra hit | orchestral stab | Orchestra; Brass instrument; Music; Sound effect; String section | 48 72 |
 0 56 | trumpet | brass trumpet | Trumpet; {BRASS} | 55 84 |
@@ -93,7 +93,7 @@ TABLE = f"""
 0 60 | French horn | horn | {BRASS} | 41 74 |
 0 61 | brass section | brass band; trumpets and trombones | {BRASS}; Orchestra | 43 79 | c
 0 62 | synth brass | synthesizer | {SYNTH}; {BRASS} | 43 79 | c
-0 63 | soft synth brass | synthesizer | {SYNTH}; {BRASS} | 43 79 | c
+0 63 | mellow synth brass | synthesizer | {SYNTH}; {BRASS} | 43 79 | c
 0 64 | soprano saxophone | saxophone; sax | {SAX} | 56 84 |
 0 65 | alto saxophone | saxophone; sax | {SAX} | 49 80 |
 0 66 | tenor saxophone | saxophone; sax | {SAX} | 44 75 |
@@ -250,7 +250,7 @@ def drums() -> tuple[Instrument, ...]:
 
 
 PLURAL = {"tubular bells", "timpani", "plucked strings", "tremolo strings", "guitar harmonics", "bongos", "bagpipes", "temple blocks", "castanets", "maracas", "claves", "sleigh bells",
-          "wind chimes", "sea waves", "applause", "bowed glass", "slap bass", "popping slap bass", "synth bass", "deep synth bass", "synth brass", "soft synth brass"}  # fmt: skip
+          "wind chimes", "sea waves", "applause", "bowed glass", "slap bass", "popping slap bass", "synth bass", "deep synth bass", "synth brass", "mellow synth brass"}  # fmt: skip
 
 
 def article(name: str) -> str:
