@@ -1,0 +1,144 @@
+"""What the tables of this repository are judged by: two embedders and a tagger that no training here has seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from audiocm import metrics
+from audiocm.alignment import SentenceEncoder, TagAlignment
+from audiocm.clips import Form, Intake, active_rms, trimmed
+from audiocm.embedders import Aisfx, Yamnet
+from audiocm.features import cache_folder, gather
+from audiocm.metrics import Score
+from audiocm.provenance import card
+
+FORM = Form(loudness=active_rms, ends=trimmed, longest=10.0, band_limit=24000)
+COMPONENTS = 64
+
+
+@dataclass
+class Heard:
+    """What the judges made of the usable ones of `total` clips: `index` says which, features are [usable, ...]."""
+
+    index: np.ndarray
+    total: int
+    embedding: dict[str, np.ndarray]
+    probabilities: np.ndarray
+    intake: Intake
+
+    def only(self, chosen: np.ndarray) -> Heard:
+        """The part whose place in the whole list is in `chosen`."""
+        keep = np.isin(self.index, chosen)
+        embedding = {name: x[keep] for name, x in self.embedding.items()}
+        return Heard(self.index[keep], len(chosen), embedding, self.probabilities[keep], self.intake)
+
+
+class Judges:
+    """YAMNet (tags, embedding), aiSFX (embedding) and tag-to-text alignment; `cache` None = nothing is kept."""
+
+    def __init__(self, cache: Path | None = None, workers: int = 2) -> None:
+        self.yamnet, self.aisfx = Yamnet(), Aisfx()
+        self.alignment = TagAlignment(SentenceEncoder(), self.yamnet.classes)
+        self.cache, self.workers = cache or cache_folder(), workers
+
+    def hear(self, paths: Sequence[Path]) -> Heard:
+        """Both embedders over the clips. Unusable clips are counted in `intake`, not hidden."""
+        intake = Intake()
+        place = {str(path): i for i, path in enumerate(paths)}
+        options = {"cache": self.cache, "workers": self.workers}
+        used, tags = gather(paths, self.yamnet, FORM, intake, **options)
+        again, effects = gather(paths, self.aisfx, FORM, Intake(), **options)
+        if used != again:
+            raise RuntimeError("the two embedders did not use the same clips")
+        embedding = {"yamnet": tags["embedding"], "aisfx": effects["embedding"]}
+        index = np.array([place[str(path)] for path in used])
+        return Heard(index, len(paths), embedding, tags["probabilities"], intake)
+
+    def card(self, seed: int, **more) -> dict:
+        return card([self.yamnet, self.aisfx], FORM, seed, alignment=self.alignment.name, **more)
+
+
+def distances(heard: Heard, reference: Heard, against: str, seed: int = 0) -> list[Score]:
+    """Fréchet distances (in the reference's principal components and whole) and KAD, under both embedders."""
+    scores = []
+    for name, y in reference.embedding.items():
+        x = heard.embedding[name]
+        projection = metrics.Projection.fit(y, min(COMPONENTS, len(y) - 1))
+        label = f"FD {name} {projection.name} vs {against}"
+        scores.append(metrics.frechet_score(label, projection(x), projection(y), seed=seed))
+        scores.append(metrics.frechet_score(f"FD {name} vs {against}", x, y, seed=seed))
+        scores.append(metrics.kernel_score(f"KAD {name} vs {against}", x, y, seed=seed))
+    return scores
+
+
+def hit_items(judges: Judges, heard: Heard, labels: Sequence[Sequence[str]], top: int) -> np.ndarray:
+    """[clip with labels] of 0 / 1; a clip that could not be used is a miss, one whose labels are empty does not count."""
+    found = np.zeros(heard.total)
+    accepted = [judges.yamnet.class_numbers(one) for one in labels]
+    for probabilities, i in zip(heard.probabilities, heard.index, strict=True):
+        if accepted[i]:
+            found[i] = metrics.hits(probabilities[None], [accepted[i]], top)[0]
+    return found[[bool(one) for one in accepted]]
+
+
+def agreement(judges: Judges, heard: Heard, prompts: Sequence[str], labels: Sequence[Sequence[str]], of: str):
+    """Tag-to-text alignment and the tagger's top-5 and top-10 hits, as Scores."""
+    said = judges.alignment(heard.probabilities, [prompts[i] for i in heard.index])
+    scores = [metrics.mean_score(f"alignment {of}", said)]
+    if any(labels):
+        for top in (5, 10):
+            scores.append(metrics.mean_score(f"top-{top} hits {of}", hit_items(judges, heard, labels, top)))
+    return scores
+
+
+def take_diversity(heard: Heard, groups: Sequence[int], reference: Heard) -> list[Score]:
+    """Mean 1 − cosine between takes of one prompt, embeddings centred by the reference's mean, under both embedders."""
+    scores = []
+    groups = np.asarray(groups)[heard.index]
+    for name, x in heard.embedding.items():
+        centred = x - reference.embedding[name].mean(axis=0)
+        sets = [centred[groups == g] for g in np.unique(groups) if (groups == g).sum() > 1]
+        scores.append(metrics.mean_score(f"diversity {name}", [metrics.set_diversity(one) for one in sets]))
+    return scores
+
+
+def spread_of_halves(reference: Heard, against: str) -> list[Score]:
+    """The reference against itself: mean distance of ten random halvings (half the clips, so biased upwards)."""
+    from audiocm.metrics.distances import mean_halves
+
+    scores = []
+    for name, y in reference.embedding.items():
+        projected = metrics.Projection.fit(y, min(COMPONENTS, len(y) // 2 - 1))
+        values = np.array(mean_halves(metrics.frechet_distance, projected(y)))
+        label = f"FD {name} {projected.name} vs {against}"
+        low, high = np.quantile(values, [0.025, 0.975])
+        scores.append(Score(label, float(values.mean()), float(low), float(high), len(y) // 2))
+    return scores
+
+
+def write_results(path: Path, results: dict, columns: Sequence[str]) -> str:
+    """JSON at `path`, a markdown table beside it; returns the table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    table = markdown(results["systems"], columns)
+    path.with_suffix(".md").write_text(table, encoding="utf-8")
+    return table
+
+
+def markdown(systems: dict[str, dict], columns: Sequence[str]) -> str:
+    """One row a system; `value [low, high]` in each column that any system has, — where it has none."""
+    columns = [c for c in columns if any(c in row["scores"] for row in systems.values())]
+    facts = [f for f in ("queries", "seconds a sound", "clips") if any(f in row for row in systems.values())]
+    lines = ["| system | " + " | ".join([*facts, *columns]) + " |", "|---" * (1 + len(facts) + len(columns)) + "|"]
+    for name, row in systems.items():
+        cells = [f"{row[f]:.3g}" if isinstance(row.get(f), float) else str(row.get(f, "—")) for f in facts]
+        for column in columns:
+            score = row["scores"].get(column)
+            cells.append("—" if score is None else f"{score['value']:.3g} [{score['low']:.3g}, {score['high']:.3g}]")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
