@@ -7,6 +7,7 @@ trains just as well. Losses own nothing and never wait for the device: a whole s
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 
 from . import paths
 from .denoiser import Condition, Net, adapt
+from .distances import as_it_is, even, l2, pushed, unbalanced
 from .paths import Path, over
-from .solvers import Solver, Walk
 
 Progress = float | Tensor
 Field = Callable[..., Tensor]  # (x_t, t, s=None) -> clean
@@ -103,6 +104,32 @@ def pure_at_top(path: Path, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     return over(path.alpha(t) * kept, x) * x + over(path.sigma(t), x) * eps
 
 
+def as_drawn(draw: Draw, target: Net) -> Draw:
+    return draw
+
+
+def rolled_out(levels: tuple[float, ...]) -> Callable[[Draw, Net], Draw]:
+    """States that the student itself reaches when it samples at these falling noise levels, each row stopping at one.
+
+    Backward simulation, DMD2 (Yin et al. 2024), section 4.5.
+    """
+
+    def start(draw: Draw, target: Net) -> Draw:
+        path, eps = draw.path, draw.eps
+        times = [path.at(torch.full_like(draw.t, level)).clamp_max(path.t_max) for level in levels]
+        stop = (torch.rand_like(draw.t) * len(levels)).floor()
+        x_t, t = over(path.sigma(times[0]), eps) * eps, times[0]
+        kept, kept_t = x_t, t
+        for i, t_next in enumerate(times[1:], 1):
+            with torch.no_grad():
+                x_t = path.noise(target(x_t, t, draw.s, draw.cond), torch.randn_like(eps), t_next)
+            kept, kept_t = torch.where(over(stop >= i, x_t), x_t, kept), torch.where(stop >= i, t_next, kept_t)
+            t = t_next
+        return dataclasses.replace(draw, x_t=kept, t=kept_t, r=kept_t)
+
+    return start
+
+
 # --- fields: what the truth at (x_t, t) is ----------------------------------------------------------------------------
 
 
@@ -165,135 +192,16 @@ def self_guided(scale: float, share: float = 0.0) -> Callable[[Draw, Net], Field
 
 
 def uniform_guidance(low: float, high: float) -> Callable[[Tensor], Tensor]:
-    """w ~ U[low, high] for each row, Imagen's convention."""
-    return lambda t: low + (high - low) * torch.rand_like(t)
+    """w ~ U[low, high] for each row of x, Imagen's convention."""
+    return lambda x: low + (high - low) * torch.rand(len(x), device=x.device)
 
 
-# --- goals: what the student's clean estimate should be ---------------------------------------------------------------
-# goal(draw, field, target, clean) -> clean; `clean` is the student's own estimate without gradient.
-
-
-def follow(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
-    """What the field says at t: teacher training, guidance distillation, reflow."""
-    return field(draw.x_t, draw.t)
-
-
-def agree(solver: Solver) -> Callable[..., Tensor]:
-    """One solver move t -> r along the field, then the target's jump r -> s. Song et al. 2023, eq. 7."""
-
-    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
-        path, r, end = draw.path, draw.r, draw.end
-        x_r = solver(Walk(path, field), draw.x_t, draw.t, r)
-        x_s = path.step(x_r, r, end, target(x_r, r.clamp_min(path.t_min), draw.s, draw.cond))
-        return path.aim(draw.x_t, draw.t, end, x_s)
-
-    return goal
-
-
-def arrive(solver: Solver) -> Callable[..., Tensor]:
-    """Where the solver itself lands at s: progressive distillation, shortcut, ZipVoice."""
-
-    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
-        x_s = solver(Walk(draw.path, field), draw.x_t, draw.t, draw.end)
-        return draw.path.aim(draw.x_t, draw.t, draw.end, x_s)
-
-    return goal
-
-
-# --- distances [batch], means over the valid part of a sample ---------------------------------------------------------
-
-
-def _valid(x: Tensor, mask: Tensor | None) -> Tensor | None:
-    """mask [batch, frame] in a shape that multiplies x [batch, channel, frame, ...] (or x [batch, frame])."""
-    if mask is None:
-        return None
-    shape = mask.shape if x.ndim == 2 else (len(mask), 1, mask.shape[1], *(1,) * (x.ndim - 3))
-    return mask.reshape(shape).to(torch.float32)
-
-
-def mean(e: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of e [batch, ...] over each sample's valid entries: [batch]."""
-    valid = _valid(e, mask)
-    if valid is None:
-        return e.flatten(1).mean(1)
-    entries = valid.expand_as(e).flatten(1).sum(1).clamp_min(1)
-    return (e * valid).flatten(1).sum(1) / entries
-
-
-def l2(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean squared error of each sample."""
-    return mean((a - b).square(), mask)
-
-
-def l1(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
-    return mean((a - b).abs(), mask)
-
-
-def huber(c: float = 0.00054) -> Callable[..., Tensor]:
-    """Pseudo-Huber of the sample's RMS error, sqrt(mse + c^2) - c.
-
-    iCT's (Song & Dhariwal 2023, eq. 7) with c_theirs = c sqrt(d), divided by sqrt(d): samples of all lengths count alike.
-    """
-    return lambda a, b, mask: (l2(a, b, mask) + c**2).sqrt() - c
-
-
-def adaptive(power: float = 1.0, c: float = 1e-3) -> Callable[..., Tensor]:
-    """S / sg(S + c)^power with S the summed squared error over an entry count of 1. Geng et al. 2025 (MeanFlow), eq. 22."""
-
-    def distance(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
-        error = l2(a, b, mask)
-        return error / (error.detach() + c) ** power
-
-    return distance
-
-
-# --- weights [batch] --------------------------------------------------------------------------------------------------
-
-
-def even(draw: Draw) -> Tensor:
-    return torch.ones_like(draw.t)
-
-
-def edm_weight(sigma_data: float = 1.0) -> Callable[[Draw], Tensor]:
-    """1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. Karras et al. 2022, table 1."""
-    return lambda draw: draw.path.kappa(draw.t) ** -2 + sigma_data**-2
-
-
-def snr(draw: Draw) -> Tensor:
-    """The noise estimate's squared error, as a weight on the clean estimate's."""
-    return draw.path.kappa(draw.t) ** -2
-
-
-def truncated_snr(draw: Draw) -> Tensor:
-    """max(SNR, 1). Salimans & Ho 2022, section 4."""
-    return snr(draw).clamp_min(1)
-
-
-def min_snr(most: float = 5.0) -> Callable[[Draw], Tensor]:
-    """min(SNR, most). Hang et al. 2023. Made for DDPM tables: at sigma = 80 it is 1.6e-4, next to nothing."""
-    return lambda draw: snr(draw).clamp_max(most)
-
-
-def per_gap(draw: Draw) -> Tensor:
-    """1 / (t - r): iCT, ECT."""
-    return 1 / (draw.t - draw.r)
-
-
-def per_sigma2(draw: Draw) -> Tensor:
-    """1 / sigma^2: the flow's squared error on the rectified path, F's on Trig."""
-    return draw.path.sigma(draw.t) ** -2
-
-
-def heavier_top(extra: float) -> Callable[[Draw], Tensor]:
-    """1, and 1 + extra for draws at t_max, where one-call generation starts."""
-    return lambda draw: 1 + extra * (draw.t >= draw.path.t_max * (1 - 1e-6)).to(draw.t.dtype)
+def from_lcm(w: float) -> float:
+    """LCM writes clean_cond + w (clean_cond - clean_null): its w is Imagen's less 1."""
+    return w + 1
 
 
 # --- the method -------------------------------------------------------------------------------------------------------
-
-
-def as_it_is(draw: Draw, clean: Tensor, target: Net) -> Tensor:
-    return clean
 
 
 @dataclass(frozen=True)
@@ -310,27 +218,74 @@ class Method:
     coupling: Callable[[Tensor, object], Coupled] = independent
     noising: Callable[[Path, Tensor, Tensor, Tensor], Tensor] = mixed
     guidance: Callable[[Tensor], Tensor] | None = None  # the w that each row of the student is told
-    view: Callable[[Draw, Tensor, Net], Tensor] = as_it_is  # what of the two clean estimates is compared
+    start: Callable[[Draw, Net], Draw] = as_drawn
+    view: Callable[[Draw, Tensor, Net], Tensor] = as_it_is
+    balance: Callable[[Draw, Net, Tensor], Tensor] = unbalanced
+    needs_target_time: bool = False  # s varies at one t: a net that is not told s cannot be right for all
 
     def draw(self, x: Tensor | Coupled, cond, progress: Progress) -> Draw:
         """States to train on."""
+        if self.guidance is not None:
+            w = self.guidance(x.x if isinstance(x, Coupled) else x)
+            cond = (Condition() if cond is None else cond).with_guidance(w)
         x, eps = x if isinstance(x, Coupled) else self.coupling(x, cond)
         t, r, s = self.times(self.path, x, progress)
-        if self.guidance is not None:
-            cond = (Condition() if cond is None else cond).with_guidance(self.guidance(t))
         x_t = self.noising(self.path, x, eps, t)
         return Draw(self.path, self.native, x, eps, x_t, t, r, s, cond, progress)
 
     def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
         """Mean over the batch of weight x distance(student, goal). target None: the student itself, without gradient."""
+        self.refuse(student, target)
         draw = self.draw(x, cond, progress)
         net, frozen = draw.here(student), draw.here(student if target is None else target)
+        draw = self.start(draw, net)
         masks = _DropoutState(student, draw.x)
         clean = net(draw.x_t, draw.t, draw.s, draw.cond)
         with torch.no_grad(), masks:
             goal = self.goal(draw, self.field(draw, frozen), frozen, clean.detach())
         seen, wanted = self.view(draw, clean, frozen), self.view(draw, goal, frozen).detach()
-        return (self.weight(draw) * self.distance(seen.float(), wanted.float(), draw.mask)).mean()
+        error = self.weight(draw) * self.distance(_precise(seen), _precise(wanted), draw.mask)
+        return self.balance(draw, student, error).mean()
+
+    def refuse(self, student: Net, target: Net | None) -> None:
+        """ValueError for combinations that cannot work, where the nets say enough about themselves to tell."""
+        if self.needs_target_time and _says(student, "target_time") is False:
+            raise ValueError(
+                "this method trains jumps to every s, but the student is not told s: build it with target_time=True, "
+                "or use a method that only jumps to 0 (cd, lcm, consistencytta, ect, scd)"
+            )
+        if self.guidance is not None and _says(student, "guidance_range") is None:
+            raise ValueError(
+                "this method draws a guidance weight for each sample, but the student is not told it: build it with "
+                "guidance_range=(low, high), or fix the weight: guidance=None and guided(teacher, w)"
+            )
+        if self.view is pushed and (target is None or target is student):
+            raise ValueError(
+                "this method looks through an EMA copy of the student: give the run a target_ema, say .999"
+            )
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A weighted sum of methods on the same batch. `critic` names the second net that the trainer has to train, if any."""
+
+    parts: tuple[tuple[float, Method | Mix | object], ...]
+    critic: object | None = None
+
+    def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
+        return sum(share * method.loss(student, target, x, cond, progress) for share, method in self.parts)
+
+
+def _precise(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _says(net: Net, name: str):
+    """What a net says about itself, in its config or as an attribute; `...` if it says nothing."""
+    net = getattr(net, "module", net)
+    config = getattr(net, "config", {})
+    return config[name] if name in config else getattr(net, name, ...)
 
 
 class _DropoutState:

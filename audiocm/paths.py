@@ -56,6 +56,10 @@ class Path:
         """Time at fraction u of the path's default grid: u = 0 is t_max, u = 1 is t_min."""
         return self.between(torch.full_like(u, self.t_max), torch.full_like(u, self.t_min), u)
 
+    def pace(self, t: Tensor) -> Tensor:
+        """-dt/du of `level` at t: how far apart the grid is there, times the number of intervals."""
+        return torch.full_like(t, self.t_max - self.t_min)
+
     def grid(self, n: int) -> Tensor:
         """n default times (float64) from t_max down to t_min; a sampler appends 0."""
         return self.level(torch.linspace(0, 1, n, dtype=torch.float64))
@@ -64,7 +68,7 @@ class Path:
         """x_t = alpha x + sigma eps."""
         return over(self.alpha(t), x) * x + over(self.sigma(t), x) * eps
 
-    def _carry(self, t: Tensor, s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def carry(self, t: Tensor, s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """x_s = a x_t + b clean: the coefficients (a, b) of a step; (1, 0) where t = s = 0."""
         sigma_t, sigma_s = self.sigma(t), self.sigma(s)
         ratio = torch.where(sigma_t > 0, sigma_s / sigma_t, torch.ones_like(sigma_s))
@@ -75,12 +79,12 @@ class Path:
 
         x_s = alpha_s clean + sigma_s (x_t - alpha_t clean) / sigma_t.
         """
-        a, b = self._carry(t, s, x_t)
+        a, b = self.carry(t, s, x_t)
         return a * x_t + b * clean
 
     def aim(self, x_t: Tensor, t: Tensor, s: Tensor, x_s: Tensor) -> Tensor:
         """The clean estimate whose step from t lands on x_s (inverse of `step`; needs s < t)."""
-        a, b = self._carry(t, s, x_t)
+        a, b = self.carry(t, s, x_t)
         return (x_s - a * x_t) / b
 
     def eps(self, x_t: Tensor, t: Tensor, clean: Tensor) -> Tensor:
@@ -122,6 +126,10 @@ class EDM(Path):
     def between(self, t, s, u):
         top, bottom = t ** (1 / self.rho), s ** (1 / self.rho)
         return (top + u * (bottom - top)) ** self.rho
+
+    def pace(self, t):
+        span = self.t_max ** (1 / self.rho) - self.t_min ** (1 / self.rho)
+        return self.rho * span * t ** (1 - 1 / self.rho)
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,10 @@ class Trig(Path):
 
     def between(self, t, s, u):
         return self.at(edm.between(self.kappa(t), self.kappa(s), u))
+
+    def pace(self, t):
+        ends = EDM(math.tan(self.t_min) * self.sigma_data, math.tan(self.t_max) * self.sigma_data)
+        return ends.pace(self.kappa(t)) * torch.cos(t) ** 2 / self.sigma_data
 
 
 @dataclass(frozen=True)

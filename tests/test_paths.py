@@ -35,6 +35,13 @@ def test_slopes_are_derivatives(path):
 
 
 @every_path
+def test_pace_is_the_slope_of_the_grid(path):
+    u, h = torch.linspace(0.05, 0.95, 7, dtype=torch.float64), 1e-6
+    slope = (path.level(u - h) - path.level(u + h)) / (2 * h)
+    torch.testing.assert_close(path.pace(path.level(u)), slope, rtol=1e-6, atol=0)
+
+
+@every_path
 def test_level_and_time_are_inverse(path):
     t = torch.cat([inside(path), times(path.t_min)])
     torch.testing.assert_close(path.at(path.kappa(t)), t, rtol=1e-9, atol=1e-12)

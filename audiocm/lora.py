@@ -1,0 +1,40 @@
+"""Low-rank adaptation, so that a student is a small difference to its teacher (LCM-LoRA, Luo et al. 2023b)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+class LowRank(nn.Module):
+    """weight + (scale / rank) up @ down; zero at the start."""
+
+    def __init__(self, weight: Tensor, rank: int, scale: float):
+        super().__init__()
+        rows, columns = weight.shape
+        self.down = nn.Parameter(torch.randn(rank, columns, device=weight.device) / columns**0.5)
+        self.up = nn.Parameter(torch.zeros(rows, rank, device=weight.device))
+        self.scale = scale / rank
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.scale * (self.up @ self.down).to(weight.dtype)
+
+
+def add(net: nn.Module, rank: int = 64, scale: float = 64.0, smallest: int = 2) -> list[nn.Parameter]:
+    """Freeze the net and give every linear layer a low-rank difference; returns the parameters to train.
+
+    Layers with fewer than `smallest` rows or columns are left alone.
+    """
+    net.requires_grad_(False)
+    layers = [m for m in net.modules() if isinstance(m, nn.Linear) and min(m.weight.shape) >= smallest]
+    for layer in layers:
+        parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, scale))
+    return [p for p in net.parameters() if p.requires_grad]
+
+
+def merge(net: nn.Module) -> None:
+    """Write the differences into the weights: an ordinary net again."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)

@@ -1,0 +1,118 @@
+"""The goal of the continuous-time methods: the end of a student's jump stands still as (x_t, t) moves along the ODE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from .denoiser import Net
+from .distances import mean
+from .distill import Draw, Field, Progress
+from .goals import Goal
+from .paths import Path, over
+
+Derivative = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def exact(
+    net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, dx: Tensor, dt: Tensor
+) -> tuple[Tensor, Tensor]:
+    """(net(x, t), its derivative along (dx, dt)) by forward-mode differentiation.
+
+    Flash attention has no forward derivative, hence the MATH kernel. Call it on the module itself, not on a
+    DistributedDataParallel wrapper.
+    """
+    with sdpa_kernel(SDPBackend.MATH):
+        return torch.func.jvp(net, (x, t), (dx, dt))
+
+
+def finite(h: float = 5e-3) -> Derivative:
+    """The same by three calls at 0, -h and -2h along (dx, dt), error O(h^2): for nets that have no forward derivative.
+
+    It steps towards the data only, since t may be t_max. Runs in float32 whatever autocast says.
+    """
+
+    def derivative(net, x, t, dx, dt):
+        with torch.autocast(x.device.type, enabled=False):
+            here, back, further = (net(x - k * h * dx, t - k * h * dt) for k in (0, 1, 2))
+        return here, (3 * here - 4 * back + further) / (2 * h)
+
+    return derivative
+
+
+def trig_gain(path: Path, t: Tensor) -> Tensor:
+    """sin t cos t: with it the goal is sCM's regression of F onto F + cos t df/dt. Lu & Song 2024, eq. 8."""
+    return path.sigma(t) * path.alpha(t)
+
+
+def flow_gain(path: Path, t: Tensor) -> Tensor:
+    """sigma(t): with it the goal is MeanFlow's u = v - (t - s) du/dt."""
+    return path.sigma(t)
+
+
+def grid_gain(intervals: int) -> Callable[[Path, Tensor], Tensor]:
+    """The spacing of the path's grid at t for so many intervals: the goal is then the limit of discrete CD and CT."""
+    return lambda path, t: path.pace(t) / intervals
+
+
+def ramp(progress: Progress, warmup: float) -> Tensor:
+    """min(1, progress / warmup): sCM's tangent warm-up; 1 for warmup = 0."""
+    progress = torch.as_tensor(progress)
+    return (progress / warmup).clamp(max=1) if warmup else torch.ones_like(progress, dtype=torch.float32)
+
+
+def free(draw: Draw, change: Tensor) -> Tensor:
+    return change
+
+
+def normalised(c: float = 0.1) -> Callable[[Draw, Tensor], Tensor]:
+    """g / (|g| + c), |g| the RMS of the change of F over the valid part of a sample. Lu & Song 2024, section 4.
+
+    Theirs may be the full norm: c then differs by the root of the number of entries.
+    """
+
+    def normalise(draw: Draw, change: Tensor) -> Tensor:
+        rms = mean((change / over(draw.path.sigma(draw.t), change)).square(), draw.mask).sqrt()
+        return change / over(rms + c, change)
+
+    return normalise
+
+
+def stand_still(
+    gain: Callable[[Path, Tensor], Tensor],
+    normalise: Callable[[Draw, Tensor], Tensor] = free,
+    warmup: float = 0.0,
+    derivative: Derivative = exact,
+) -> Goal:
+    """clean - gain dJ/dt, with J = a x_t + b clean the jump to s and d/dt along the field's ODE.
+
+    dJ/dt = a (velocity of the field - velocity of the student) + b dclean/dt, because a step along the student's own
+    line does not move J. Tangents are scaled by the gain before the jvp (sCM's "JVP rearrangement"). During warm-up
+    (progress < warmup) the goal turns from what the field says, times (gain/sigma)^2, to this.
+    """
+
+    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
+        if getattr(draw.native, "discrete", False) or getattr(draw.path, "discrete", False):
+            raise ValueError(
+                "a net trained on integer timesteps has no derivative in t: use the discrete sibling (cd for scd and "
+                "continuous_cd, ct for sct, shortcut for meanflow), or a net of a continuous path"
+            )
+        path, x, t, step = draw.path, draw.x_t, draw.t, gain(draw.path, draw.t)
+        truth = field(x, t)
+        direction = over(step, x) * path.velocity(x, t, truth)
+        here, moved = derivative(lambda x, t: target(x, t, draw.s, draw.cond), x, t, direction, step)
+        a, b = path.carry(t, draw.end, x)
+        d_alpha, d_sigma = path.slopes(t)
+        turn = over(
+            step * (d_alpha - d_sigma * path.alpha(t) / path.sigma(t)), x
+        )  # of the velocity, per change of clean
+        away = truth - here
+        tangent = a * turn * away + b * moved
+        part = ramp(draw.progress, warmup).to(x.device, x.dtype)
+        change = (1 - part) * over((step / path.sigma(t)) ** 2, x) * away - part * tangent
+        return here + normalise(draw, change)
+
+    return goal
