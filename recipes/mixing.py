@@ -80,8 +80,11 @@ def tilted(wav: np.ndarray, slope: float) -> np.ndarray:
 def _caption(line: dict, rng: np.random.Generator) -> str:
     """One caption that can stand in a sentence; short ones keep mixtures within the text encoder's window."""
     short = [caption for caption in line["captions"] if len(caption.split()) <= 8] or line["captions"]
-    phrases = [caption for caption in short if caption.split()[0].lower() in ("a", "an", "the", "someone", "people")]
-    return str(rng.choice(phrases or short)).rstrip(".")
+    return str(rng.choice([caption for caption in short if _phrase(caption)] or short)).rstrip(".")
+
+
+def _phrase(caption: str) -> bool:
+    return caption.split()[0].lower() in ("a", "an", "the", "someone", "people")
 
 
 def _line(name: str, parents: list[dict], captions: list[str], source: str, kind: str, spec: dict, seed: int) -> dict:
@@ -137,7 +140,8 @@ def _make(line: dict) -> np.ndarray:
 def mixtures(manifests: Sequence[Path], root: Path, count: int = 1200, seed: int = 0, n_jobs: int = 1) -> list[dict]:
     """`count` mixtures of two train clips: "A and B" at equal loudness, "A with B in the background", "A followed by B".
 
-    Effects and instruments are drawn two to one, whatever their numbers.
+    Effects and instruments are drawn two to one, whatever their numbers; a clip whose captions hold a phrase
+    ("a dog barking") is drawn four times as often as one that has only the words of its file name.
     """
     pool = _train(manifests, {"effect", "instrument"}, 5.5)
     if len(pool) < 2:
@@ -145,6 +149,7 @@ def mixtures(manifests: Sequence[Path], root: Path, count: int = 1200, seed: int
     share = {"effect": 2.0, "instrument": 1.0}
     numbers = {kind: sum(line["kind"] == kind for line in pool) for kind in share}
     weights = np.array([share[line["kind"]] / numbers[line["kind"]] for line in pool])
+    weights *= [4.0 if any(map(_phrase, line["captions"])) else 1.0 for line in pool]
     plan = [_mixture(pool, weights / weights.sum(), index, seed) for index in range(count)]
     return build(root, plan, _make, n_jobs, title="mixtures")
 
