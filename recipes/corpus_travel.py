@@ -29,12 +29,12 @@ def encode(wave: np.ndarray, quality: float, subtype: str = "OPUS") -> bytes:
 
 
 def choose(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Manifest rows in the order they should travel: named sounds, music, English prompts; then all that can stay behind."""
+    """Manifest rows in the order they should travel: named sounds, music, English prompts (held-out ones first); then what can stay behind."""
 
-    def rank(row: dict[str, Any]) -> int:
+    def rank(row: dict[str, Any]) -> tuple[int, bool]:
         if row["kind"] == "speech":
-            return 2 if row.get("language") == "en" else 3
-        return {"effect": 0, "music": 1}.get(row["kind"], 4)
+            return 2 if row.get("language") == "en" else 3, row["split"] == "train"
+        return {"effect": 0, "music": 1}.get(row["kind"], 4), False
 
     return sorted(rows, key=rank)
 
