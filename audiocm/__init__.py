@@ -29,11 +29,15 @@ __all__ = sorted([*_HOME, *_MODULES])
 
 
 def __getattr__(name: str):
-    if name in _MODULES:
-        return _import_module(f"{__name__}.{name}")
-    if name in _HOME:
-        return getattr(_import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES and name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = _import_module(f"{__name__}.{_HOME.get(name, name)}")
+    except (ImportError, OSError, RuntimeError) as error:
+        from .conditioning import explained
+
+        raise explained(error) from error
+    return getattr(module, name) if name in _HOME else module
 
 
 def __dir__() -> list[str]:

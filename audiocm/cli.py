@@ -133,17 +133,19 @@ def _quiet() -> Iterator[None]:
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `audiocm train`."""
-    parser.add_argument("recipe", help="a Python file with `def run(**fields) -> Run`, such as recipes/tiny.py")
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="checkpoints, log, samples; resumes there")
-    parser.add_argument("fields", nargs=argparse.REMAINDER, help="--field value: arguments of the recipe's run()")
+    """Options of `audiocm train`; all others are fields of the recipe."""
+    parser.usage = "%(prog)s RECIPE [--field value ...] [-o DIR]"
+    parser.epilog = "--field value: an argument of the recipe's run(); a wrong one lists those that it takes."
+    parser.add_argument("recipe", metavar="RECIPE", help="a file with `def run(**fields) -> Run`, as recipes/tiny.py")
+    parser.add_argument("-o", "--output", metavar="DIR", help="checkpoints, log, samples (default runs/NAME); resumes")
+    parser.set_defaults(fields=[])
 
 
 def train_command(args: argparse.Namespace) -> None:
     """Run a recipe through audiocm.train."""
     from .train import train_recipe
 
-    train_recipe(args.recipe, args.output, args.fields)
+    train_recipe(args.recipe, args.fields, args.output)
 
 
 def _elsewhere(module: str, name: str) -> Callable[[], tuple[Callable, Callable]]:
@@ -178,21 +180,25 @@ def _front(argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point. 0: done; 2: bad input, told in one line on stderr; 130: interrupted."""
+    """Entry point. 0: done; 2: bad input, told in one line on stderr (AUDIOCM_TRACEBACK=1: in full); 130: interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] not in COMMANDS:
         _front(argv)
     name = argv[0]
     try:
         arguments, run = COMMANDS[name][1]()
-        parser = Parser(prog=f"audiocm {name}", description=COMMANDS[name][0].capitalize() + ".")
+        parser = Parser(prog=f"audiocm {name}", description=COMMANDS[name][0].capitalize() + ".", allow_abbrev=False)
         arguments(parser)
-        run(parser.parse_args(argv[1:]))
+        args, fields = parser.parse_known_args(argv[1:])
+        if fields and not hasattr(args, "fields"):
+            parser.error(f"unrecognized arguments: {' '.join(fields)}")
+        args.fields = fields
+        run(args)
     except KeyboardInterrupt:
         print("audiocm: interrupted", file=sys.stderr)
         return 130
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        told = _told(error)
+        told = None if os.environ.get("AUDIOCM_TRACEBACK") else _told(error)
         if told is None:
             raise
         print(f"audiocm: {told}", file=sys.stderr)

@@ -32,9 +32,11 @@ def load_text_encoder(folder: str | os.PathLike) -> torch.nn.Module:
     try:
         from transformers import AutoConfig, AutoModelForTextEncoding
         from transformers.initialization import no_init_weights
+        from transformers.utils.logging import disable_progress_bar
 
         config = AutoConfig.from_pretrained(folder)
         if not (folder / INT8_FILE).is_file():
+            disable_progress_bar()
             return AutoModelForTextEncoding.from_pretrained(folder, dtype=torch.float32).eval()
         with no_init_weights():
             encoder = AutoModelForTextEncoding.from_config(config)

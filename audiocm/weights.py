@@ -140,7 +140,12 @@ class StoredWeights:
             config = cls.load_config(folder)
         except (OSError, ValueError) as error:
             raise ValueError(f"model file {folder / 'config.json'} is damaged: {error}") from error
-        model = fill(cls.from_config(config), weight_file(folder, *([(variant,)] if variant else [])))
+        from transformers.initialization import no_init_weights
+
+        file = weight_file(folder, *([(variant,)] if variant else []))
+        with no_init_weights():
+            model = cls.from_config(config)
+        fill(model, file)
         return (model if torch_dtype is None else model.to(torch_dtype)).eval()
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
