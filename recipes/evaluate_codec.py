@@ -10,14 +10,13 @@ distances; speech by PESQ-WB and DNSMOS.
 from __future__ import annotations
 
 import argparse
-import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-from judging import Judges, distances, hit_items, spread_of_halves, write_results
+from judging import Judges, corpus_entries, distances, hit_items, spread_of_halves, write_results
 from tqdm import tqdm
 
 from audiocm import metrics
@@ -58,12 +57,11 @@ def versions_of(codec: Codec, wav: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.clip(x[: len(wav)], -1, 1).astype(np.float32) for name, x in made.items()}
 
 
-def held_out(corpus: Path, split: str, kinds: set[str], count: int, seed: int) -> list[dict]:
-    """Up to `count` entries of a split, of these kinds, with absolute paths."""
-    lines = [json.loads(line) for line in (corpus / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
-    found = [e | {"file": str(corpus / e["file"])} for e in lines if e["split"] == split and e["kind"] in kinds]
+def held_out(corpus: list[Path], split: str, kinds: set[str], count: int, seed: int) -> list[dict]:
+    """Up to `count` entries of a split, of these kinds, drawn by `seed`."""
+    found = [e for e in corpus_entries(corpus) if e["split"] == split and e["kind"] in kinds]
     if not found:
-        raise ValueError(f"{corpus}: no clips of kinds {', '.join(sorted(kinds))} in split {split}")
+        raise ValueError(f"{', '.join(map(str, corpus))}: no clips of kinds {', '.join(sorted(kinds))} in split {split}")
     order = np.random.default_rng(seed).permutation(len(found))[:count]
     return [found[i] for i in sorted(order)]
 
@@ -110,7 +108,7 @@ def means(items: list[dict[str, float]]) -> list[metrics.Score]:
 
 
 COLUMNS = [
-    "top-5 hits", "kept of the real clips' hits", "FD yamnet pca64-of-reference vs real", "FD aisfx pca64-of-reference vs real",
+    "top-5 hits", "kept of the real clips' hits", "FD yamnet pca* vs real", "FD aisfx pca* vs real",
     "multi-resolution STFT", "log-mel L1", "log-spectral distance dB", "PESQ-WB speech", "DNSMOS overall speech",
     "DNSMOS P.808 speech",
 ]  # fmt: skip
@@ -135,7 +133,7 @@ def score_sounds(judges: Judges, name: str, paths: dict, labels: list, real, rea
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--codec", default="audiocm/pretrained/codec", help="folder that holds vae/ and vocoder/")
-    parser.add_argument("--corpus", default="data/corpus", type=Path)
+    parser.add_argument("--corpus", type=lambda s: [Path(p) for p in s.split(",")], default=[Path("data/corpus")])
     parser.add_argument("--split", default="test")
     parser.add_argument("--kinds", type=lambda s: set(s.split(",")), default={"effect", "music", "instrument"})
     parser.add_argument("--clips", type=int, default=300)

@@ -50,11 +50,12 @@ def systems(args: argparse.Namespace) -> list[System]:
 
 def plan(args: argparse.Namespace) -> list[dict]:
     """One entry a sound: set, id, take, prompt, labels, seconds, seed and, for captions, the real clip's file."""
-    root = Path(args.corpus)
-    lines = [json.loads(line) for line in (root / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    from judging import corpus_entries
+
+    lines = corpus_entries(args.corpus)
     test = [e for e in lines if e["split"] == "test" and e["kind"] in args.kinds and e.get("captions")]
     if not test:
-        raise ValueError(f"{root}: no captioned test clips of kinds {', '.join(args.kinds)}")
+        raise ValueError(f"{', '.join(args.corpus)}: no captioned test clips of kinds {', '.join(args.kinds)}")
     generator = np.random.default_rng(args.seed)
     chosen = [test[i] for i in sorted(generator.permutation(len(test))[: args.clips])]
     entries = []
@@ -62,7 +63,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
         seconds = min(max(np.ceil(e["seconds"] / BUCKET) * BUCKET, 1.0), 10.0)
         entries.append(
             {"set": "captions", "id": i, "take": 0, "prompt": e["captions"][0], "labels": e.get("labels", []),
-             "seconds": float(seconds), "seed": args.seed + i, "clip": str(root / e["file"]), "kind": e["kind"]}
+             "seconds": float(seconds), "seed": args.seed + i, "clip": e["file"], "kind": e["kind"]}
         )  # fmt: skip
     prompts = [json.loads(line) for line in Path(args.prompts).read_text(encoding="utf-8").splitlines() if line.strip()]
     for i, p in enumerate(prompts):
@@ -191,12 +192,22 @@ def score_system(judges, name: str, out: Path, entries: list[dict], references: 
             p, q = heard.probabilities[mine], references["test clips"].probabilities[theirs]
             normal = [x / x.sum(axis=1, keepdims=True) for x in (p, q)]
             scores.append(metrics.mean_score("KL tags captions", metrics.kl_divergences(*normal)))
-    return {**facts, "left_out": left_out, "clips": len(entries), "scores": {s.name: s.as_dict() for s in scores}}
+    clips = "+".join(str(sum(e["set"] == part for e in entries)) for part in left_out)
+    return {**facts, "left_out": left_out, "clips": clips, "scores": {s.name: s.as_dict() for s in scores}}
+
+
+def chance(judges, real, captions: list[dict]) -> dict:
+    """What words and labels score that belong to another real clip: each caption moved to the next clip but one."""
+    from judging import agreement
+
+    moved = captions[2:] + captions[:2]
+    scores = agreement(judges, real, [e["prompt"] for e in moved], [e["labels"] for e in moved], "captions")
+    return {"clips": str(len(captions)), "scores": {s.name: s.as_dict() for s in scores}}
 
 
 COLUMNS = [
-    "FD yamnet pca64-of-reference vs test clips", "FD aisfx pca64-of-reference vs test clips",
-    "FD yamnet pca64-of-reference vs other clips", "FD aisfx pca64-of-reference vs other clips",
+    "FD yamnet pca* vs test clips", "FD aisfx pca* vs test clips",
+    "FD yamnet pca* vs other clips", "FD aisfx pca* vs other clips",
     "alignment captions", "top-5 hits captions", "alignment prompts", "top-5 hits prompts", "diversity yamnet",
     "diversity aisfx", "KL tags captions",
 ]  # fmt: skip
@@ -213,7 +224,7 @@ def score(args: argparse.Namespace) -> None:
     others = other_clips(args, [e["kind"] for e in captions])
     if len(others) >= 100:
         references["other clips"] = judges.hear(others)
-    rows = {}
+    rows = {"chance": chance(judges, references["test clips"], captions)}
     for system in systems(args):
         if system.name == "real" or (out / system.name.replace(" ", "_")).exists():
             rows[system.name] = score_system(judges, system.name, out, entries, references)
@@ -227,9 +238,9 @@ def score(args: argparse.Namespace) -> None:
 
 def other_clips(args: argparse.Namespace, kinds: list[str]) -> list[Path]:
     """Real clips of the validation split, of the same kinds and at most as many as the captions."""
-    root = Path(args.corpus)
-    lines = [json.loads(line) for line in (root / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
-    found = [root / e["file"] for e in lines if e["split"] == "valid" and e["kind"] in set(kinds)]
+    from judging import corpus_entries
+
+    found = [Path(e["file"]) for e in corpus_entries(args.corpus) if e["split"] == "valid" and e["kind"] in set(kinds)]
     order = np.random.default_rng(args.seed).permutation(len(found))[: len(kinds)]
     return [found[i] for i in sorted(order)]
 
@@ -244,12 +255,12 @@ def draw_sweep(rows: dict, path: Path) -> None:
     figure, left = pyplot.subplots(figsize=(5, 3))
     right = left.twinx()
     weights = [float(name.split("w=")[1]) for name in rows]
-    for axis, column, colour in ((left, COLUMNS[0], "tab:blue"), (right, "alignment captions", "tab:red")):
-        found = [row["scores"][column] for row in rows.values()]
+    for axis, column, colour in ((left, "FD yamnet pca", "tab:blue"), (right, "alignment captions", "tab:red")):
+        found = [next(s for name, s in row["scores"].items() if name.startswith(column)) for row in rows.values()]
         values = np.array([[f["value"], f["low"], f["high"]] for f in found])
         axis.plot(weights, values[:, 0], "o-", color=colour)
         axis.fill_between(weights, values[:, 1], values[:, 2], color=colour, alpha=0.15)
-        axis.set_ylabel(column.split(" pca")[0], color=colour)
+        axis.set_ylabel(column, color=colour)
     left.set_xlabel("guidance weight w, one call")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
@@ -264,7 +275,7 @@ def main() -> None:
     parser.add_argument("action", choices=["generate", "score"])
     parser.add_argument("--out", default="runs/tables")
     parser.add_argument("--results", default="samples/tta_scores.json")
-    parser.add_argument("--corpus", default="data/corpus")
+    parser.add_argument("--corpus", type=lambda s: s.split(","), default=["data/corpus"])
     parser.add_argument("--prompts", default=str(HERE / "prompts.jsonl"))
     parser.add_argument("--kinds", type=lambda s: s.split(","), default=["effect", "music", "instrument"])
     parser.add_argument("--student", default="tta")

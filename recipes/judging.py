@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,17 @@ from audiocm.provenance import card
 
 FORM = Form(loudness=active_rms, ends=trimmed, longest=10.0, band_limit=24000)
 COMPONENTS = 64
+
+
+def corpus_entries(roots: Sequence[Path]) -> list[dict]:
+    """All manifest lines below `roots`, `file` made absolute. Raises ValueError for a root without a manifest."""
+    entries = []
+    for root in map(Path, roots):
+        if not (root / "manifest.jsonl").exists():
+            raise ValueError(f"{root}: no manifest.jsonl")
+        lines = (root / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        entries += [e | {"file": str((root / e["file"]).resolve())} for e in map(json.loads, lines)]
+    return entries
 
 
 @dataclass
@@ -63,12 +75,17 @@ class Judges:
         return card([self.yamnet, self.aisfx], FORM, seed, alignment=self.alignment.name, **more)
 
 
+def principal(reference: np.ndarray) -> metrics.Projection:
+    """The reference's first 64 components, or fewer where half of its clips would not fill them."""
+    return metrics.Projection.fit(reference, min(COMPONENTS, len(reference) // 2 - 1))
+
+
 def distances(heard: Heard, reference: Heard, against: str, seed: int = 0) -> list[Score]:
     """Fréchet distances (in the reference's principal components and whole) and KAD, under both embedders."""
     scores = []
     for name, y in reference.embedding.items():
         x = heard.embedding[name]
-        projection = metrics.Projection.fit(y, min(COMPONENTS, len(y) - 1))
+        projection = principal(y)
         label = f"FD {name} {projection.name} vs {against}"
         scores.append(metrics.frechet_score(label, projection(x), projection(y), seed=seed))
         scores.append(metrics.frechet_score(f"FD {name} vs {against}", x, y, seed=seed))
@@ -113,7 +130,7 @@ def spread_of_halves(reference: Heard, against: str) -> list[Score]:
 
     scores = []
     for name, y in reference.embedding.items():
-        projected = metrics.Projection.fit(y, min(COMPONENTS, len(y) // 2 - 1))
+        projected = principal(y)
         values = np.array(mean_halves(metrics.frechet_distance, projected(y)))
         label = f"FD {name} {projected.name} vs {against}"
         low, high = np.quantile(values, [0.025, 0.975])
@@ -131,8 +148,9 @@ def write_results(path: Path, results: dict, columns: Sequence[str]) -> str:
 
 
 def markdown(systems: dict[str, dict], columns: Sequence[str]) -> str:
-    """One row a system; `value [low, high]` in each column that any system has, — where it has none."""
-    columns = [c for c in columns if any(c in row["scores"] for row in systems.values())]
+    """One row a system; `value [low, high]` in each column that any system has (names with wildcards), else a dash."""
+    known = list(dict.fromkeys(name for row in systems.values() for name in row["scores"]))
+    columns = [name for column in columns for name in fnmatch.filter(known, column)]
     facts = [f for f in ("queries", "seconds a sound", "clips") if any(f in row for row in systems.values())]
     lines = ["| system | " + " | ".join([*facts, *columns]) + " |", "|---" * (1 + len(facts) + len(columns)) + "|"]
     for name, row in systems.items():
