@@ -167,10 +167,13 @@ def predicting(net: Net, path: Path, prediction: Prediction) -> Net:
 
 
 def adapt(net: Net, native: Path, path: Path) -> Net:
-    """A contract net of one path as a contract net of another: match sigma/alpha, rescale x. Clean needs no change."""
+    """A contract net of one path as a contract net of another: match sigma/alpha, rescale x. Clean needs no change.
+
+    Noisier times than the native path has are taken for its t_max.
+    """
 
     def moved(t: Tensor) -> Tensor:
-        return native.at(path.kappa(t))
+        return native.at(path.kappa(t)).clamp_max(native.t_max)
 
     def adapted(x_t, t, s=None, cond=None):
         t_native = moved(t)

@@ -13,31 +13,46 @@ from audiocm.paths import Path, over
 
 
 class Gaussian:
-    """Data N(mu, s^2 I): the posterior mean and the flow map of every path (methods.md, closed forms)."""
+    """Data N(mu, s^2 I): the posterior mean and the flow map of every path (methods.md, closed forms).
 
-    def __init__(self, path: Path, mu: float = 0.7, s: float = 1.3):
+    Conditional: mean mu, or mu_null where the condition is dropped; told w, the guided mean between and beyond.
+    """
+
+    def __init__(self, path: Path, mu: float = 0.7, s: float = 1.3, mu_null: float | None = None):
         self.path, self.mu, self.s = path, mu, s
+        self.mu_null = mu if mu_null is None else mu_null
+
+    def mean(self, x: Tensor, cond=None) -> Tensor:
+        """The data's mean for each row, broadcastable against x."""
+        w = torch.ones(len(x), dtype=torch.float64)
+        if getattr(cond, "guidance", None) is not None:
+            w = cond.guidance.double()
+        if getattr(cond, "null", None) is not None:
+            w = torch.where(cond.null, 0.0, w)
+        return over(self.mu_null + w * (self.mu - self.mu_null), x).to(x.dtype)
 
     def spread(self, t: Tensor) -> Tensor:
         """Standard deviation of x_t."""
         return ((self.path.alpha(t) * self.s) ** 2 + self.path.sigma(t) ** 2).sqrt()
 
-    def flow(self, x: Tensor, t: Tensor, u: Tensor) -> Tensor:
+    def flow(self, x: Tensor, t: Tensor, u: Tensor, cond=None) -> Tensor:
         """Where the ODE carries x from t to u."""
-        alpha = self.path.alpha
+        alpha, mu = self.path.alpha, self.mean(x, cond)
         scale = over(self.spread(u) / self.spread(t), x)
-        return over(alpha(u), x) * self.mu + scale * (x - over(alpha(t), x) * self.mu)
+        return over(alpha(u), x) * mu + scale * (x - over(alpha(t), x) * mu)
 
     def denoise(self, x: Tensor, t: Tensor, s=None, cond=None) -> Tensor:
         """E[x_0 | x_t]: a perfect teacher."""
-        alpha = over(self.path.alpha(t), x)
-        return self.mu + alpha * self.s**2 / over(self.spread(t), x) ** 2 * (x - alpha * self.mu)
+        alpha, mu = over(self.path.alpha(t), x), self.mean(x, cond)
+        return mu + alpha * self.s**2 / over(self.spread(t), x) ** 2 * (x - alpha * mu)
 
     def student(self, x: Tensor, t: Tensor, s: Tensor | None = None, cond=None) -> Tensor:
         """The clean estimate whose step to s is exact: a perfect student. At s = t it is the teacher."""
         s = torch.zeros_like(t) if s is None else s
-        aim = self.path.aim(x, t, s.clamp_max(t * (1 - 1e-12)), self.flow(x, t, s))
-        return torch.where(over((t - s) < 1e-9 * t, x), self.denoise(x, t), aim)
+        same = s > t * (1 - 1e-9)
+        s = torch.where(same, t / 2, s)
+        aim = self.path.aim(x, t, s, self.flow(x, t, s, cond))
+        return torch.where(over(same, x), self.denoise(x, t, None, cond), aim)
 
 
 class Mixture:

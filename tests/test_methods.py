@@ -1,0 +1,300 @@
+"""Every method against the truth: stationary at the true flow map, exact fixed points, and the ring."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from tiny import Gaussian
+
+from audiocm import methods, paths, solvers, times
+from audiocm.denoiser import Condition, adapt
+from audiocm.distances import l2
+from audiocm.distill import Coupled, Method, Mix, Times, data, from_lcm, guided
+from audiocm.goals import agree, arrive, match_scores, rescore
+from audiocm.paths import over
+from audiocm.solvers import euler, heun, many
+from audiocm.tangents import stand_still, trig_gain
+
+WIDE = paths.EDM(t_max=1e7)  # so that noise at t = 1 of the rectified path has a place on the nets' path
+TRUTH = Gaussian(paths.edm, mu=0.5, s=0.8, mu_null=-0.3)
+BATCH, DIM = 3000, 64
+
+
+def pairs_of_edm(teacher, steps):
+    """Reflow of pairs from sigma = 80, for nets that have a place for t = 1."""
+    return replace(methods.reflow(teacher, steps), native=WIDE)
+
+
+def batch():
+    torch.manual_seed(0)
+    x = TRUTH.mu + TRUTH.s * torch.randn(BATCH, DIM, dtype=torch.float64)
+    return x, Condition(pooled=torch.zeros(BATCH, 1, dtype=torch.float64))
+
+
+class Nudged:
+    """A true net plus small changes, c_out(t) (theta_0 + theta_1 x_in + theta_2 ln t + theta_3 s/t)."""
+
+    def __init__(self, net, size=0.0):
+        self.net, self.theta = net, torch.full((4,), size, dtype=torch.float64, requires_grad=True)
+
+    def __call__(self, x, t, s=None, cond=None):
+        c_in = over((1 + t**2).rsqrt(), x)
+        share = torch.zeros_like(t) if s is None else s / t
+        basis = (torch.ones_like(x), c_in * x, over(t.log(), x) + 0 * x, over(share, x) + 0 * x)
+        return self.net(x, t, s, cond) + over(t, x) * c_in * sum(a * b for a, b in zip(self.theta, basis, strict=True))
+
+
+def pull(method, net, target=None, x=None):
+    """|gradient| at `net` over |gradient| at nets nudged by +-0.05: 0 where the method is at rest."""
+    x_data, cond = batch()
+    sizes = []
+    for size in (0.0, 0.05, -0.05):
+        student = Nudged(net, size)
+        torch.manual_seed(1)
+        loss = method.loss(student, target or net, x_data if x is None else x, cond, 0.999)
+        sizes.append(torch.autograd.grad(loss, student.theta)[0].norm().item())
+    return sizes[0] / max(sizes[1:])
+
+
+student, teacher = TRUTH.student, TRUTH.denoise
+wide_student, wide_teacher = (getattr(Gaussian(WIDE, 0.5, 0.8, -0.3), name) for name in ("student", "denoise"))
+WIDELY = {"native": WIDE}
+
+
+def squared(method):
+    """The same under squared error: pseudo-Huber's gradient does not shrink with the error until it is below c."""
+    if isinstance(method, Mix):
+        return replace(method, parts=tuple((share, squared(part)) for share, part in method.parts))
+    return replace(method, distance=l2)
+
+
+def told(w):
+    """The true student of one fixed guidance weight, which it is not told."""
+    return lambda x, t, s=None, cond=None: student(x, t, s, cond.with_guidance(torch.full((len(x),), float(w))))
+
+
+def straightened(x, t, s=None, cond=None):
+    """Reflow's optimum for pairs x_0 = mu' + s' eps of this teacher from sigma = 80: constant along every path."""
+    k = TRUTH.s / (TRUTH.s**2 + 80.0**2) ** 0.5
+    mu, spread = TRUTH.mu * (1 - k), 80 * k
+    return mu + spread * (x - mu) / (spread + over(t, x))
+
+
+# name -> (method whose solver is refined k times, its optimum, most pull at k = 1). From k = 1 to 4 the pull has to
+# fall with the solver's order: by about 4 or 16. Zeros are exact.
+SOLVED = {
+    "cd": (lambda k: methods.cd(teacher, solver=many(k, heun)), student, 0.006, 12),
+    "cd-euler": (lambda k: methods.cd(teacher, solver=many(k, euler)), student, 0.02, 3.5),
+    "lcm": (lambda k: methods.lcm(teacher, goal=agree(many(k, euler))), student, 0.01, 3.5),
+    "lcm-lora": (lambda k: methods.lcm_lora(teacher, 3.0, goal=agree(many(k, euler))), told(3), 0.01, 3.5),
+    "consistencytta": (lambda k: methods.consistencytta(teacher, goal=agree(many(k, heun))), student, 0.006, 12),
+    "comospeech": (lambda k: methods.comospeech(teacher, goal=agree(many(k, euler))), student, 0.002, 3.5),
+    "audiolcm": (lambda k: methods.audiolcm(teacher, substeps=2 * k), student, 0.005, 3.5),
+    "ctm": (lambda k: methods.ctm(teacher, substeps=2 * k, denoising=0.0), student, 0.1, 12),
+    "soundctm": (lambda k: methods.soundctm(teacher, substeps=2 * k, denoising=0.0), student, 0.12, 12),
+    "tcd": (lambda k: methods.tcd(teacher, goal=agree(many(k, euler))), student, 0.01, 3.5),
+    "progressive": (lambda k: methods.progressive(teacher, 8, goal=arrive(many(k, euler))), student, 0.08, 3.5),
+    "zipvoice": (lambda k: methods.zipvoice(wide_teacher, goal=arrive(many(k, euler)), **WIDELY), wide_student, 0.6, 3),
+    "reflow": (lambda k: pairs_of_edm(teacher, 18 * k), straightened, 0.25, 12),
+    "ct": (lambda k: methods.ct(last=20 * k), student, 0.02, 3.5),  # here the grid is refined: the field is the data
+    "ict": (lambda k: methods.ict(last=20 * k), student, 0.3, 3.5),
+    "ect": (lambda k: methods.ect(stages=4 + 2 * k), student, 0.004, 12),
+}
+
+
+@pytest.mark.parametrize(("refined", "optimum", "limit", "gain"), SOLVED.values(), ids=SOLVED.keys())
+def test_the_truth_is_stationary_up_to_the_solver(refined, optimum, limit, gain):
+    coarse, fine = (pull(squared(refined(k)), optimum) for k in (1, 4))
+    assert coarse < limit
+    assert fine < coarse / gain
+
+
+# Nothing is discretised: at rest exactly with a teacher, up to the noise of the batch with data (the limit).
+EXACT = {
+    "diffusion": (methods.diffusion(), teacher, 0.1),
+    "guidance-distillation": (methods.guidance_distillation(teacher), teacher, 1e-9),
+    "rectified-flow": (methods.rectified_flow(**WIDELY), wide_teacher, 0.02),
+    "shortcut": (methods.shortcut(**WIDELY), wide_student, 0.01),
+    "zipvoice-self": (methods.zipvoice_self(**WIDELY), wide_student, 1e-9),
+    "meanflow": (methods.meanflow(**WIDELY), wide_student, 0.03),
+    "continuous-cd": (methods.continuous_cd(teacher), student, 1e-9),
+    "continuous-ct": (methods.continuous_ct(), student, 0.005),
+    "scd": (methods.scd(teacher), student, 1e-9),
+    "scd-guided": (methods.scd(guided(teacher, 3.0)), told(3), 1e-9),
+    "sct": (methods.sct(), student, 0.1),
+}
+
+
+@pytest.mark.parametrize(("method", "optimum", "limit"), EXACT.values(), ids=EXACT.keys())
+def test_the_truth_is_stationary(method, optimum, limit):
+    assert pull(method, optimum) < limit
+
+
+def test_regression_rests_on_its_pairs():
+    eps = torch.randn(BATCH, DIM, dtype=torch.float64)
+    top = torch.full((BATCH,), 80.0, dtype=torch.float64)
+    pairs = Coupled(TRUTH.flow(80 * eps, top, torch.zeros_like(top)), eps)
+    assert pull(methods.regression(), student, x=pairs) < 1e-9
+
+
+def test_every_member_is_proved():
+    """A new member of the family has to be put into a test here."""
+    proved = {*SOLVED, *EXACT, "regression", "add", "dmd2"}
+    assert set(methods.family(teacher)) <= proved
+
+
+def test_wrong_methods_are_caught():
+    """The test above can fail: the diffusion estimate is not the flow map, nor is a sign or an end swapped."""
+    assert pull(methods.cd(teacher), teacher) > 0.05
+    backwards = stand_still(lambda path, t: -trig_gain(path, t))
+    assert pull(methods.scd(teacher, goal=backwards), teacher) > 0.1
+    swapped = lambda path, x, p: Times(*(lambda d: (d.t, d.r, d.r))(times.neighbours(18)(path, x, p)))  # noqa: E731
+    assert pull(methods.cd(teacher, times=swapped), lambda x, t, s=None, cond=None: student(x, t)) > 0.1
+
+
+# --- fixed points -----------------------------------------------------------------------------------------------------
+
+
+def euler_chain(levels, s):
+    """a_n of f_n(x) = mu + a_n (x - mu): what n Euler steps from each level to the last do to Gaussian data."""
+    slopes = [1.0]
+    for low, high in pairwise(reversed(levels)):
+        slopes.append(slopes[-1] * (1 - (high - low) * high / (s**2 + high**2)))
+    return slopes
+
+
+def test_consistency_training_ends_at_the_euler_chain():
+    """CT by exact least squares, one grid time after the other: f_n(x) = mu + a_n (x - mu) with the chain's a_n.
+
+    The batch is whitened so that sample moments are the true ones, and the regression has no noise.
+    """
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.randn(2, 4000, generator=generator, dtype=torch.float64)
+    raw -= raw.mean(1, keepdim=True)
+    white = torch.linalg.solve(torch.linalg.cholesky(raw @ raw.T / 4000), raw)
+    x, eps = (0.7 + 1.3 * white[0])[:, None], white[1][:, None]
+    levels = [80.0, *paths.edm.grid(11)[1:].tolist(), 0.0]
+    fitted = {}
+
+    def net(x_t, t, s=None, cond=None):
+        intercept, slope = fitted[round(float(t[0]), 9)]
+        return intercept + slope * x_t
+
+    for low, high in pairwise(reversed(levels)):
+        t, r = (torch.full((4000,), level, dtype=torch.float64) for level in (high, low))
+        method = Method(lambda path, x, progress, t=t, r=r: Times(t, r), agree(euler))
+        draw = method.draw(Coupled(x, eps), None, 0.0)
+        fitted.setdefault(round(paths.edm.t_min, 9), (0.0, 1.0))  # asked, and then not used, by the step to 0
+        goal = method.goal(draw, data(draw, net), net, None)
+        design = torch.cat([torch.ones_like(x), draw.x_t], 1)
+        solution = torch.linalg.lstsq(design, goal).solution[:, 0]
+        fitted[round(high, 9)] = tuple(solution.tolist())
+    slopes = [fitted[round(level, 9)][1] for level in reversed(levels[:-1])]
+    assert slopes == pytest.approx(euler_chain(levels, 1.3)[1:], rel=1e-9)
+    assert euler_chain(paths.edm.grid(11).tolist(), 1.3)[-1] == pytest.approx(0.012684, abs=1e-6)
+    assert euler_chain(paths.edm.grid(18).tolist(), 1.3)[-1] == pytest.approx(0.01404, abs=1e-5)
+
+
+def test_progressive_distillation_composes():
+    """Three exact halvings, 8 -> 1: the last student's one step is the first teacher's eight Euler steps."""
+    net = teacher
+    x = torch.linspace(-200, 200, 5, dtype=torch.float64)[:, None]
+    for steps in (4, 2, 1):
+        net = _next_student(net, steps)
+    top = torch.full((5,), 80.0, dtype=torch.float64)
+    one = paths.edm.step(x, top, torch.zeros_like(top), net(x, top, torch.zeros_like(top)))
+    chain = solvers.sample(teacher, paths.edm, x / 80, None, solvers.jump_times(paths.edm, 8), solver=euler)
+    torch.testing.assert_close(one, chain, rtol=1e-9, atol=1e-9)
+
+
+def _next_student(previous, steps):
+    """What `progressive` asks for, evaluated at any of its times (each t of the grid has one s)."""
+    method = methods.progressive(previous, steps)
+    grid = [80.0, *paths.edm.grid(2 * steps + 1)[1:-1].tolist(), 0.0]
+
+    def net(x, t, s=None, cond=None):
+        place = min(range(len(grid)), key=lambda i: abs(grid[i] - float(t[0])))
+        ends = Times(t, *(torch.full_like(t, grid[place + k]) for k in (1, 2)))
+        draw = replace(method, times=lambda *_: ends).draw(x, cond, 0.0)
+        draw = replace(draw, x_t=x)
+        return method.goal(draw, method.field(draw, None), None, None)
+
+    return net
+
+
+def test_one_step_is_exact_after_reflow():
+    noise = torch.linspace(-2, 2, 7, dtype=torch.float64)[:, None]
+    top = torch.full((7,), 80.0, dtype=torch.float64)
+    exact = TRUTH.flow(80 * noise, top, torch.zeros_like(top))
+    straight = adapt(straightened, WIDE, paths.rectified)
+    one = solvers.sample(straight, paths.rectified, noise, times=[1 - 1e-9, 0.0], solver=euler)
+    torch.testing.assert_close(one, exact, rtol=1e-6, atol=1e-6)
+
+
+def test_guided_gaussian():
+    """Guidance w turns N(mu, s^2) and N(mu_null, s^2) into N(mu_null + w (mu - mu_null), s^2), exactly; in one call."""
+    calls = []
+
+    def counted(x, t, s=None, cond=None):
+        calls.append(len(x))
+        return teacher(x, t, s, cond)
+
+    x, cond = torch.randn(6, 3, dtype=torch.float64), Condition(pooled=torch.zeros(6, 1))
+    t, w = torch.full((6,), 1.5, dtype=torch.float64), torch.linspace(0, 5, 6)
+    field = guided(counted)(x, t, None, cond.with_guidance(w))
+    assert calls == [12]
+    torch.testing.assert_close(field, teacher(x, t, None, cond.with_guidance(w)))
+    torch.testing.assert_close(guided(teacher, 1.0)(x, t, None, cond), teacher(x, t, None, cond))
+    lcm = teacher(x, t, None, cond) + 2 * (teacher(x, t, None, cond) - teacher(x, t, None, cond.nulled()))
+    torch.testing.assert_close(guided(teacher, from_lcm(2.0))(x, t, None, cond), lcm)
+
+
+def test_meanflow_guidance_is_w_over_one_less_share():
+    """MeanFlow's omega, kappa: the fixed point is the field guided with w = omega / (1 - kappa)."""
+    omega, kappa = 1.5, 0.4
+    optimum = told(omega / (1 - kappa))
+
+    def net(x, t, s=None, cond=None):  # conditional rows know the guided field; null rows the plain one
+        return teacher(x, t, s, cond) if cond.null is not None else optimum(x, t, t if s is None else s, cond)
+
+    changes = {"times": times.told_itself(times.uniform), "distance": l2}
+    method = methods.meanflow(scale=omega, share=kappa, native=paths.edm, **changes)
+    assert pull(method, net, target=_both(net)) < 0.02
+
+
+def _both(net):
+    """`net` for a batch whose second half is null."""
+
+    def split(x, t, s=None, cond=None):
+        if cond.null is None:
+            return net(x, t, s, cond)
+        half = len(x) // 2
+        plain = Condition(pooled=cond.pooled[:half])
+        return torch.cat([net(x[:half], t[:half], s[:half], plain), teacher(x[half:], t[half:], None, plain.nulled())])
+
+    return split
+
+
+def test_rescoring_shrinks_as_the_posterior_does():
+    """ADD's second term alone is not at rest at the truth: its goal is mu + k (x - mu), k = E s^2/(s^2 + sigma^2)."""
+    goal = rescore(lambda path, x, p: Times(torch.full((len(x),), 0.6).double(), None))
+    x, cond = batch()
+    draw = methods.diffusion().draw(x, cond, 0.0)
+    k = TRUTH.s**2 / (TRUTH.s**2 + 0.6**2)
+    wanted = TRUTH.mu + k * (x - TRUTH.mu)
+    assert (goal(draw, lambda x, t: teacher(x, t, None, cond), None, x) - wanted).mean().abs() < 2e-3
+
+
+@pytest.mark.parametrize("shift", [0.5, -0.5])
+def test_score_matching_pulls_towards_the_data(shift):
+    """DMD2's sign: a student whose samples are off by `shift`, with a fake score that knows it, is pulled back."""
+    off = Gaussian(paths.edm, TRUTH.mu + shift, TRUTH.s).denoise
+    goal = match_scores(times.lognormal(-0.4, 1.6), off)
+    x, cond = batch()
+    draw = methods.diffusion().draw(x, cond, 0.0)
+    real = lambda x, t: teacher(x, t, None, cond)  # noqa: E731
+    moved = goal(draw, real, None, x + shift) - (x + shift)
+    assert (moved.mean() * shift).item() < 0
+    at_rest = match_scores(times.lognormal(-0.4, 1.6), teacher)(draw, real, None, x)
+    torch.testing.assert_close(at_rest, x)
