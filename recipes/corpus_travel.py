@@ -14,9 +14,18 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from recipes.corpus_convert import read_lines
-
 RATE = 24000
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Rows of a jsonl file; a torn last line (killed run) is ignored."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
 
 
 def encode(wave: np.ndarray, quality: float, subtype: str = "OPUS") -> bytes:
@@ -29,7 +38,7 @@ def encode(wave: np.ndarray, quality: float, subtype: str = "OPUS") -> bytes:
 
 
 def choose(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Manifest rows in the order they should travel: named sounds, music, English prompts (held-out ones first); then what can stay behind."""
+    """Manifest rows in travel order: named sounds, music, English prompts (held out first), then what can stay behind."""
 
     def rank(row: dict[str, Any]) -> tuple[int, bool]:
         if row["kind"] == "speech":
@@ -40,10 +49,11 @@ def choose(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def pack(root: Path, folder: Path, max_mb: float = 58.0, quality: float = 0.3, max_seconds: float = 5.0,
-         held_seconds: float = 8.0, rows: list[dict[str, Any]] | None = None) -> list[Path]:
+         held_seconds: float = 8.0, rows: list[dict[str, Any]] | None = None, max_shards: int | None = None) -> list[Path]:
     """Write shard_000.tar ... of at most ``max_mb`` MB each: clips as Ogg/Opus, and their manifest lines.
 
-    ``rows`` are manifest rows (default: all of the root's manifest), packed in their order. Train clips longer than
+    ``rows`` are manifest rows (default: all of the root's manifest), packed in their order until
+    ``max_shards`` are full. Train clips longer than
     ``max_seconds`` and other clips longer than ``held_seconds`` are cut to their loudest such window.
     ``quality`` 0.3 is some 86 kbps and moves the log-mel by 0.06 on average (Vorbis of that size: 0.07).
     """
@@ -60,6 +70,8 @@ def pack(root: Path, folder: Path, max_mb: float = 58.0, quality: float = 0.3, m
             _add(archive, "manifest.jsonl", "\n".join(lines).encode())
         os.replace(path.with_suffix(".part"), path)
         done.append(path)
+        if len(done) == max_shards:
+            break
     return done
 
 
