@@ -16,6 +16,7 @@ from audiocm.clips import Form, Intake, active_rms, trimmed
 from audiocm.embedders import Aisfx, Yamnet
 from audiocm.features import cache_folder, gather
 from audiocm.metrics import Score
+from audiocm.metrics.distances import independent, together
 from audiocm.provenance import card
 
 FORM = Form(loudness=active_rms, ends=trimmed, longest=10.0, band_limit=24000)
@@ -81,15 +82,21 @@ def principal(reference: np.ndarray) -> metrics.Projection:
 
 
 def distances(heard: Heard, reference: Heard, against: str, seed: int = 0) -> list[Score]:
-    """Fréchet distances (in the reference's principal components and whole) and KAD, under both embedders."""
-    scores = []
+    """Fréchet distances (in the reference's principal components and whole) and KAD, under both embedders.
+
+    Where clip i answers reference clip i (same places in lists of one length), intervals are drawn in pairs."""
+    paired = heard.total == reference.total and against in ("real", "test clips")
+    if paired:
+        both = np.intersect1d(heard.index, reference.index)
+        heard, reference = heard.only(both), reference.only(both)
+    draw, scores = together if paired else independent, []
     for name, y in reference.embedding.items():
         x = heard.embedding[name]
         projection = principal(y)
         label = f"FD {name} {projection.name} vs {against}"
-        scores.append(metrics.frechet_score(label, projection(x), projection(y), seed=seed))
-        scores.append(metrics.frechet_score(f"FD {name} vs {against}", x, y, seed=seed))
-        scores.append(metrics.kernel_score(f"KAD {name} vs {against}", x, y, seed=seed))
+        scores.append(metrics.frechet_score(label, projection(x), projection(y), draw, seed=seed))
+        scores.append(metrics.frechet_score(f"FD {name} vs {against}", x, y, draw, seed=seed))
+        scores.append(metrics.kernel_score(f"KAD {name} vs {against}", x, y, draw, seed=seed))
     return scores
 
 

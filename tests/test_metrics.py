@@ -98,6 +98,17 @@ def test_a_frechet_interval_covers_the_expected_value_of_its_sample_size():
     assert np.mean([s.high - s.low for s in scores]) < expected * 1.2
 
 
+def test_pairs_are_drawn_as_pairs():
+    """A round trip that adds a little noise to each clip: its distance is small and so is its interval."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(100, 50)) * 3
+    x = y + rng.normal(size=y.shape)
+    wide, narrow = (metrics.frechet_score("f", x, y, draw) for draw in (distances.independent, distances.together))
+    assert narrow.value == wide.value and narrow.high - narrow.low < 0.2 * (wide.high - wide.low)
+    with pytest.raises(ValueError, match="pairs needed"):
+        metrics.kernel_score("k", x[:50], y, distances.together)
+
+
 def test_intervals_of_means_and_statistics():
     items = np.random.default_rng(0).normal(3, 1, 400)
     score = metrics.mean_score("m", items)

@@ -153,17 +153,36 @@ class Projection:
         return (np.asarray(x, dtype=np.float64) - self.mean) @ self.components
 
 
-def _capped(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    return x if len(x) <= CAP else x[np.sort(generator.choice(len(x), CAP, replace=False))]
+def _capped(x: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """At most CAP clips of each, float64; sets of one size lose the same ones, so that pairs stay pairs."""
+    orders = {n: np.sort(generator.permutation(n)[:CAP]) for n in {len(x), len(y)}}
+    return tuple(np.asarray(s, dtype=np.float64)[orders[len(s)]] for s in (x, y))
 
 
-def frechet_score(name: str, generated: np.ndarray, reference: np.ndarray, draws: int = 200, seed: int = 0) -> Score:
-    """`frechet_distance` with an interval from resampling both sets."""
-    generator = np.random.default_rng(seed)
+Weights = tuple[np.ndarray, np.ndarray]
+
+
+def independent(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
+    """Both sets are drawn anew: the reference is any sample of its distribution."""
+    return resample(count, generator), resample(count_reference, generator)
+
+
+def together(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
+    """Clip i of both sets belongs together (round trip of a clip, answer to its caption): drawn or left out as one."""
+    if count != count_reference:
+        raise ValueError(f"pairs needed, got {count} generated and {count_reference} reference clips")
+    weights = resample(count, generator)
+    return weights, weights
+
+
+def frechet_score(
+    name: str, generated: np.ndarray, reference: np.ndarray, draw=independent, draws: int = 200, seed: int = 0
+) -> Score:
+    """`frechet_distance` with an interval from resampling both sets by `draw`: `independent` or `together`."""
     value = frechet_distance(generated, reference)
-    x, y = (_capped(np.asarray(s, dtype=np.float64), generator) for s in (generated, reference))
-    gram = _Gram(x, y)
-    values = [gram.distance(resample(len(x), generator), resample(len(y), generator)) for _ in range(draws)]
+    x, y = _capped(generated, reference, np.random.default_rng(seed))
+    gram, generator = _Gram(x, y), np.random.default_rng(seed)
+    values = [gram.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
     score = spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
     return Score(name, value, max(score.low, 0.0), score.high, score.count)
 
@@ -186,7 +205,7 @@ def frechet_infinity_score(
 ) -> Score:
     """`frechet_infinity` with the interval of the whole extrapolation repeated on resampled generated clips."""
     generator = np.random.default_rng(seed)
-    x, y = (_capped(np.asarray(s, dtype=np.float64), generator) for s in (generated, reference))
+    x, y = _capped(generated, reference, generator)
     value = frechet_infinity(generated, reference, seed=seed)
     drawn = [x[generator.integers(0, len(x), len(x))] for _ in range(draws)]
     values = [frechet_infinity(d, y, steps=5, seed=seed + k) for k, d in enumerate(drawn)]
@@ -232,15 +251,14 @@ def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: flo
     return KAD_SCALE * kernel.distance(np.ones(len(x), dtype=np.int64), np.ones(len(y), dtype=np.int64))
 
 
-def kernel_score(name: str, generated: np.ndarray, reference: np.ndarray, draws: int = 200, seed: int = 0) -> Score:
-    """`kernel_distance` with an interval from resampling both sets; the kernel width stays the reference's."""
-    generator = np.random.default_rng(seed)
+def kernel_score(
+    name: str, generated: np.ndarray, reference: np.ndarray, draw=independent, draws: int = 200, seed: int = 0
+) -> Score:
+    """`kernel_distance` with an interval from resampling both sets by `draw`; the kernel width stays the reference's."""
     value = kernel_distance(generated, reference)
-    x, y = (_capped(np.asarray(s, dtype=np.float64), generator) for s in (generated, reference))
-    kernel = _Kernel(x, y, median_bandwidth(np.asarray(reference)))
-    values = [
-        KAD_SCALE * kernel.distance(resample(len(x), generator), resample(len(y), generator)) for _ in range(draws)
-    ]
+    x, y = _capped(generated, reference, np.random.default_rng(seed))
+    kernel, generator = _Kernel(x, y, median_bandwidth(reference)), np.random.default_rng(seed)
+    values = [KAD_SCALE * kernel.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
     return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
 
 
