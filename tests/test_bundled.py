@@ -1,0 +1,113 @@
+"""The shipped models themselves, by ear-free measures: loudness, bandwidth, texture, obedience, and student against teacher.
+
+Skipped while a model is not in the package.
+"""
+
+import pytest
+import torch
+
+from audiocm.bundles import PRETRAINED, bundled_models
+from audiocm.pipelines import TextToAudioPipeline
+
+needs = {
+    name: pytest.mark.skipif(name not in bundled_models(), reason=f"{name} is not bundled")
+    for name in ("tta", "tta-teacher")
+}
+NOISY, TONAL = ["heavy rain falls", "wind blows", "applause"], ["a flute plays a long note", "a violin plays a note"]
+
+
+@pytest.fixture(scope="module")
+def student() -> TextToAudioPipeline:
+    return TextToAudioPipeline.from_pretrained("tta")
+
+
+@pytest.fixture(scope="module")
+def sounds(student) -> dict[str, torch.Tensor]:
+    """Two takes of 3 seconds for each prompt: [take, sample]."""
+    prompts = [*NOISY, *TONAL, "a dog barks", "an engine runs"]
+    audios = student(prompts, 3.0, num_waveforms_per_prompt=2, generator=seeded(0)).audios
+    return dict(zip(prompts, audios.split(2), strict=True))
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def power(wav: torch.Tensor) -> torch.Tensor:
+    """Power spectra of frames [item, bin, frame], 1,024 samples each."""
+    return torch.stft(wav, 1024, 256, window=torch.hann_window(1024), return_complex=True).abs().square() + 1e-12
+
+
+def flatness(wav: torch.Tensor) -> float:
+    """Geometric over arithmetic mean of the power spectrum of the louder frames: near 0 tonal, towards 1 noise."""
+    frames = power(wav).transpose(1, 2).flatten(0, 1)
+    loud = frames[frames.sum(1) >= frames.sum(1).median()]
+    return float((loud.log().mean(1).exp() / loud.mean(1)).mean())
+
+
+@needs["tta"]
+def test_every_sound_is_loud_enough_and_wide_enough(sounds):
+    """RMS over -50 dB, and 99 % of the energy not all below 400 Hz: a collapsed net or vocoder fails here."""
+    for prompt, wav in sounds.items():
+        assert wav.square().mean(1).sqrt().min() > 10 ** (-50 / 20), prompt
+    spectrum = torch.cat(list(sounds.values()))
+    shares = power(spectrum).mean(-1)
+    rolloff = (shares.cumsum(1) / shares.sum(1, keepdim=True) < 0.99).sum(1) * 24_000 / 1024
+    assert rolloff.median() > 1_000 and rolloff.max() > 4_000, rolloff
+
+
+@needs["tta"]
+def test_noises_are_noisier_than_notes(sounds):
+    noisy, tonal = (torch.tensor([flatness(sounds[prompt]) for prompt in group]) for group in (NOISY, TONAL))
+    assert noisy.mean() > 2 * tonal.mean(), (noisy, tonal)
+
+
+@needs["tta"]
+def test_words_matter_more_than_the_seed_for_the_spectrum(sounds):
+    """Takes of one prompt have spectra closer to each other than to another prompt's, for most prompts."""
+    shapes = torch.stack([power(wav).mean(-1).unflatten(1, (27, 19)).mean(-1).log() for wav in sounds.values()])
+    shapes = shapes - shapes.mean(-1, keepdim=True)
+    first, second = shapes.unbind(1)
+    distance = (first[:, None] - second[None]).norm(dim=-1)
+    others = (distance.sum(1) - distance.diagonal()) / (len(distance) - 1)
+    assert (distance.diagonal() < others).float().mean() > 0.7
+
+
+@needs["tta"]
+def test_a_seed_is_a_sound_in_any_batch(student, sounds):
+    alone = student("a dog barks", 3.0, generator=seeded(0)).audios
+    assert torch.allclose(alone[0], sounds["a dog barks"][0], atol=2e-3)
+
+
+@needs["tta"]
+def test_guidance_is_live_in_one_call(student):
+    low, high = (
+        student("a dog barks", 2.0, 1, w, generator=seeded(0), output_type="latent").audios for w in (1.0, 5.0)
+    )
+    assert (low - high).norm() > 0.05 * low.norm()
+
+
+@needs["tta"]
+@pytest.mark.parametrize("seconds", [0.5, 10.0])
+def test_the_whole_range_of_lengths_sounds(student, seconds):
+    assert student("heavy rain falls", seconds, generator=seeded(1)).audios.shape == (1, round(seconds * 24_000))
+
+
+@needs["tta"]
+@needs["tta-teacher"]
+def test_one_call_lands_where_the_teachers_ode_lands(student):
+    """Same noise, words and w: the student's latent lies nearer to the teacher's end than the teacher's other end does."""
+    teacher = TextToAudioPipeline.from_pretrained("tta-teacher")
+    call = {"audio_length_in_s": 2.0, "guidance_scale": 3.0, "output_type": "latent"}
+    prompts = ["heavy rain falls", "a dog barks", "a flute plays a long note"]
+    ends = teacher(prompts, num_inference_steps=12, generator=seeded(0), **call).audios
+    jumps = student(prompts, num_inference_steps=1, generator=seeded(0), **call).audios
+    error = (jumps[:, None] - ends[None]).square().mean((2, 3))
+    assert (error.argmin(1) == torch.arange(3)).all() and (error.diagonal() < 0.7 * ends.var()).all(), error
+
+
+@needs["tta"]
+def test_what_ships_is_small_and_described():
+    for name in bundled_models():
+        assert list((PRETRAINED / name).rglob("README.md")), f"{name} has no model card"
+    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 200e6
