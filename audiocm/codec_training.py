@@ -6,7 +6,7 @@ multi-resolution spectrogram discriminators as in UnivNet (Jang et al. 2021), pa
 VQGAN (Esser et al. 2021).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -233,14 +233,12 @@ class CodecCritic:
     def __init__(self, net: nn.Module, terms: VAELoss | VocoderLoss):
         self.net, self.terms = net, terms
 
-    def parameters(self):
+    def parameters(self) -> Iterator[nn.Parameter]:
         return self.net.parameters()
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return self.net.state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.net.load_state_dict(state)
+    def to(self, device: torch.device | str) -> "CodecCritic":
+        self.net.to(device)
+        return self
 
     def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
         with torch.no_grad():

@@ -151,7 +151,7 @@ def train_recipe(path: str | Path, fields: list[str], output: str | Path | None 
 
 
 def load_recipe(path: Path) -> Callable[..., Run]:
-    """The file's run(). Its neighbours can be imported by name while it loads."""
+    """The file's run(). Its neighbours can be imported while it loads, by name or as `recipes.name`."""
     if not path.is_file():
         raise ValueError(f"recipe {path}: no such file")
     spec = importlib.util.spec_from_file_location(f"audiocm_recipe_{path.stem}", path)
@@ -159,11 +159,12 @@ def load_recipe(path: Path) -> Callable[..., Run]:
         raise ValueError(f"recipe {path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(path.parent.resolve()))
+    folder = path.parent.resolve()
+    sys.path[:0] = [str(folder), str(folder.parent)]
     try:
         spec.loader.exec_module(module)
     finally:
-        sys.path.pop(0)
+        del sys.path[:2]
     if not callable(getattr(module, "run", None)):
         raise ValueError(f"recipe {path}: defines no run(**fields) -> Run")
     return module.run

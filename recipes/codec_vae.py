@@ -1,0 +1,71 @@
+"""The mel VAE of the bundled codec, trained on sounds, instruments and speech alike.
+
+    audiocm train recipes/codec_vae.py --output runs/codec_vae [--minutes 4] [--corpora data/corpus,data/rendered,data/speech]
+
+L1 first, then patch discriminators on the log-mel share the gradient, so that noisy textures stay noisy.
+"""
+
+from pathlib import Path
+
+import torch
+
+from audiocm.codec import MelVAE
+from audiocm.codec_training import CodecCritic, MelCritic, VAELoss
+from audiocm.data import WaveBatches
+from audiocm.spectral import LogMel
+from audiocm.train import Run, best_device
+from recipes.codec_data import held_out, waves, whitened
+
+
+def run(
+    corpora: str = "data/corpus,data/rendered,data/speech",
+    minutes: float = 4.0,
+    steps: int = 60_000,
+    batch: int = 48,
+    seconds_per_crop: float = 2.73067,  # 256 mel frames
+    channels: int = 96,
+    share: float = 1.0,
+    kl: float = 1e-2,
+    seed: int = 0,
+) -> Run:
+    """`minutes` of training in all calls together; stops early after `steps`."""
+    device = best_device()
+    mel, net, critic = LogMel().to(device), MelVAE(channels=channels), MelCritic()
+    terms = VAELoss(mel, critic.to(device), kl=kl, share=share)
+    batches: WaveBatches = waves(corpora, seconds_per_crop, batch, seed, device)
+    wavs = held_out(corpora, device)
+
+    def validate(vae: MelVAE) -> dict[str, float]:
+        log_mel = mel(wavs)
+        guess = vae.reconstruct(vae.posterior(log_mel)[0])
+        score = critic(guess.float())
+        return {"mel_l1": (guess - log_mel).abs().mean(), "fooled": torch.stack([s[-1].mean() for s in score]).mean()}
+
+    def export(vae: MelVAE, folder: Path) -> None:
+        whitened(vae.eval(), mel, batches).save_pretrained(folder)
+
+    return Run(
+        "codec_vae",
+        net,
+        terms,
+        batches,
+        steps=steps,
+        lr=1e-3,
+        warmup=300,
+        betas=(0.8, 0.99),
+        weight_decay=1e-3,
+        ema=0.999,
+        critic=CodecCritic(critic, terms),
+        critic_lr=2e-4,
+        clip=5.0,
+        precision="bf16" if device.type == "cuda" else "no",
+        seed=seed,
+        budget=60 * minutes,
+        save_every=4000,
+        log_every=100,
+        validate=validate,
+        validate_every=1000,
+        cuda_graph=True,
+        export=export,
+        shard_mb=15.0,
+    )

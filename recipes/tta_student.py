@@ -1,0 +1,92 @@
+"""The one-step text-to-audio student, distilled from the teacher with its guidance. Three stages, each a run:
+
+    audiocm train recipes/tta_student.py --stage guidance   --output runs/tta_guidance   --minutes 1
+    audiocm train recipes/tta_student.py --stage regression --output runs/tta_regression --minutes 2 --start runs/tta_guidance/model
+    audiocm train recipes/tta_student.py --stage consistency --output runs/tta_student   --minutes 3 --start runs/tta_regression/model
+
+guidance: the student, told w, equals the guided teacher (ConsistencyTTA stage 1). regression: one call equals the end of stored teacher
+trajectories. consistency: ConsistencyTTA stage 2. `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1 --w_high 1` none.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from audiocm import methods
+from audiocm.backbone import LatentTransformer
+from audiocm.bundles import save_bundle
+from audiocm.distill import Method
+from audiocm.train import Run, best_device
+from recipes.tta_data import CODEC, CORPORA, Trajectories, batches
+
+STAGES = ("guidance", "regression", "consistency")
+GUIDANCE = (0.0, 6.0)
+
+
+def export(net: LatentTransformer, folder: Path) -> None:
+    """As the bundled folder tta."""
+    save_bundle(folder, net, num_inference_steps=1, guidance_scale=3.0, guidance_range=[*GUIDANCE], seconds_range=[0.5, 10.0])
+
+
+def student_of(teacher: LatentTransformer) -> LatentTransformer:
+    """The teacher with an input for w: equal to the teacher at step 0."""
+    net = LatentTransformer.from_config({**teacher.config, "guidance_range": GUIDANCE, "dropout": 0.0})
+    net.load_state_dict(teacher.state_dict(), strict=False)
+    return net
+
+
+def run(
+    stage: str = "consistency",
+    start: str = "",
+    teacher: str = "audiocm/pretrained/tta-teacher",
+    corpora: str = CORPORA,
+    vae: str = CODEC + "/vae",
+    minutes: float = 3.0,
+    steps: int = 100_000,
+    scale: float = 1.0,
+    pairs: int = 60_000,
+    intervals: int = 18,
+    w_low: float = 0.0,
+    w_high: float = 6.0,
+    lr: float = 0.0,
+    compile: bool = True,
+    seed: int = 0,
+) -> Run:
+    """`start`: the student folder to go on from; empty: the teacher's weights."""
+    if stage not in STAGES:
+        raise ValueError(f"stage {stage!r}: must be one of {', '.join(STAGES)}")
+    device, w = best_device(), (w_low, w_high)
+    guide = LatentTransformer.from_pretrained(teacher).to(device).requires_grad_(False)
+    net = LatentTransformer.from_pretrained(start) if start else student_of(guide)
+    compile = compile and device.type == "cuda"
+    field = torch.compile(guide, dynamic=False) if compile else guide
+    source: Iterator = batches(corpora, vae, device, seed, scale=scale)
+    method: Method
+    if stage == "guidance":
+        method, rate, target = methods.guidance_distillation(field, w), 2e-4, None
+    elif stage == "regression":
+        source = Trajectories(field, source, pairs, w=w, seed=seed)
+        method, rate, target = methods.regression(), 3e-4, None
+    else:
+        method, rate, target = methods.consistencytta(field, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
+    return Run(
+        f"tta_{stage}",
+        net,
+        method,
+        source,
+        steps=steps,
+        lr=lr or rate,
+        warmup=200,
+        ema=0.999,
+        target_ema=target,
+        precision="bf16" if device.type == "cuda" else "no",
+        seed=seed,
+        budget=60 * minutes,
+        save_every=5000,
+        log_every=100,
+        cuda_graph=True,
+        compile=compile,
+        export=export,
+        shard_mb=15.0,
+    )

@@ -1,0 +1,62 @@
+"""The text-to-audio teacher: EDM diffusion of latents under words.
+
+    audiocm train recipes/tta_teacher.py --output runs/tta_teacher --minutes 10
+"""
+
+from pathlib import Path
+
+from audiocm import methods
+from audiocm.backbone import LatentTransformer
+from audiocm.bundles import save_bundle
+from audiocm.train import Run, best_device
+from recipes.tta_data import CODEC, CORPORA, batches, held_out_error
+
+
+def export(net: LatentTransformer, folder: Path) -> None:
+    """As the bundled folder tta-teacher."""
+    save_bundle(folder, net, num_inference_steps=18, guidance_scale=3.0, guidance_range=[0.0, 10.0], seconds_range=[0.5, 10.0])
+
+
+def run(
+    corpora: str = CORPORA,
+    vae: str = CODEC + "/vae",
+    minutes: float = 10.0,
+    steps: int = 200_000,
+    scale: float = 1.0,
+    width: int = 384,
+    depth: int = 12,
+    dropout: float = 0.0,
+    compile: bool = True,
+    lr: float = 6e-4,
+    seed: int = 0,
+) -> Run:
+    """`minutes` of training in all calls together; stops early after `steps`."""
+    device = best_device()
+    source = batches(corpora, vae, device, seed, scale=scale)
+    valid = batches(corpora, vae, device, seed + 1, "valid", scale=min(scale, 0.5))
+    held = [next(valid) for _ in range(4)]
+    net = LatentTransformer(
+        channels=source.silence.shape[0], width=width, depth=depth, heads=width // 64, dropout=dropout
+    )
+    return Run(
+        "tta_teacher",
+        net,
+        methods.diffusion(methods.latent_times),
+        source,
+        steps=steps,
+        lr=lr,
+        warmup=500,
+        weight_decay=0.01,
+        ema=0.9995,
+        precision="bf16" if device.type == "cuda" else "no",
+        seed=seed,
+        budget=60 * minutes,
+        save_every=5000,
+        log_every=200,
+        validate=lambda student: held_out_error(student, held),
+        validate_every=3000,
+        cuda_graph=True,
+        compile=compile and device.type == "cuda",
+        export=export,
+        shard_mb=15.0,
+    )
