@@ -184,7 +184,13 @@ class Replayed:
         static, graph = copied(batch), torch.cuda.CUDAGraph()
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         stream = torch.cuda.current_stream()
-        with torch.cuda.graph(graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"):
-            self.step(*static)
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"):
+                self.step(*static)
+        except RuntimeError as error:
+            raise RuntimeError(
+                "this step cannot be recorded as a CUDA graph: something in the losses waits for the device or copies "
+                f"from the CPU; train with cuda_graph=False. First cause: {str(error).splitlines()[0]}"
+            ) from error
         self.graphs[key] = graph, static
         graph.replay()
