@@ -141,11 +141,16 @@ class Training:
     def _follow(self) -> None:
         """Moving averages: copy <- copy + (1 - decay) (student - copy)."""
         weights = {"ema": self.ema_weight, "target": 1 - (self.run.target_ema or 0.0)}
-        for name, (flat, module) in self.copies.items():
+        for name, (flat, _) in self.copies.items():
             flat.values.lerp_(self.flat.values, weights[name])
-            buffers, current = list(module.buffers()), list(self.net.buffers())
-            if buffers:
-                torch._foreach_copy_(buffers, current)
+        self._share_buffers()
+
+    def _share_buffers(self) -> None:
+        """Statistics that are no parameters are not averaged: the copies have the student's."""
+        current = list(self.net.buffers())
+        for _, module in self.copies.values():
+            if current:
+                torch._foreach_copy_(list(module.buffers()), current)
 
     def _measure(self, loss: Tensor, critic_loss: Tensor | float, norm: Tensor, finite: Tensor) -> None:
         bad = 1 - finite.float()
@@ -336,6 +341,7 @@ class Training:
         self._same_run(path, saved, state)
         for name, tensor in self.tensors().items():
             tensor.copy_(saved[name])
+        self._share_buffers()
         ranks = checkpoint.join(state["ranks"], saved)
         mine = ranks[self.accelerator.process_index]
         if "batches" in mine:
