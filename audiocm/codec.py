@@ -58,7 +58,11 @@ class WithNoise(nn.Module):
 
 
 class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
-    """Log-mel `[batch, bins, 4 * frame]` <-> latent `[batch, channels, frame]` (Kingma & Welling 2014), whitened after training."""
+    """Log-mel `[batch, bins, 4 * frame]` <-> latent `[batch, channels, frame]` (Kingma & Welling 2014), whitened after training.
+
+    A linear path, set by `begin` to the principal components of blocks of frames, and beside it a convolutional net that starts
+    at zero: training begins with the best linear codec instead of with noise.
+    """
 
     @register_to_config
     def __init__(
@@ -85,17 +89,39 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
                 up.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 2, stride=2))
         self.encoder = nn.Sequential(*down, nn.Conv1d(widths[-1], 2 * channels, 3, padding=1))
         self.decoder = nn.Sequential(*up, nn.Conv1d(widths[0], mel_bins, 7, padding=3))
+        self.linear_encoder = nn.Conv1d(mel_bins, 2 * channels, self.compression, stride=self.compression)
+        self.linear_decoder = nn.ConvTranspose1d(channels, mel_bins, self.compression, stride=self.compression)
         self.register_buffer("latent_mean", torch.zeros(channels, 1))
         self.register_buffer("latent_std", torch.ones(channels, 1))
+        for layer in (self.encoder[-1], self.decoder[-1]):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @torch.no_grad()
+    def begin(self, log_mel: Tensor, log_variance: float = -4.0) -> None:
+        """Set the linear path to the leading principal components, at unit std, of log-mels `[batch, bins, 4 * frame]`."""
+        count, bins, channels = self.compression, log_mel.shape[1], self.config.channels
+        blocks = ((log_mel - MEL_MEAN) / MEL_STD).unflatten(2, (-1, count)).permute(0, 2, 1, 3).reshape(-1, bins * count)
+        centre = blocks.double().mean(0)
+        power, axes = torch.linalg.eigh(torch.cov(blocks.double().T))
+        power, axes = power[-channels:].flip(0).clamp_min(1e-8).sqrt(), axes[:, -channels:].flip(1)
+        into, out = (axes / power).T, (axes * power).T  # [channels, bins * count]
+        self.linear_encoder.weight[:channels] = into.reshape(channels, bins, count).float()
+        self.linear_encoder.bias[:channels] = -(into @ centre).float()
+        self.linear_encoder.weight[channels:] = 0
+        self.linear_encoder.bias[channels:] = log_variance
+        self.linear_decoder.weight.copy_(out.reshape(channels, bins, count))
+        self.linear_decoder.bias.copy_(centre.view(bins, count).mean(1))
 
     def posterior(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance `[batch, channels, frame]` before whitening."""
-        mean, log_variance = self.encoder((log_mel - MEL_MEAN) / MEL_STD).float().chunk(2, dim=1)
+        scaled = (log_mel - MEL_MEAN) / MEL_STD
+        mean, log_variance = (self.encoder(scaled).float() + self.linear_encoder(scaled).float()).chunk(2, dim=1)
         return mean, log_variance.clamp(-12.0, 4.0)
 
     def reconstruct(self, raw: Tensor) -> Tensor:
         """Unwhitened latent -> log-mel `[batch, bins, 4 * frame]`."""
-        return self.decoder(raw).float() * MEL_STD + MEL_MEAN
+        return (self.decoder(raw).float() + self.linear_decoder(raw).float()) * MEL_STD + MEL_MEAN
 
     def encode(self, log_mel: Tensor) -> Tensor:
         """Log-mel -> whitened latent (the posterior's mean). The frame count must be a multiple of `compression`."""

@@ -24,22 +24,25 @@ def run(
     batch: int = 48,
     seconds_per_crop: float = 2.73067,  # 256 mel frames
     channels: int = 96,
+    widths: str = "256,320,384",
+    critic: bool = True,
     share: float = 1.0,
     kl: float = 1e-2,
     seed: int = 0,
 ) -> Run:
     """`minutes` of training in all calls together; stops early after `steps`."""
     device = best_device()
-    mel, net, critic = LogMel().to(device), MelVAE(channels=channels), MelCritic()
-    terms = VAELoss(mel, critic.to(device), kl=kl, share=share)
+    mel, net = LogMel().to(device), MelVAE(channels=channels, widths=tuple(int(w) for w in widths.split(",")))
+    judge = MelCritic().to(device) if critic else None
+    terms = VAELoss(mel, judge, kl=kl, share=share)
     batches: WaveBatches = waves(corpora, seconds_per_crop, batch, seed, device)
     wavs = held_out(corpora, device)
+    net.to(device).begin(torch.cat([mel(next(batches)[0]) for _ in range(24)]))
 
     def validate(vae: MelVAE) -> dict[str, float]:
         log_mel = mel(wavs)
         guess = vae.reconstruct(vae.posterior(log_mel)[0])
-        score = critic(guess.float())
-        return {"mel_l1": (guess - log_mel).abs().mean(), "fooled": torch.stack([s[-1].mean() for s in score]).mean()}
+        return {"mel_l1": (guess - log_mel).abs().mean()}
 
     def export(vae: MelVAE, folder: Path) -> None:
         whitened(vae.eval(), mel, batches).save_pretrained(folder)
@@ -55,7 +58,7 @@ def run(
         betas=(0.8, 0.99),
         weight_decay=1e-3,
         ema=0.999,
-        critic=CodecCritic(critic, terms),
+        critic=CodecCritic(judge, terms) if judge is not None else None,
         critic_lr=2e-4,
         clip=5.0,
         precision="bf16" if device.type == "cuda" else "no",

@@ -189,3 +189,15 @@ def test_balanced_gradient_has_the_asked_share() -> None:
     assert added.norm().item() == pytest.approx(0.5 * (2 * output).norm().item(), rel=1e-4)
     assert torch.allclose(added[:, 1:], torch.zeros(4, 2), atol=1e-5)
     assert balanced(output, main, judged, 0.5).item() == pytest.approx(main.item())
+
+
+def test_vae_begins_as_principal_components() -> None:
+    generator = torch.Generator().manual_seed(0)
+    basis, factors = torch.randn(6, 400, generator=generator), torch.randn(256, 6, generator=generator)
+    log_mel = (factors @ basis).view(8, 32, 100, 4).permute(0, 2, 1, 3).reshape(8, 100, 128) - 4.0
+    vae = MelVAE(widths=(16, 16, 16), blocks=(1, 1, 1), channels=6, noise_channels=0)
+    vae.begin(log_mel)
+    with torch.no_grad():
+        latent = vae.posterior(log_mel)[0]
+        assert torch.allclose(latent.std((0, 2)), torch.ones(6), atol=0.05)
+        assert (vae.reconstruct(latent) - log_mel).abs().mean() < 0.15 * log_mel.std()
