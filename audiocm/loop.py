@@ -390,7 +390,8 @@ class Training:
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
         self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # not end_training(): it would end the ranks' process group as well
+            tracker.finish()
         return net
 
 

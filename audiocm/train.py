@@ -147,7 +147,9 @@ def train_recipe(path: str | Path, fields: list[str], output: str | Path | None 
     make = load_recipe(path)
     values = parse_fields(make, fields)
     torch.manual_seed(values.get("seed", 0))  # the net's first weights
-    return train(make(**values), Path("runs") / path.stem if output is None else output)
+    net = train(make(**values), Path("runs") / path.stem if output is None else output)
+    Accelerator().end_training()  # ends the ranks' process group, so nothing can train after it in this process
+    return net
 
 
 def load_recipe(path: Path) -> Callable[..., Run]:

@@ -57,11 +57,9 @@ class Tones(Steps):
 
 
 def off_circle(x: Tensor, words: Tensor) -> float:
-    """RMS distance of samples to the nearest point of their word's circle; 1 is that of silence."""
-    axes = basis().to(x)[words].flatten(2)
-    part = (axes @ x.flatten(1)[..., None])[..., 0]
-    nearest = (normalize(part, dim=1)[..., None] * axes).sum(1)
-    return (x.flatten(1) - nearest).square().mean().sqrt().item()
+    """RMS distance of samples to the nearest point of their word's circle; that of silence is 1."""
+    part = (basis().to(x)[words].flatten(2) @ x.flatten(1)[..., None])[..., 0].norm(dim=1) / x[0].numel()
+    return (x.square().flatten(1).mean(1) - 2 * part + 1).clamp_min(0).mean().sqrt().item()
 
 
 def phase_gap(x: Tensor, words: Tensor) -> float:
