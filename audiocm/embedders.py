@@ -175,8 +175,9 @@ class _EffectsNet(nn.Module):
 
 def load_without_code(data: bytes):
     """torch.load with weights_only, numpy's plain scalars allowed besides tensors: no pickled code runs."""
-    scalar = (np.int64(0).__reduce__()[0], "numpy.core.multiarray.scalar")
-    allowed = [scalar, np.dtype, np.dtypes.Int64DType, np.dtypes.Float64DType, np.dtypes.Float32DType]
+    scalar = np.int64(0).__reduce__()[0]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # before and after numpy 2
+    allowed = [*((scalar, name) for name in names), np.dtype, np.dtypes.Int64DType, np.dtypes.Float64DType, np.dtypes.Float32DType]
     with torch.serialization.safe_globals(allowed):
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 

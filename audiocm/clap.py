@@ -1,0 +1,117 @@
+"""CLAP scorers: sound and words in one space. From transformers, from LAION's .pt files, or the bundled small one.
+
+A scorer is an embedder (`features`) that also reads words (`text`). CLAP scores from different checkpoints do not
+compare: the name and digest of the one in use stand in every card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .embedders import digest_of
+from .metrics import Score, mean_score
+from .metrics.judgements import cosines
+
+Hear = Callable[[Sequence[np.ndarray]], np.ndarray]
+Read = Callable[[Sequence[str]], np.ndarray]
+
+
+class ClapScorer:
+    """hear: wavs [sample] at `sample_rate` → [clip, dim]; read: texts → [text, dim]."""
+
+    def __init__(self, hear: Hear, read: Read, name: str, sample_rate: int, digest: str) -> None:
+        self.audio, self.text = hear, read
+        self.name, self.sample_rate, self.digest = name, sample_rate, digest
+
+    def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        return {"embedding": self.audio(wavs)}
+
+    def text_scores(self, audio: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
+        """[clip]: cosine of each clip's embedding with its prompt's (CLAP_T per clip, between −1 and 1)."""
+        return cosines(audio, self.text(prompts))
+
+    def score(self, audio: np.ndarray, prompts: Sequence[str]) -> Score:
+        """CLAP_T with its interval. Published CLAP_T is this × 100 with negative cosines counted as 0."""
+        return mean_score(f"CLAP_T {self.name}", self.text_scores(audio, prompts))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path = "small-clap", tokenizer: str | None = None, device: str = "cpu"):
+        """`small-clap` (bundled), a LAION .pt file (with `tokenizer`, a RoBERTa folder or hub id), or a transformers
+        CLAP folder or hub id. Raises ValueError naming what is missing."""
+        if str(name) == "small-clap":
+            from .small_clap import load_bundled
+
+            return load_bundled()
+        if Path(name).suffix in (".pt", ".pth", ".safetensors"):
+            return cls.from_laion(name, tokenizer, device)
+        return cls.from_transformers(name, device)
+
+    @classmethod
+    def from_transformers(cls, name: str | Path, device: str = "cpu"):
+        """A transformers ClapModel with its own processor from a folder or hub id."""
+        from transformers import ClapModel, ClapProcessor
+
+        from .weights import local_folder, weight_file
+
+        folder = local_folder(name)
+        model = ClapModel.from_pretrained(folder, local_files_only=True).eval().to(device)
+        processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
+        front_end = processor.feature_extractor
+        digest = digest_of(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
+        hear = _hearing(model, front_end, lambda wav: wav)
+        return cls(hear, _reading(model, processor.tokenizer), str(name), front_end.sampling_rate, digest)
+
+    @classmethod
+    def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu"):
+        """LAION's own checkpoint file; `tokenizer` None: it can hear but not read."""
+        from .laion import as_int16, load_laion
+
+        model, front_end, data = load_laion(file)
+        words = None
+        if tokenizer is not None:
+            from transformers import AutoTokenizer
+
+            words = AutoTokenizer.from_pretrained(tokenizer)
+        hear = _hearing(model.to(device), front_end, as_int16)
+        return cls(
+            hear, _reading(model, words), f"laion:{Path(file).stem}", 48000, digest_of(data, front_end.to_json_string())
+        )
+
+
+def _hearing(model, front_end, prepare: Callable[[torch.Tensor], torch.Tensor]) -> Hear:
+    @torch.inference_mode()
+    def hear(wavs: Sequence[np.ndarray]) -> np.ndarray:
+        """One clip at a time: a fusing front end draws numbers for the whole batch, and each clip must not depend on
+        its neighbours. Clips over ten seconds are cut at random; the seed is the same for each of them."""
+        found = []
+        for wav in wavs:
+            wav = prepare(torch.from_numpy(np.ascontiguousarray(wav))).numpy()
+            state = np.random.get_state()
+            np.random.seed(0)
+            inputs = front_end(wav, sampling_rate=front_end.sampling_rate, return_tensors="pt")
+            np.random.set_state(state)
+            found.append(model.get_audio_features(**inputs.to(model.device)).pooler_output.float().cpu())
+        return torch.cat(found).numpy()
+
+    return hear
+
+
+def _reading(model, tokenizer) -> Read:
+    @torch.inference_mode()
+    def read(texts: Sequence[str]) -> np.ndarray:
+        if tokenizer is None:
+            raise ValueError("this CLAP checkpoint holds no tokenizer: name one (a RoBERTa folder or hub id)")
+        found = []
+        for start in range(0, len(texts), 64):
+            words = tokenizer(
+                list(texts[start : start + 64]), padding=True, truncation=True, max_length=77, return_tensors="pt"
+            )
+            words = {key: words[key].to(model.device) for key in ("input_ids", "attention_mask")}
+            found.append(model.get_text_features(**words).pooler_output.float().cpu())
+        return torch.cat(found).numpy()
+
+    return read
