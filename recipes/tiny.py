@@ -123,7 +123,7 @@ def teacher_run(steps: int, batch: int, seed: int, device: torch.device) -> Run:
 
 
 def run(
-    steps: int = 800,
+    steps: int = 1000,
     teacher_steps: int = 1500,
     batch: int = 128,
     seed: int = 0,
@@ -132,6 +132,7 @@ def run(
     """The student; its teacher is trained first, or taken from the folder `teacher` if it is there."""
     from audiocm.train import best_device
 
+    torch.set_num_threads(1)  # for nets this small a second thread costs more than it brings
     device = best_device()
     master = train(teacher_run(teacher_steps, batch, seed, device), teacher).requires_grad_(False)
     student = copy.deepcopy(master).requires_grad_(True)  # the layer for w still says nothing

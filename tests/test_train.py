@@ -1,9 +1,11 @@
 """The trainer: what an optimizer step does, what a resumed run repeats bit for bit, and what it says when it cannot go on."""
 
+import contextlib
 import json
 import math
 import operator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import nn
 from audiocm import checkpoint
 from audiocm.denoiser import Condition
 from audiocm.distill import Coupled
-from audiocm.optimise import Flat, Optimiser, copied, leaves, signature
+from audiocm.optimise import Flat, Optimiser, Replayed, copied, leaves, signature
 from audiocm.train import Run, constant, cosine, parse_fields, train, train_recipe
 
 
@@ -393,6 +395,52 @@ def test_batches_are_copied_and_told_apart():
     assert signature((batch[0], cond.nulled())) == signature(batch)
     assert signature((batch[0], cond.with_guidance(1.0))) != signature(batch)
     assert signature((batch[0], Condition(pooled=cond.tokens, null=cond.null))) != signature(batch)
+
+
+class Recorder:
+    """Stands for torch.cuda.graph: while recording, nothing is executed; a replay runs the recorded call on its tensors."""
+
+    def __init__(self, step):
+        self.step, self.recording, self.graphs = step, False, []
+
+    def __call__(self, *batch):
+        if self.recording:
+            self.graphs[-1].replay = lambda: self.step(*batch)
+        else:
+            self.step(*batch)
+
+    @contextlib.contextmanager
+    def record(self, graph, **_):
+        self.graphs.append(graph)
+        self.recording = True
+        yield
+        self.recording = False
+
+
+def test_replays_do_what_eager_steps_did(monkeypatch):
+    total, seen = torch.zeros(3), []
+
+    def step(x, cond):
+        seen.append(x.data_ptr())
+        total.add_(x.sum(0) * cond.null.float().sum())
+
+    recorder = Recorder(step)
+    fakes = {
+        "graph": recorder.record,
+        "CUDAGraph": SimpleNamespace,
+        "graph_pool_handle": object,
+        "current_stream": object,
+    }
+    for name, value in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    replayed, expected = Replayed(recorder, eager=2), torch.zeros(3)
+    for k in range(14):
+        x = torch.randn(4 if k % 2 else 5, 3)
+        cond = Condition(null=torch.rand(len(x)) < 0.5)
+        expected += x.sum(0) * cond.null.float().sum()
+        replayed(x, cond)
+        assert torch.allclose(total, expected, atol=1e-6)
+    assert len(recorder.graphs) == 2 and len(set(seen[4:])) == 2  # one graph a shape, each on its own fixed memory
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
