@@ -126,6 +126,7 @@ class Intake:
     used: int = 0
     left_out: dict[str, list[str]] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
+    contents: list[str] = field(default_factory=list)  # hashes of the used files
 
     def leave_out(self, reason: str, name: str) -> None:
         self.left_out.setdefault(reason, []).append(name)

