@@ -8,22 +8,25 @@ from importlib import import_module as _import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "AudioOutput": "pipelines",
+    "AudioOutput": "latent_pipeline",
     "bundled_models": "bundles",
     "Codec": "codec",
     "Condition": "denoiser",
     "LatentTransformer": "backbone",
     "MelVAE": "codec",
     "Run": "train",
-    "SoundError": "pipelines",
+    "SoundError": "latent_pipeline",
+    "SpeechEncoder": "speech",
+    "SpeechOutput": "speaking",
     "TextConditioner": "conditioning",
     "TextToAudioPipeline": "pipelines",
+    "TextToSpeechPipeline": "speaking",
     "Vocoder": "codec",
     "sample": "solvers",
 }
 _MODULES = (
     *("backbone", "bundles", "clap", "codec", "conditioning", "critic", "data", "denoiser", "distill", "methods"),
-    *("metrics", "paths", "pipelines", "solvers", "train", "weights"),
+    *("metrics", "paths", "phonemes", "pipelines", "solvers", "speaking", "speech", "train", "weights"),
 )
 __all__ = sorted([*_HOME, *_MODULES])
 

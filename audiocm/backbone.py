@@ -217,6 +217,7 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         c_skip, c_out, c_in, _ = edm_scalings(sigma, self.sigma_data)
         parts = [c_in * x_t * real, real]
         if self.prior_channels:
-            parts.append(cond.prior * real)
+            heard = real if cond.null is None else real * ~cond.null[:, None, None]
+            parts.append(cond.prior * heard)
         inner = self._trunk(torch.cat(parts, dim=1).transpose(1, 2), t, s, cond, mask).transpose(1, 2).float()
         return (c_skip * x_t + c_out * inner) * real

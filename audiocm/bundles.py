@@ -21,14 +21,28 @@ def bundled_models() -> list[str]:
     return sorted(file.parent.name for file in PRETRAINED.glob("*/bundle.json"))
 
 
-def save_bundle(folder: str | os.PathLike, transformer: torch.nn.Module, **settings: Any) -> None:
-    """Write a net in int8 with a bundle.json: shared codec and text encoder by relative folder, and the pipeline's settings.
+CODEC = {"vae": "../codec/vae", "vocoder": "../codec/vocoder"}
+WORDS = {"text_encoder": "../text-encoder", "tokenizer": "../text-encoder"}
+SPEECH = {"speech_encoder": "../speech-encoder"}
+CLASSES = {  # of the components that a bundle.json names by folder alone
+    "transformer": ("audiocm", "LatentTransformer"),
+    "vae": ("audiocm", "MelVAE"),
+    "vocoder": ("audiocm", "Vocoder"),
+    "text_encoder": ("transformers", ""),
+    "tokenizer": ("transformers", ""),
+    "speech_encoder": ("audiocm", "SpeechEncoder"),
+}
 
-    `settings` are keyword arguments of TextToAudioPipeline: num_inference_steps, guidance_scale, seconds_range ...
+
+def save_bundle(
+    folder: str | os.PathLike, transformer: torch.nn.Module, conditioner: dict[str, str] = WORDS, **settings: Any
+) -> None:
+    """Write a net in int8 with a bundle.json: shared codec and conditioner (WORDS, SPEECH) by relative folder, settings.
+
+    `settings` are keyword arguments of the pipeline: num_inference_steps, guidance_scale, seconds_range ...
     """
     transformer.save_pretrained(folder, variant="int8")
-    components = {"transformer": ".", "vae": "../codec/vae", "vocoder": "../codec/vocoder"}
-    components |= {"text_encoder": "../text-encoder", "tokenizer": "../text-encoder"}
+    components = {"transformer": ".", **CODEC, **conditioner}
     (Path(folder) / "bundle.json").write_text(json.dumps({"components": components, **settings}, indent=2) + "\n")
 
 
@@ -45,21 +59,15 @@ def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
 
 def described(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[str, str, Path]]]:
     """Settings, and (library, class, folder) of each component, from a bundle.json or diffusers' model_index.json."""
-    classes = {"transformer": ("audiocm", "LatentTransformer"), "vae": ("audiocm", "MelVAE")}
-    classes |= {
-        "vocoder": ("audiocm", "Vocoder"),
-        "text_encoder": ("transformers", ""),
-        "tokenizer": ("transformers", ""),
-    }
     file = next((folder / one for one in ("bundle.json", "model_index.json") if (folder / one).is_file()), None)
     if file is None:
         raise ValueError(f"no model in {folder}: it has neither bundle.json nor model_index.json")
     try:
         index = json.loads(file.read_text())
         if file.name == "bundle.json":
-            homes = {part: (*classes[part], folder / where) for part, where in index.pop("components").items()}
+            homes = {part: (*CLASSES[part], folder / where) for part, where in index.pop("components").items()}
         else:
-            homes = {part: (*index.pop(part), folder / part) for part in classes}
+            homes = {part: (*index.pop(part), folder / part) for part in CLASSES if part in index}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"model file {file} is damaged: {error!r}") from error
     return {key: value for key, value in index.items() if not key.startswith("_")}, homes

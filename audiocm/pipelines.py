@@ -4,74 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from . import paths, solvers
-from .bundles import described, loaded, model_folder
-from .codec import Codec
+from . import solvers
 from .conditioning import INT8_FILE, TextConditioner
 from .denoiser import Condition, Net
-from .distill import guided
+from .latent_pipeline import AudioOutput, ItemNoise, LatentPipeline, Seeds, checked, seeds_of
 from .weights import save_int8
 
-SILENT = 1e-4  # RMS; -80 dB of full scale
-FLAT = 0.01  # share of samples beyond full scale, or stuck at the loudest value, that makes a sound clipped
-
 Prompt = str | Sequence[str]
-Seeds = torch.Generator | Sequence[torch.Generator] | None
-
-
-class SoundError(ValueError):
-    """What a net made is not a sound: silent, not finite or clipped."""
-
-
-@dataclass
-class AudioOutput(BaseOutput):
-    """audios: float32 [prompt * num, sample] in [-1, 1] (numpy for output_type "np", latents for "latent")."""
-
-    audios: Any
-    sample_rate: int
-
-
-def seeds_of(generator: Seeds, prompts: int, takes: int) -> list[int]:
-    """One seed for each sound: it follows from the generator and the take alone, so a sound keeps its seed in any batch.
-
-    Takes of one seed are seed, seed + 1, ...; a list of generators holds one for each prompt or one for each sound.
-    ValueError when it has another length.
-    """
-    if isinstance(generator, Sequence):
-        if len(generator) not in (prompts, prompts * takes):
-            raise ValueError(f"{len(generator)} generators for {prompts} prompts of {takes} sounds each")
-        bases = [_base(one) for one in generator]
-        if len(generator) == prompts * takes:
-            return bases
-    else:
-        bases = [_base(generator)] * prompts
-    return [base + take for base in bases for take in range(takes)]
-
-
-def _base(generator: torch.Generator | None) -> int:
-    device = "cpu" if generator is None else generator.device
-    return int(torch.randint(2**62, (1,), generator=generator, device=device))
-
-
-class ItemNoise:
-    """Unit noise [item, channel, frame], each item from its own generator, on the CPU: batch, length and device do not matter."""
-
-    def __init__(self, seeds: Sequence[int], channels: int, max_frames: int):
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.shape = (max_frames, channels)
-
-    def __call__(self, frames: int, device: torch.device | str) -> Tensor:
-        rows = [torch.randn(self.shape, generator=generator)[:frames].T for generator in self.generators]
-        return torch.stack(rows).to(device)
 
 
 def avoiding(teacher: Net, w: float, negative: Condition) -> Net:
@@ -85,29 +30,8 @@ def avoiding(teacher: Net, w: float, negative: Condition) -> Net:
     return net
 
 
-def checked(wav: Tensor, names: Sequence[str]) -> Tensor:
-    """The sounds [item, sample] in [-1, 1]: peaks over full scale are turned down. SoundError names the first bad one."""
-    wav = wav.float()
-    peak = wav.abs().amax(-1, keepdim=True)
-    bad = {
-        "has numbers that are not finite": ~wav.isfinite().all(-1),
-        "is silent": wav.square().mean(-1).sqrt() < SILENT,
-        "is clipped": ((wav.abs() > 1).float().mean(-1) > FLAT)
-        | ((wav.abs() >= peak * (1 - 1e-5)).float().mean(-1) > FLAT),
-    }
-    for fault, where in bad.items():
-        if where.any():
-            name = names[int(where.nonzero()[0, 0])]
-            raise SoundError(f"the sound made for {name!r} {fault}: try another seed, fewer steps or less guidance")
-    return wav * torch.where(peak > 1, 0.99 / peak, torch.ones_like(peak))
-
-
-class TextToAudioPipeline(DiffusionPipeline):
-    """Words -> sound: text encoder, latent transformer (a one-step student or a teacher), mel VAE, vocoder.
-
-    A net with a `guidance_range` is a student: it takes w itself and one call makes a sound. Any other is a teacher:
-    its ODE is solved with guidance from outside (two rows of one batch a query).
-    """
+class TextToAudioPipeline(LatentPipeline):
+    """Words -> sound: text encoder, latent transformer (a one-step student or a teacher), mel VAE, vocoder."""
 
     def __init__(
         self,
@@ -131,28 +55,8 @@ class TextToAudioPipeline(DiffusionPipeline):
             num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
             guidance_range=tuple(guidance_range), seconds_range=tuple(seconds_range), max_tokens=max_tokens,
         )  # fmt: skip
-        self.codec = Codec(vae, vocoder)
         self.conditioner = TextConditioner(text_encoder, tokenizer, max_tokens)
-        if transformer.config.channels != self.codec.channels:
-            raise ValueError(
-                f"the net makes {transformer.config.channels} channels, the codec has {self.codec.channels}"
-            )
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second of `.audios`."""
-        return self.codec.sample_rate
-
-    @property
-    def is_student(self) -> bool:
-        """Whether the net takes the guidance weight itself."""
-        return self.transformer.config.guidance_range is not None
-
-    @property
-    def guidance_range(self) -> tuple[float, float]:
-        """Allowed guidance_scale: what a student was trained on, or the config's for a teacher."""
-        low, high = self.transformer.config.guidance_range or self.config.guidance_range
-        return low, high
+        self.join()
 
     @torch.no_grad()
     def __call__(
@@ -182,26 +86,21 @@ class TextToAudioPipeline(DiffusionPipeline):
         self.check_inputs(prompts, audio_length_in_s, steps, w, num_waveforms_per_prompt, output_type)
         frames, device = self.codec.frames(audio_length_in_s), self.transformer.device
         cond = self._condition(prompts, num_waveforms_per_prompt, frames)
-        net, cond = self._field(cond, w, self._negative(negative_prompt, len(prompts)))
+        negative = self._negative(negative_prompt, len(prompts))
+        if negative is None:
+            net, cond = self.field(cond, w)
+        else:
+            net = avoiding(self.transformer, w, self._condition(negative, num_waveforms_per_prompt, frames))
         seeds = seeds_of(generator, len(prompts), num_waveforms_per_prompt)
-        draw = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
-        noise = draw(frames, device) if latents is None else self._given(latents, len(seeds), frames)
-        default = solvers.jump if self.is_student else solvers.heun
-        latent = solvers.sample(
-            net, self.path, noise, cond, self._times(steps), solver or default,
-            hook=_counted(callback), draw=lambda like: draw(frames, device),
-        )  # fmt: skip
+        unit = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
+        noise = None if latents is None else self._given(latents, len(seeds), frames)
+        latent = self.solved(net, cond, lambda: unit(frames, device), steps, noise, solver, callback)
         if output_type == "latent":
             return AudioOutput(latent, self.sample_rate)
         wav = self.codec.decode(latent.float())[:, : round(audio_length_in_s * self.sample_rate)]
         names = [one for one in prompts for _ in range(num_waveforms_per_prompt)]
         wav = checked(wav, names).cpu()
         return AudioOutput(wav.numpy() if output_type == "np" else wav, self.sample_rate)
-
-    @property
-    def path(self) -> paths.Path:
-        """The path that the net was trained on."""
-        return getattr(paths, self.transformer.config.path)
 
     def check_inputs(
         self, prompts: list[str], seconds: float, steps: int, w: float, num: int = 1, output_type: str = "pt"
@@ -212,11 +111,7 @@ class TextToAudioPipeline(DiffusionPipeline):
         low, high = self.config.seconds_range
         if not low <= seconds <= high:
             raise ValueError(f"{seconds:g} seconds is outside what the model was trained on: {low:g} to {high:g}")
-        if int(steps) != steps or steps < 1:
-            raise ValueError(f"steps must be a whole number of at least 1, not {steps}")
-        low, high = self.guidance_range
-        if not low <= w <= high:
-            raise ValueError(f"guidance {w:g} is outside what the model allows: {low:g} to {high:g}")
+        self.check_sampling(steps, w)
         if int(num) != num or num < 1:
             raise ValueError(f"the number of sounds a prompt must be a whole number of at least 1, not {num}")
         if output_type not in ("pt", "np", "latent"):
@@ -237,19 +132,6 @@ class TextToAudioPipeline(DiffusionPipeline):
             raise ValueError(f"{len(negative)} negative prompts for {prompts} prompts")
         return negative
 
-    def _field(self, cond: Condition, w: float, negative: list[str] | None) -> tuple[Net, Condition]:
-        """The net whose ODE is followed, and what it is told."""
-        if self.is_student:
-            return self.transformer, cond.with_guidance(w)
-        if negative is not None:
-            return avoiding(
-                self.transformer, w, self._condition(negative, len(cond) // len(negative), cond.mask.shape[1])
-            ), cond
-        return (self.transformer if w == 1 else guided(self.transformer, w)), cond
-
-    def _times(self, steps: int) -> list[float]:
-        return (solvers.jump_times if self.is_student else solvers.ode_times)(self.path, int(steps))
-
     def _given(self, latents: Tensor, items: int, frames: int) -> Tensor:
         wanted = (items, self.codec.channels, frames)
         if tuple(latents.shape) != wanted:
@@ -261,28 +143,3 @@ class TextToAudioPipeline(DiffusionPipeline):
         super().save_pretrained(save_directory, variant=variant, **options)
         if variant == "int8":
             save_int8(self.text_encoder.state_dict(), Path(save_directory) / "text_encoder" / INT8_FILE)
-
-    @classmethod
-    def from_pretrained(cls, name: str | os.PathLike, device: torch.device | str = "cpu", **hub: Any):
-        """A bundled model by name (see `bundled_models`), a folder, or a hub id "owner/name" (the only use of a network).
-
-        ValueError names an unknown model and lists the bundled ones, or names a missing or damaged file.
-        """
-        folder = model_folder(name, **hub)
-        settings, parts = described(folder)
-        return cls(**{part: loaded(part, *where) for part, where in parts.items()}, **settings).to(device)
-
-
-def _counted(callback: Callable[[int, float, Tensor], None] | None) -> Callable[[Tensor, float], Tensor] | None:
-    """diffusers' callback(step, time, latents) as a sampler's hook."""
-    if callback is None:
-        return None
-    step = 0
-
-    def hook(x: Tensor, time: float) -> Tensor:
-        nonlocal step
-        callback(step, time, x)
-        step += 1
-        return x
-
-    return hook

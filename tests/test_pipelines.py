@@ -7,7 +7,8 @@ import torch
 from tiny_model import tiny_pipeline
 
 from audiocm import bundles, solvers
-from audiocm.pipelines import ItemNoise, SoundError, TextToAudioPipeline, checked, seeds_of
+from audiocm.latent_pipeline import ItemNoise, SoundError, checked, seeds_of
+from audiocm.pipelines import TextToAudioPipeline
 
 
 def seeded(seed: int) -> torch.Generator:
