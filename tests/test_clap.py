@@ -1,0 +1,181 @@
+"""CLAP scorers: transformers' model, LAION's keys and front end, and the small one's loss, windows and recipe parts."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+from audiocm.clap import ClapScorer
+from audiocm.laion import RENAMED, config_of, load_laion, renamed
+from audiocm.small_clap import SmallClap, contrast, scorer, windows
+
+AUDIO = {
+    "patch_embeds_hidden_size": 16, "hidden_size": 128, "depths": [1, 1, 2, 1], "num_attention_heads": [1, 2, 4, 8],
+    "projection_dim": 32,
+}  # fmt: skip
+TEXT = {
+    "vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 128,
+    "projection_dim": 32, "max_position_embeddings": 90, "type_vocab_size": 1,
+}  # fmt: skip
+
+
+def tiny_model(seed=0):
+    torch.manual_seed(seed)
+    return ClapModel(ClapConfig(audio_config=AUDIO, text_config=TEXT, projection_dim=32)).eval()
+
+
+def noise(samples, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.1, samples).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A transformers CLAP folder with random weights and a byte-level tokenizer."""
+    from transformers import ClapProcessor, RobertaTokenizer
+
+    folder = tmp_path_factory.mktemp("clap")
+    letters = [*"abcdefghijklmnopqrstuvwxyzĠ"]
+    vocabulary = {token: i for i, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *letters])}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = RobertaTokenizer.from_pretrained(folder)
+    front_end = ClapFeatureExtractor(truncation="rand_trunc", frequency_min=50, frequency_max=14000)
+    ClapProcessor(front_end, tokenizer).save_pretrained(folder)
+    tiny_model().save_pretrained(folder)
+    return folder
+
+
+def test_transformers_folder_scores_as_the_model_itself_does(folder):
+    judge = ClapScorer.from_pretrained(folder)
+    wav = noise(48000 * 2)
+    front_end = ClapFeatureExtractor.from_pretrained(folder)
+    with torch.inference_mode():
+        inputs = front_end(wav, sampling_rate=48000, return_tensors="pt")
+        expected = F.normalize(tiny_model().get_audio_features(**inputs).pooler_output, dim=-1)
+    assert np.abs(judge.audio([noise(9000, 1), wav])[1] - expected[0].numpy()).max() < 1e-6
+    words = judge.text(["a dog barks", "rain"])
+    assert np.linalg.norm(words, axis=1) == pytest.approx([1, 1], abs=1e-5)
+    audio = judge.audio([wav, noise(48000)])
+    per_clip = judge.text_scores(audio, ["a dog barks", "rain"])
+    assert per_clip == pytest.approx((audio * words).sum(1), abs=1e-6)
+    assert judge.score(audio, ["a dog barks", "rain"]).value == pytest.approx(per_clip.mean())
+
+
+def test_long_clips_are_cut_alike_every_time_and_batches_do_not_matter(folder):
+    judge, long = ClapScorer.from_pretrained(folder), noise(48000 * 11)
+    before = np.random.get_state()[1].copy()
+    once, again = judge.audio([long])[0], judge.audio([noise(5000), long])[1]
+    assert np.array_equal(once, again)
+    assert np.array_equal(before, np.random.get_state()[1])
+
+
+def as_laion(state):
+    """ClapModel's keys → LAION's: the inverse of the mapping, written from LAION's side."""
+    found, joined = {}, {}
+    for key, value in state.items():
+        if "audio_encoder" in key:
+            for ours, theirs in (("attention.self.query", "q"), ("attention.self.key", "k"), ("attention.self.value", "v")):
+                if ours in key:
+                    joined.setdefault(key.replace(ours, "attn.qkv"), {})[theirs] = value
+                    break
+            else:
+                key = key.replace("attention.output.dense", "attn.proj").replace("attention.self.", "attn.")
+                for theirs, ours in (("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"),
+                                     ("norm1", "layernorm_before"), ("norm2", "layernorm_after"), ("bn0", "batch_norm")):  # fmt: skip
+                    key = key.replace(ours, theirs)
+                found[key] = value
+        else:
+            key = key.replace("_projection.linear1", "_projection.0").replace("_projection.linear2", "_projection.2")
+            found[key.replace("text_model", "text_branch")] = value
+    found |= {key: torch.cat([parts[n] for n in "qkv"]) for key, parts in joined.items()}
+    return {"module." + k.replace("audio_model.audio_encoder", "audio_branch"): v for k, v in found.items()}
+
+
+def test_laion_keys_convert_back_and_sizes_are_read(tmp_path):
+    model = tiny_model()
+    model.config.audio_config.num_attention_heads = [4, 8, 16, 32]
+    theirs = as_laion(model.state_dict())
+    assert not any("query" in key and "audio" in key for key in theirs) and len(RENAMED) == 10
+    back = renamed(theirs)
+    for key, value in model.state_dict().items():
+        assert torch.equal(back[key], value), key
+    config = config_of(back)
+    assert config.audio_config.depths == [1, 1, 2, 1] and config.audio_config.hidden_size == 128
+    assert config.text_config.num_hidden_layers == 2 and not config.audio_config.enable_fusion
+
+
+def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path):
+    torch.manual_seed(0)
+    config = ClapConfig(
+        audio_config=AUDIO | {"patch_embeds_hidden_size": 32, "hidden_size": 256, "num_attention_heads": [4, 8, 16, 32]},
+        text_config=TEXT, projection_dim=32,
+    )  # fmt: skip
+    model = ClapModel(config).eval()
+    file = tmp_path / "tiny.pt"
+    torch.save({"epoch": np.int64(3), "state_dict": as_laion(model.state_dict()), "score": np.float64(0.5)}, file)
+    loaded, front_end, _ = load_laion(file)
+    assert front_end.frequency_min == 50 and front_end.truncation == "rand_trunc" and front_end.padding == "repeatpad"
+    ids = torch.randint(5, 300, (2, 7))
+    with torch.inference_mode():
+        first, second = (m.get_text_features(input_ids=ids).pooler_output for m in (model, loaded))
+    assert torch.allclose(first, second, atol=1e-6)
+    judge = ClapScorer.from_pretrained(file)
+    assert judge.audio([noise(48000)]).shape == (1, 32)
+    with pytest.raises(ValueError, match="holds no tokenizer"):
+        judge.text(["rain"])
+    torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="not a LAION CLAP checkpoint"):
+        ClapScorer.from_pretrained(tmp_path / "other.pt")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("laion_clap") is None, reason="laion-clap is not installed")
+def test_laion_clap_itself_gives_the_same_embedding(tmp_path):
+    laion_clap = pytest.importorskip("laion_clap", exc_type=Exception)
+    theirs = laion_clap.CLAP_Module(enable_fusion=False)
+    torch.save({"state_dict": theirs.model.state_dict()}, tmp_path / "random.pt")
+    wav = noise(48000 * 10)
+    expected = theirs.get_audio_embedding_from_data((wav * 32767).astype(np.int16)[None] / 32767.0)
+    assert np.abs(ClapScorer.from_pretrained(tmp_path / "random.pt").audio([wav]) - expected).max() < 1e-5
+
+
+def test_contrast_has_its_minimum_at_a_match_and_shares_equal_captions():
+    eye = torch.eye(4)
+    perfect = contrast(eye, eye, torch.tensor(100.0), eye.bool())
+    wrong = contrast(eye, eye.roll(1, 0), torch.tensor(100.0), eye.bool())
+    assert perfect < 1e-6 and wrong > 50
+    uniform = contrast(eye, eye, torch.tensor(0.0), eye.bool())
+    assert float(uniform) == pytest.approx(np.log(4))
+    pairs = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).bool()
+    twins = torch.stack([eye[0], eye[0], eye[1], eye[1]])
+    assert float(contrast(twins, twins, torch.tensor(100.0), pairs)) == pytest.approx(np.log(2), abs=1e-6)
+
+
+def test_windows_cover_the_clip_and_pad_a_short_one():
+    wav = torch.arange(10.0)
+    assert windows(wav, 4).tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9]]
+    assert windows(wav[:3], 4).tolist() == [[0, 1, 2, 0]]
+    assert windows(wav[:4], 4).shape == (1, 4)
+
+
+def test_small_clap_is_stored_loaded_and_judges_clips_one_by_one(tmp_path):
+    from types import SimpleNamespace
+
+    torch.manual_seed(0)
+    net = SmallClap(widths=(8, 16), depths=(1, 1), dim=12, words=6, seconds=1.0).eval()
+    net.save_pretrained(tmp_path)
+    again = SmallClap.from_pretrained(tmp_path)
+    judges = [scorer(n, lambda texts: SimpleNamespace(pooled=torch.ones(len(texts), 6)), "x") for n in (net, again)]
+    wavs = [noise(24000, 1), noise(60000, 2), noise(3000, 3)]
+    first, second = (judge.audio(wavs) for judge in judges)
+    assert np.allclose(first, second, atol=1e-6) and np.linalg.norm(first, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert np.allclose(judges[0].audio(wavs[1:2]), first[1:2], atol=1e-5)
+    assert judges[0].text(["a", "b"]).shape == (2, 12)
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError):
+        ClapScorer.from_pretrained("no-such-model")
