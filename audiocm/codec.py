@@ -57,11 +57,39 @@ class WithNoise(nn.Module):
         return torch.cat([x, noise.expand(x.shape[0], -1, -1)], dim=1)
 
 
+class Texture(nn.Module):
+    """How the log-mel of white noise fluctuates: `frames` -> `[bins, frames]`, zero mean and unit std per bin, always the same."""
+
+    def __init__(self, bins: int, frames: int = 4096):
+        super().__init__()
+        self.bins = bins
+        self.register_buffer("pattern", self._made(frames), persistent=False)
+
+    def _made(self, frames: int) -> Tensor:
+        mel = LogMel(bins=self.bins)
+        wav = torch.randn(1, frames * mel.hop, generator=torch.Generator().manual_seed(20240602))
+        log_mel = mel(wav)[0]
+        return (log_mel - log_mel.mean(1, keepdim=True)) / log_mel.std(1, keepdim=True)
+
+    def forward(self, frames: int) -> Tensor:
+        count = math.ceil(frames / self.pattern.shape[1])
+        return self.pattern.repeat(1, count)[:, :frames]
+
+    def anywhere(self, batch: int, frames: int) -> Tensor:
+        """For training: pieces from random places, `[batch, bins, frames]`, so that no critic learns the pattern by heart."""
+        period = self.pattern.shape[1]
+        start = torch.randint(period, (batch, 1), device=self.pattern.device)
+        at = (start + torch.arange(frames, device=self.pattern.device)) % period
+        return self.pattern[:, at].transpose(0, 1)
+
+
 class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
     """Log-mel `[batch, bins, 4 * frame]` <-> latent `[batch, channels, frame]` (Kingma & Welling 2014), whitened after training.
 
     A linear path, set by `begin` to the principal components of blocks of frames, and beside it a convolutional net that starts
-    at zero: training begins with the best linear codec instead of with noise.
+    at zero: training begins with the best linear codec instead of with noise. The decoder also says how far off its mean is, bin by
+    bin; decoding adds the fluctuations of a frozen white noise at that scale. The mean of a noisy texture is not a noisy texture:
+    a tagger takes smoothed wind for a hum.
     """
 
     @register_to_config
@@ -88,14 +116,16 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
             if i:
                 up.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 2, stride=2))
         self.encoder = nn.Sequential(*down, nn.Conv1d(widths[-1], 2 * channels, 3, padding=1))
-        self.decoder = nn.Sequential(*up, nn.Conv1d(widths[0], mel_bins, 7, padding=3))
+        self.decoder = nn.Sequential(*up, nn.Conv1d(widths[0], 2 * mel_bins, 7, padding=3))
         self.linear_encoder = nn.Conv1d(mel_bins, 2 * channels, self.compression, stride=self.compression)
         self.linear_decoder = nn.ConvTranspose1d(channels, mel_bins, self.compression, stride=self.compression)
+        self.texture = Texture(mel_bins)
         self.register_buffer("latent_mean", torch.zeros(channels, 1))
         self.register_buffer("latent_std", torch.ones(channels, 1))
         for layer in (self.encoder[-1], self.decoder[-1]):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.decoder[-1].bias[mel_bins:], -1.5)
 
     @torch.no_grad()
     def begin(self, log_mel: Tensor, log_variance: float = -4.0) -> None:
@@ -119,9 +149,11 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
         mean, log_variance = (self.encoder(scaled).float() + self.linear_encoder(scaled).float()).chunk(2, dim=1)
         return mean, log_variance.clamp(-12.0, 4.0)
 
-    def reconstruct(self, raw: Tensor) -> Tensor:
-        """Unwhitened latent -> log-mel `[batch, bins, 4 * frame]`."""
-        return (self.decoder(raw).float() + self.linear_decoder(raw).float()) * MEL_STD + MEL_MEAN
+    def reconstruct(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Unwhitened latent -> mean and std of the log-mel, each `[batch, bins, 4 * frame]`."""
+        mean, log_scale = self.decoder(raw).float().chunk(2, dim=1)
+        mean = mean + self.linear_decoder(raw).float()
+        return mean * MEL_STD + MEL_MEAN, log_scale.clamp(-6.0, 1.0).exp()
 
     def encode(self, log_mel: Tensor) -> Tensor:
         """Log-mel -> whitened latent (the posterior's mean). The frame count must be a multiple of `compression`."""
@@ -130,14 +162,15 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
         return (self.posterior(log_mel)[0] - self.latent_mean) / self.latent_std
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Whitened latent `[batch, channels, frame]` -> log-mel `[batch, bins, 4 * frame]`."""
-        return self.reconstruct(latent * self.latent_std + self.latent_mean)
+        """Whitened latent `[batch, channels, frame]` -> log-mel `[batch, bins, 4 * frame]`, with its texture."""
+        mean, std = self.reconstruct(latent * self.latent_std + self.latent_mean)
+        return mean + std * self.texture(mean.shape[2])
 
-    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Training pass: reconstruction from a sampled latent, posterior mean and log-variance."""
-        mean, log_variance = self.posterior(log_mel)
-        sample = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        return self.reconstruct(sample), mean, log_variance
+    def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Training pass: mean and std of the log-mel from a sampled latent; the latent's mean and log-variance."""
+        latent, log_variance = self.posterior(log_mel)
+        sample = latent + (0.5 * log_variance).exp() * torch.randn_like(latent)
+        return *self.reconstruct(sample), latent, log_variance
 
     @torch.no_grad()
     def whiten(self, mean: Tensor, std: Tensor) -> None:

@@ -147,30 +147,45 @@ def balanced(output: Tensor, main: Tensor, judged: Tensor, share: float | Tensor
 
 
 class VAELoss:
-    """L1 on the log-mel at full and at reduced resolution + `kl` x KL, and a critic's view once `warm` of training is over.
+    """L1 of the mean log-mel at full and at reduced resolution, the std's likelihood, `kl` x KL; with a critic, its view once `warm`
+    of training is over.
 
     `share`: norm of the critic's gradient against the L1's: textures are the critic's business, the envelope stays the L1's.
     """
 
-    def __init__(self, mel: LogMel, critic: MelCritic | None, kl: float = 1e-2, share: float = 1.0, warm: float = 0.3):
-        self.mel, self.critic, self.kl, self.share, self.warm = mel, critic, kl, share, warm
+    def __init__(
+        self,
+        mel: LogMel,
+        critic: MelCritic | None,
+        kl: float = 1e-2,
+        scale: float = 0.1,
+        share: float = 0.5,
+        warm: float = 0.5,
+    ):
+        self.mel, self.critic, self.kl = mel, critic, kl
+        self.scale, self.share, self.warm = scale, share, warm
 
     def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
         with torch.no_grad():
             log_mel = self.mel(x)
-        guess, mean, log_variance = student(log_mel)
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        error = guess - log_mel
+        mean, std, latent, log_variance = student(log_mel)
+        divergence = 0.5 * (latent.square() + log_variance.exp() - 1 - log_variance).mean()
+        error = mean - log_mel
         main = error.abs().mean() + F.avg_pool2d(error.unsqueeze(1), (5, 4)).abs().mean()
+        likelihood = (0.5 * (error.detach() / std).square() + std.log()).mean()  # teaches std only
+        rest = self.kl * divergence + self.scale * likelihood
         if self.critic is None:
-            return main + self.kl * divergence
-        judged = judge(self.critic, guess, log_mel)
-        return balanced(guess, main, judged, self.share * gate(progress, self.warm, x)) + self.kl * divergence
+            return main + rest
+        textured = mean + std * student.texture.anywhere(len(mean), mean.shape[2])
+        judged = judge(self.critic, textured, log_mel)
+        on = self.share * gate(progress, self.warm, x)
+        return balanced(mean, main, judged, on) + balanced(std, self.scale * likelihood, judged, on) + self.kl * divergence
 
     def critic_terms(self, student: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Real and fake log-mels for the critic's own step."""
         log_mel = self.mel(x)
-        return log_mel, student(log_mel)[0]
+        mean, std, *_ = student(log_mel)
+        return log_mel, mean + std * student.texture.anywhere(len(mean), mean.shape[2])
 
 
 class VocoderLoss:
@@ -197,7 +212,7 @@ class VocoderLoss:
             if self.vae is None:
                 return log_mel
             half = x.shape[0] // 2
-            return torch.cat([log_mel[:half], self.vae.reconstruct(self.vae.posterior(log_mel[half:])[0])])
+            return torch.cat([log_mel[:half], self.vae.decode(self.vae.encode(log_mel[half:]))])
 
     def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: float | Tensor) -> Tensor:
         mel = student.mel

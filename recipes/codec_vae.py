@@ -2,7 +2,7 @@
 
     audiocm train recipes/codec_vae.py --output runs/codec_vae [--minutes 4] [--corpora data/corpus,data/rendered,data/speech]
 
-L1 first, then patch discriminators on the log-mel share the gradient, so that noisy textures stay noisy.
+L1 for the mean, likelihood for the std; in the second half patch discriminators on the log-mel share the gradient.
 """
 
 from pathlib import Path
@@ -41,8 +41,8 @@ def run(
 
     def validate(vae: MelVAE) -> dict[str, float]:
         log_mel = mel(wavs)
-        guess = vae.reconstruct(vae.posterior(log_mel)[0])
-        return {"mel_l1": (guess - log_mel).abs().mean()}
+        mean, std = vae.reconstruct(vae.posterior(log_mel)[0])
+        return {"mel_l1": (mean - log_mel).abs().mean(), "std": std.mean()}
 
     def export(vae: MelVAE, folder: Path) -> None:
         whitened(vae.eval(), mel, batches).save_pretrained(folder)

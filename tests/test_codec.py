@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audiocm.codec import Codec, MelVAE, Vocoder, frozen_noise
+from audiocm.codec import Codec, MelVAE, Texture, Vocoder, frozen_noise
 from audiocm.codec_training import (
     CodecCritic,
     MelCritic,
@@ -200,4 +200,34 @@ def test_vae_begins_as_principal_components() -> None:
     with torch.no_grad():
         latent = vae.posterior(log_mel)[0]
         assert torch.allclose(latent.std((0, 2)), torch.ones(6), atol=0.05)
-        assert (vae.reconstruct(latent) - log_mel).abs().mean() < 0.15 * log_mel.std()
+        assert (vae.reconstruct(latent)[0] - log_mel).abs().mean() < 0.15 * log_mel.std()
+
+
+def test_texture_is_white_noise_in_log_mel() -> None:
+    texture = Texture(100, 1024)
+    assert texture.pattern.std(1).sub(1).abs().max() < 1e-3 and texture.pattern.mean(1).abs().max() < 1e-4
+    neighbours = (texture.pattern[:, 1:] * texture.pattern[:, :-1]).mean()
+    assert 0.3 < neighbours < 0.9  # windows overlap by three quarters: real noise does not jump from frame to frame
+    assert torch.equal(texture(3000)[:, :1024], texture(1024))
+    somewhere = texture.anywhere(3, 64)
+    assert somewhere.shape == (3, 100, 64) and not torch.equal(somewhere[0], somewhere[1])
+
+
+def test_std_is_learned_by_likelihood() -> None:
+    """On pure noise of known std, the decoder ends up saying that std."""
+    torch.manual_seed(0)
+    vae = MelVAE(widths=(8, 8, 8), blocks=(1, 1, 1), channels=2, noise_channels=0)
+
+    class Noise:
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            return 0.4 * torch.randn(8, 100, 64) - 4.0
+
+    optimiser = torch.optim.Adam(vae.parameters(), 2e-2)
+    for _ in range(80):
+        optimiser.zero_grad()
+        VAELoss(Noise(), None, scale=1.0).loss(vae, None, torch.zeros(8, 1), None, 0.0).backward()
+        optimiser.step()
+    with torch.no_grad():
+        mean, std = vae.reconstruct(torch.zeros(1, 2, 16))
+    assert std.mean().item() == pytest.approx(0.4, rel=0.25)
+    assert mean.mean().item() == pytest.approx(-4.0, abs=0.2)
