@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | train | score | compare`. It only wires; a command's module is imported when asked for.
+"""The command line: `audiocm generate | speak | train | score | compare`. It only wires; a command's module is imported when asked for.
 
 A command is (one line of help, function that adds its arguments, function that runs it). Bad input is a ValueError
 anywhere below: one line on stderr, exit code 2.
@@ -65,7 +65,7 @@ def generate_command(args: argparse.Namespace) -> None:
     if not 0 <= args.seed <= 2**63 - args.num:
         raise ValueError(f"--seed must lie between 0 and 2^63, not {args.seed}")
     destination = Destination(args.output, len(prompts) * args.num)
-    with _quiet():
+    with quiet():
         begun = time.perf_counter()
         pipe = load_pipeline(args.model, args.device)
         steps = pipe.config.num_inference_steps if args.steps is None else args.steps
@@ -101,9 +101,11 @@ def _generate(pipe, prompts: list[str], jobs: list[tuple[int, int, int]], destin
         destination.finish(rows)
 
 
-def load_pipeline(model: str, device: str):
-    """The text-to-audio pipeline on a device; "auto" is the first GPU, else the CPU. ValueError for an unknown device."""
+def load_pipeline(model: str, device: str, kind: str = "TextToAudioPipeline"):
+    """A pipeline (by its public name) on a device; "auto" is the first GPU, else the CPU. ValueError for an unknown device."""
     import torch
+
+    import audiocm
 
     from .bundles import model_folder
 
@@ -114,20 +116,18 @@ def load_pipeline(model: str, device: str):
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device {device!r} cannot be used here: choose auto, cpu or cuda") from error
-    from .pipelines import TextToAudioPipeline
-
-    return TextToAudioPipeline.from_pretrained(model, device=name)
+    return getattr(audiocm, kind).from_pretrained(model, device=name)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Libraries keep their notices to themselves; audiocm's own warnings are one line each."""
     for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error",
                         "DIFFUSERS_VERBOSITY": "error"}.items():  # fmt: skip
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", message="prompt ")
+        warnings.filterwarnings("always", message="(prompt|text) ")
         warnings.showwarning = lambda message, *_rest, **_more: print(f"audiocm: warning: {message}", file=sys.stderr)
         yield
 
@@ -160,6 +160,7 @@ def _elsewhere(module: str, name: str) -> Callable[[], tuple[Callable, Callable]
 
 COMMANDS: dict[str, tuple[str, Callable[[], tuple[Callable, Callable]]]] = {
     "generate": ("make sounds from words", lambda: (generate_arguments, generate_command)),
+    "speak": ("speak a text", _elsewhere(".speak", "speak")),
     "train": ("train a recipe", lambda: (train_arguments, train_command)),
     "score": ("score a folder of sounds", _elsewhere(".scoring", "score")),
     "compare": ("compare score files", _elsewhere(".scoring", "compare")),

@@ -20,6 +20,7 @@ STRESS = {"ˌ": 1, "ˈ": 2}  # written before the vowel that carries it
 
 SPOKEN_SYMBOLS = "/=+&@%#~^<>°¢£€$¥₹₩©§¶×÷±→½¼¾²³"
 SILENT_SYMBOLS = " \t\n\r.,;:!?'\"()[]-–—…‘’“”|*_«»"
+UNSPOKEN = "the text has no character that can be pronounced"
 _REPLACED = str.maketrans(
     {"«": "“", "»": "”", "[": "(", "]": ")", "_": " ", "*": " ", "|": ",", "\t": " ", "\r": "\n", "\u00a0": " "}
 )
@@ -60,13 +61,20 @@ def cleaned(text: str) -> str:
             unknown.append(character)
     text = text.translate(str.maketrans(swaps)).translate(_REPLACED)
     if not any(character.isalnum() or character in SPOKEN_SYMBOLS for character in text):
-        raise ValueError("the text has no character that can be pronounced")
+        raise ValueError(UNSPOKEN)
     if unknown:
         named = ", ".join(f"{c} ({unicodedata.name(c, f'U+{ord(c):04X}').lower()})" for c in unknown[:5])
         warnings.warn(
             f"text has symbols that are not read: {named}{' and others' if len(unknown) > 5 else ''}", stacklevel=3
         )
     return text
+
+
+def check(text: str) -> None:
+    """Raises what `cleaned` raises, and warns of nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cleaned(text)
 
 
 def _swap(character: str) -> str:
@@ -99,14 +107,16 @@ def phonemes(text: str) -> str:
 
 
 def sentences(text: str) -> Iterator[Sentence]:
-    """The sentences of a text one after the other; long ones in clauses. What `cleaned` raises is raised at the first."""
+    """The sentences of a text one after the other; long ones in clauses. ValueError as `cleaned`, or when nothing is spoken."""
+    spoken = False
     for paragraph in cleaned(text).split("\n"):
-        if not paragraph.strip():
-            continue
-        parts = list(_parts(paragraph))
+        parts = list(_parts(paragraph)) if paragraph.strip() else []
         for i, (part, pause) in enumerate(parts):
             if read := phonemes(part):
+                spoken = True
                 yield Sentence(part, read, PARAGRAPH_PAUSE if i == len(parts) - 1 else pause)
+    if not spoken:
+        raise ValueError(UNSPOKEN)
 
 
 def _parts(paragraph: str) -> Iterator[tuple[str, float]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,22 +32,34 @@ def whole(file: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True) if beside.parent.is_dir() else None
 
 
-def write_sound(file: str | os.PathLike, wav: numpy.ndarray, sample_rate: int) -> None:
-    """Write wav [sample] (or [sample, channel]) in [-1, 1] as WAV or FLAC (16 bit) or OGG Vorbis, by extension.
+@contextmanager
+def sound_file(
+    file: str | os.PathLike, sample_rate: int, channels: int = 1
+) -> Iterator[Callable[[numpy.ndarray], None]]:
+    """A function that appends wav [sample] (or [sample, channel]) in [-1, 1] to a WAV or FLAC (16 bit) or OGG Vorbis file.
 
-    ValueError for another extension or when it cannot be written.
+    The file appears, whole, at the end of the block. ValueError for another extension or when it cannot be written.
     """
     import soundfile
 
     file = Path(file)
     container, subtype = _format(file)
-    channels = 1 if wav.ndim == 1 else wav.shape[1]
     with (
         whole(file) as beside,
         soundfile.SoundFile(beside, "w", sample_rate, channels, subtype, format=container) as out,
     ):
-        for start in range(0, len(wav), _BLOCK):
-            out.write(wav[start : start + _BLOCK])
+
+        def append(wav: numpy.ndarray) -> None:
+            for start in range(0, len(wav), _BLOCK):
+                out.write(wav[start : start + _BLOCK])
+
+        yield append
+
+
+def write_sound(file: str | os.PathLike, wav: numpy.ndarray, sample_rate: int) -> None:
+    """Write a whole sound, see `sound_file`."""
+    with sound_file(file, sample_rate, 1 if wav.ndim == 1 else wav.shape[1]) as append:
+        append(wav)
 
 
 def _format(file: Path) -> tuple[str, str]:
