@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from . import paths, times
@@ -118,7 +119,10 @@ def lcm(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
 
 
 def lcm_lora(teacher: Net, w: float = 7.5, intervals: int = 50, **changes) -> Method:
-    """LCM-LoRA. Luo et al. 2023b: fixed w baked in, target = the student. Train only `lora.add(student)`."""
+    """LCM-LoRA. Luo et al. 2023b: fixed w baked in. Train only `lora.add(student)`.
+
+    Their target is the student itself; short runs want an EMA copy (without one it runs away on tests' ring).
+    """
     method = replace(lcm(teacher, intervals=intervals), field=of(guided_by(teacher, w)), guidance=None)
     return replace(method, **changes)
 
@@ -384,13 +388,12 @@ def family(teacher: Net, w: tuple[float, float] = (1.0, 5.0), path: Path = paths
     `Mix.critic` names what has to be trained beside the student. "lcm-lora" wants `lora.add(student)`, "progressive"
     is its last stage (2 -> 1 steps of this teacher), "zipvoice" its first, "regression" wants `Coupled` samples.
     """
-    top_too = times.either(0.9, times.logitnormal_pairs(), times.full_jumps)
     again = lambda: copy.deepcopy(teacher)  # noqa: E731
     members: dict[str, Method | Mix] = {
         "diffusion": diffusion(latent_times),
         "guidance-distillation": guidance_distillation(teacher, w),
         "cd": cd(teacher),
-        "ct": ct(),
+        "ct": ct(last=50),
         "ict": ict(last=160, std=1.6, mean=0.0, c=0.03),
         "ect": ect(latent_times, c=0.03),
         "lcm": lcm(teacher, w),
@@ -412,17 +415,23 @@ def family(teacher: Net, w: tuple[float, float] = (1.0, 5.0), path: Path = paths
         "continuous-ct": continuous_ct(),
         "scd": scd(teacher, latent_times),
         "sct": sct(latent_times),
-        "meanflow": meanflow(top_too),
-        "add": add(teacher, again(), native=path),
+        "meanflow": meanflow(times.jumps_from(latent_times)),
+        "add": add(teacher, again(), share=0.1, native=path),
         "dmd2": dmd2(teacher, again(), native=path),
     }
     return {name: _on(path, member) for name, member in members.items()}
 
 
-def _on(path: Path, member):
-    """The member for nets of `path`; methods without a path of their own train on it as well."""
+def _on(native: Path, member):
+    """The member for nets of `native`: without a path of its own it trains there; else its path ends at the same noise.
+
+    A longer path would ask for the derivative in t of nets that have no such t.
+    """
     if isinstance(member, Mix):
-        return replace(member, parts=tuple((share, _on(path, part)) for share, part in member.parts))
+        return replace(member, parts=tuple((share, _on(native, part)) for share, part in member.parts))
     if not isinstance(member, Method):
         return member
-    return replace(member, native=path, path=path if member.path is paths.edm else member.path)
+    if member.path is paths.edm:
+        return replace(member, native=native, path=native)
+    top = member.path.at(native.kappa(torch.tensor(native.t_max, dtype=torch.float64)))
+    return replace(member, native=native, path=replace(member.path, t_max=min(float(top), member.path.t_max)))

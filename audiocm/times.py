@@ -229,10 +229,17 @@ def logitnormal_pairs(mean: float = -0.4, std: float = 1.0, equal: float = 0.75)
     return times
 
 
-def full_jumps(path: Path, x: Tensor, progress: Progress) -> Times:
-    """t = t_max and s uniform below it: where one-call generation starts, which lognormal proposals hardly visit."""
-    t = torch.full_like(_uniform(x), path.t_max)
-    return Times(t, t, t * _uniform(x))
+def jumps_from(sampled: TimesOf, equal: float = 0.5) -> TimesOf:
+    """t from another proposal; s = t with probability `equal`, else uniform below it.
+
+    For nets asked at sigma = 80: there the logit-normal hardly comes, and averages do not grow over a gap in t.
+    """
+
+    def times(path: Path, x: Tensor, progress: Progress) -> Times:
+        t = sampled(path, x, progress).t
+        return Times(t, t, torch.where(_uniform(x) < equal, t, t * _uniform(x)))
+
+    return times
 
 
 def among(levels: tuple[float, ...]) -> TimesOf:

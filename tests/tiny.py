@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
 from torch import Tensor, nn
 
 from audiocm import paths
-from audiocm.denoiser import edm_scalings
+from audiocm.denoiser import Condition, edm_scalings
 from audiocm.paths import Path, over
 
 
@@ -90,26 +91,27 @@ def ring(path: Path = paths.edm, radius: float = math.sqrt(2), spread: float = 0
 
 
 class TinyNet(nn.Module):
-    """A contract net for x [batch, dim] on the EDM path; told t, s and w."""
+    """A contract net for x [batch, dim] on the EDM path; told t, s and w. Sines of x help it to eight sharp modes."""
 
     def __init__(self, dim: int = 2, width: int = 128):
         super().__init__()
-        self.register_buffer("rate", 2.0 ** torch.arange(-3, 3))
-        self.first = nn.Linear(dim + 1 + 2 * 2 * 6, width)
-        self.told_w = nn.Linear(1, width)
+        self.register_buffer("rate", 2.0 ** torch.arange(-3, 2))
+        self.first = nn.Linear(5 * dim + 20, width)
+        self.told_w = nn.Linear(1, width, bias=False)
         self.rest = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.last = nn.Linear(width, dim)
-        nn.init.zeros_(self.told_w.weight)
+        for layer in (self.told_w, self.last):
+            nn.init.zeros_(layer.weight)
 
-    def _features(self, level: Tensor) -> Tensor:
+    def _waves(self, level: Tensor) -> Tensor:
         angles = level[:, None] * self.rate
         return torch.cat([angles.sin(), angles.cos()], 1)
 
     def forward(self, x_t, t, s=None, cond=None):
         c_skip, c_out, c_in, c_noise = (over(c, x_t) for c in edm_scalings(t))
-        share = torch.zeros_like(t) if s is None else s / t
-        ends = [self._features(4 * c_noise[:, 0]), self._features(2 * math.pi * share)]
-        h = self.first(torch.cat([c_in * x_t, c_noise, *ends], 1))
+        s, x = torch.zeros_like(t) if s is None else s, c_in * x_t
+        shape = [x, (2 * x).sin(), (2 * x).cos(), (4 * x).sin(), (4 * x).cos()]
+        h = self.first(torch.cat([*shape, self._waves(4 * c_noise[:, 0]), self._waves((s + 0.01).log())], 1))
         if getattr(cond, "guidance", None) is not None:
             h = h + self.told_w(cond.guidance[:, None].to(h.dtype))
         return c_skip * x_t + c_out * self.last(self.rest(h))
@@ -117,3 +119,38 @@ class TinyNet(nn.Module):
 
 def times(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
+
+
+def sliced_distance(a: Tensor, b: Tensor, directions: int = 64) -> float:
+    """Sliced Wasserstein-1 of two samples [n, 2] of equal size."""
+    generator = torch.Generator().manual_seed(0)
+    d = nn.functional.normalize(torch.randn(2, directions, generator=generator), dim=0)
+    return ((a @ d).sort(0).values - (b @ d).sort(0).values).abs().mean().item()
+
+
+def fit(method, net: nn.Module, batch, steps: int, target_ema: float, lr: float = 2e-3) -> nn.Module:
+    """A trainer of twenty lines: Adam, warm-up and decay, target copy, critic first; returns the slow average.
+
+    batch() -> x or Coupled of 256; target_ema 0: the method uses the net itself.
+    """
+    target, slow = copy.deepcopy(net).requires_grad_(False), copy.deepcopy(net)
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr, betas=(0.9, 0.99))
+    critic = getattr(method, "critic", None)
+    critic_optimizer = critic and torch.optim.Adam(critic.parameters(), lr, betas=(0.5, 0.99))
+    for step in range(steps):
+        progress = step / steps
+        optimizer.param_groups[0]["lr"] = lr * min(1, 4 * (1 - progress), step / 50)
+        x, cond = batch(), Condition(pooled=torch.zeros(256, 1))
+        if critic is not None:
+            critic_optimizer.zero_grad()
+            critic.loss(net, target, x, cond, progress).backward()
+            critic_optimizer.step()
+        optimizer.zero_grad()
+        method.loss(net, target if target_ema else None, x, cond, progress).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            for copied, decay in ((target, target_ema), (slow, 0.99)):
+                for a, b in zip(copied.parameters(), net.parameters(), strict=True):
+                    a.lerp_(b, 1 - decay)
+    return slow

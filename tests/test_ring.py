@@ -1,0 +1,158 @@
+"""Eight Gaussians on a ring: every method trains one small net from one warm start within one budget.
+
+Budget: 800 steps of 256, Adam 2e-3. Number: sliced Wasserstein distance of samples to the data. The noise of the
+measure is .02; the exact teacher has .02 in 35 calls, and .88 in one, which is the distance of the ring's centre.
+"""
+
+import copy
+
+import pytest
+import torch
+from tiny import TinyNet, fit, ring, sliced_distance
+
+from audiocm import lora, methods, paths, solvers
+from audiocm.denoiser import Condition
+from audiocm.distill import Coupled, of
+from audiocm.solvers import ode_times
+
+RING = ring()
+STEPS = 800
+HEUN = {"times": ode_times(paths.edm, 18), "solver": solvers.heun}
+EIGHT = {"times": solvers.jump_times(paths.edm, 8), "gamma": 0.0}
+
+
+def data():
+    return RING.sample(256).float()
+
+
+def distance(net, w=None, **how):
+    """From the same noise for all; one call unless told otherwise."""
+    torch.manual_seed(7)
+    real, noise = RING.sample(8000).float(), torch.randn(8000, 2)
+    cond = Condition(pooled=torch.zeros(8000, 1))
+    cond = cond if w is None else cond.with_guidance(torch.full((8000,), w))
+    return sliced_distance(solvers.sample(net, paths.edm, noise, cond, **how), real)
+
+
+@pytest.fixture(scope="module")
+def warm():
+    """The net that every method starts from: it follows the exact teacher."""
+    torch.manual_seed(0)
+    follow_teacher = methods.diffusion(methods.latent_times, field=of(RING.denoise))
+    return fit(follow_teacher, TinyNet(), data, 1500, 0.0)
+
+
+# name: (target EMA or 0, learning rate, distance to reach, how to sample)
+ONE_CALL = {
+    "cd": (0.95, 2e-3, 0.10, {}),
+    "ct": (0.95, 2e-3, 0.25, {}),
+    "ict": (0, 2e-3, 0.13, {}),
+    "ect": (0, 2e-3, 0.13, {}),
+    "lcm": (0.95, 2e-3, 0.12, {"w": 2.0}),
+    "consistencytta": (0.95, 2e-3, 0.12, {"w": 2.0}),
+    "comospeech": (0.95, 2e-3, 0.12, {}),
+    "audiolcm": (0.95, 2e-3, 0.12, {"w": 2.0}),
+    "ctm": (0.95, 2e-3, 0.13, {}),
+    "soundctm": (0.95, 2e-3, 0.14, {"w": 2.0}),
+    "tcd": (0.95, 2e-3, 0.30, {"w": 2.0}),
+    "shortcut": (0.95, 2e-3, 0.30, {}),  # long jumps have an eighth of the weight, and are its own half jumps
+    "scd": (0, 2e-3, 0.25, {}),
+    "sct": (0, 2e-3, 0.25, {}),
+    "meanflow": (0, 2e-3, 0.28, {}),
+    "add": (0, 2e-3, 0.30, {}),
+    "dmd2": (0, 2e-3, 0.15, {}),
+    "reflow": (0, 2e-3, 0.08, {}),
+    # the plain limit: information climbs from t = 0 by small moves and nothing damps the tangent
+    "continuous-cd": (0, 5e-4, 0.40, {}),
+    "continuous-ct": (0, 5e-4, 0.40, {}),
+}
+# those whose answer needs more calls
+MORE_CALLS = {
+    "diffusion": (0, 2e-3, 0.10, HEUN),
+    "rectified-flow": (0, 2e-3, 0.10, HEUN),
+    "guidance-distillation": (0, 2e-3, 0.05, HEUN | {"w": 2.0}),
+    "zipvoice": (0, 2e-3, 0.15, EIGHT | {"w": 2.0}),  # its jumps span at most half of the path
+}
+ALL = ONE_CALL | MORE_CALLS
+
+
+def family(warm):
+    members = methods.family(RING.denoise)
+    members["add"] = methods.add(RING.denoise, copy.deepcopy(warm), share=0.1)
+    members["dmd2"] = methods.dmd2(RING.denoise, copy.deepcopy(warm))
+    return members
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_trains_within_the_budget(name, warm):
+    target_ema, lr, limit, how = ALL[name]
+    torch.manual_seed(1)
+    net = fit(family(warm)[name], copy.deepcopy(warm), data, STEPS, target_ema, lr)
+    reached = distance(net, **how)
+    print(f"ring {name}: {reached:.3f} (limit {limit})")
+    assert reached < limit
+
+
+def test_warm_start_needs_many_calls(warm):
+    assert distance(RING.denoise, **HEUN) < 0.04
+    assert distance(warm, **HEUN) < 0.10
+    assert distance(warm) > 0.8
+
+
+def test_regression_on_stored_trajectories(warm):
+    torch.manual_seed(1)
+    eps = torch.randn(4096, 2)
+    ends = solvers.sample(RING.denoise, paths.edm, eps, None, ode_times(paths.edm, 18), solver=solvers.heun)
+
+    def pairs():
+        rows = torch.randint(len(eps), (256,))
+        return Coupled(ends[rows], eps[rows])
+
+    reached = distance(fit(methods.regression(), copy.deepcopy(warm), pairs, STEPS, 0.0))
+    print(f"ring regression: {reached:.3f}")
+    assert reached < 0.06
+
+
+def test_progressive_distillation_in_four_stages(warm):
+    """8, 4, 2, 1 steps; each stage's student is the next one's teacher. Errors add up over four such short stages."""
+    torch.manual_seed(1)
+    net = copy.deepcopy(warm)
+    for steps, budget in ((8, 100), (4, 150), (2, 200), (1, 350)):
+        teacher = copy.deepcopy(net).requires_grad_(False)
+        net = fit(methods.progressive(teacher, steps), net, data, budget, 0.0)
+    reached = distance(net)
+    print(f"ring progressive: {reached:.3f}")
+    assert reached < 0.45
+
+
+def test_zipvoice_in_two_stages(warm):
+    torch.manual_seed(1)
+    members = methods.family(RING.denoise)
+    net = fit(members["zipvoice"], copy.deepcopy(warm), data, STEPS // 2, 0.0)
+    net = fit(members["zipvoice-self"], net, data, STEPS // 2, 0.95)
+    reached = distance(net, w=2.0)
+    print(f"ring zipvoice-self: {reached:.3f}")
+    assert reached < 0.35
+
+
+def test_lcm_on_low_rank_parameters(warm):
+    """With an EMA target: LCM-LoRA's own choice, none, runs away on the ring at any of three learning rates."""
+    torch.manual_seed(1)
+    net = copy.deepcopy(warm)
+    trained = lora.add(net, rank=24, scale=24.0)
+    assert sum(p.numel() for p in trained) < sum(p.numel() for p in warm.parameters())
+    before = [p.clone() for p in net.parameters() if not p.requires_grad]
+    net = fit(methods.family(RING.denoise)["lcm-lora"], net, data, STEPS, 0.95, lr=5e-4)
+    assert all(
+        torch.equal(a, b) for a, b in zip(before, (p for p in net.parameters() if not p.requires_grad), strict=True)
+    )
+    reached = distance(net)
+    lora.merge(net)
+    assert distance(net) == pytest.approx(reached, abs=1e-3)
+    print(f"ring lcm-lora: {reached:.3f}")
+    assert reached < 0.25
+
+
+def test_every_member_is_trained():
+    staged = {"regression", "progressive", "zipvoice-self", "lcm-lora"}
+    assert set(methods.family(RING.denoise)) == set(ALL) | staged
