@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .embedders import digest_of
+
 
 class SentenceEncoder:
     """Sentence vectors (mean of token states, unit length) by a frozen MiniLM-type text encoder in `folder`; by default
@@ -18,6 +20,7 @@ class SentenceEncoder:
 
         folder = Path(folder) if folder is not None else _found_folder()
         self.name = folder.name if folder.name != "model" else folder.parent.name
+        self.digest = digest_of(*(file.read_bytes() for file in sorted(folder.glob("*.safetensors"))))
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
         self.batch = batch

@@ -48,6 +48,7 @@ class Context:
         self._sets: dict[tuple[str, str], FeatureSet] = {}
         self.intakes: dict[str, Intake] = {}
         self.prompts: dict[str, dict] = {}
+        self.judges: list = []  # what else judged: has name and digest
         if request.prompts is not None:
             self.prompts = read_prompt_lines(request.prompts, [self.key("generated", p) for p in self.paths["generated"]])
 

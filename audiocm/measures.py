@@ -153,7 +153,9 @@ def alignment(context: Context) -> Found:
     tagger = context.tagger
     made = context.features("generated", tagger)
     words = [line["prompt"] for line in context.prompts_of(made.names)]
-    judge = TagAlignment(SentenceEncoder(), tagger.classes)
+    encoder = SentenceEncoder()
+    context.judges.append(encoder)
+    judge = TagAlignment(encoder, tagger.classes)
     return per_item(judge.name, made.names, judge(made.features["probabilities"], words), context)
 
 
@@ -191,15 +193,46 @@ def _by_file(name: str, function: Callable[[np.ndarray, np.ndarray, int], float]
 
 
 def _mos(context: Context) -> Found:
-    found = Found([])
     rows = {}
     for path in context.paths["generated"]:
         wav, rate = decode(path.read_bytes())
         rows[context.key("generated", path)] = fidelity.dnsmos(wav if wav.ndim == 1 else wav.mean(axis=1), rate)
-    for part in ("overall", "p808"):
-        one = per_item(f"DNSMOS {part}", list(rows), np.array([row[part] for row in rows.values()]), context)
+    parts = {f"DNSMOS {part}": {name: row[part] for name, row in rows.items()} for part in ("overall", "p808")}
+    return _columns(parts, "", context)
+
+
+def _columns(columns: dict[str, dict[str, float]], judge: str, context: Context) -> Found:
+    """Several per-clip numbers as one Found, their names followed by the judge's."""
+    found = Found([])
+    for title, values in columns.items():
+        one = per_item(f"{title} {judge}".strip(), list(values), np.array(list(values.values())), context)
         found = Found(found.scores + one.scores, found.items | one.items)
     return found
+
+
+def words(context: Context) -> Found:
+    """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line."""
+    from .speech_judges import Transcriber
+
+    transcriber, found = Transcriber(), {}
+    context.judges.append(transcriber)
+    lines = dict(zip(names := [context.key("generated", p) for p in context.paths["generated"]],
+                     context.prompts_of(names), strict=True))  # fmt: skip
+    for path, name in zip(context.paths["generated"], names, strict=True):
+        wav, rate = decode(path.read_bytes())
+        heard = transcriber(resampled(wav if wav.ndim == 1 else wav.mean(axis=1), rate, transcriber.sample_rate))
+        found[name] = fidelity.word_errors(lines[name].get("text") or lines[name]["prompt"], heard)
+    return _columns({"WER": {n: e[0] for n, e in found.items()}, "CER": {n: e[1] for n, e in found.items()}},
+                    transcriber.name, context)  # fmt: skip
+
+
+def speaker(context: Context) -> Found:
+    """Cosine of speaker vectors of each clip and the reference clip of its name."""
+    from .speech_judges import SpeakerEmbedder
+
+    judge = context.embedder(SpeakerEmbedder())
+    names, x, y = context.paired_features(judge, "embedding")
+    return per_item(f"speaker similarity {judge.name}", names, metrics.cosines(x, y), context)
 
 
 METRICS: dict[str, Callable[[Context], Found]] = {
@@ -209,5 +242,5 @@ METRICS: dict[str, Callable[[Context], Found]] = {
     "stft": _by_file("multi-resolution STFT", lambda x, y, rate: fidelity.multi_resolution_stft(x, y)),
     "pesq": _by_file("PESQ-WB", fidelity.pesq_wideband), "stoi": _by_file("STOI", fidelity.stoi),
     "f0": _by_file("F0 RMSE cents", lambda x, y, rate: fidelity.pitch_errors(x, y, rate)["f0_rmse_cents"]),
-    "dnsmos": _mos,
+    "dnsmos": _mos, "wer": words, "speaker": speaker,
 }  # fmt: skip

@@ -41,7 +41,7 @@ def commit(folder: Path | None = None) -> str | None:
 def card(embedders: Sequence, form: Form, seed: int, **more) -> dict:
     """What a result says about itself. `more` holds counts, the caption policy, references ..."""
     return {
-        "embedders": {e.name: {"digest": e.digest, "sample_rate": e.sample_rate} for e in embedders},
+        "embedders": {e.name: {"digest": e.digest, "sample_rate": getattr(e, "sample_rate", None)} for e in embedders},
         "form": form.as_dict(),
         "seed": seed,
         "versions": versions(),

@@ -54,7 +54,7 @@ def _card(context: Context) -> dict:
     told = "prompt of the file's line" if context.prompts else None
     reference = context.intakes.get("reference")
     return card(
-        context.used_embedders,
+        [*context.used_embedders, *context.judges],
         request.form,
         request.seed,
         clips=clips,
@@ -141,7 +141,7 @@ def table(result: dict) -> str:
     width = max((len(name) for name in result["scores"]), default=0)
     lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
     about = result["card"]
-    judges = ", ".join(f"{name} ({e['digest']}, {e['sample_rate']} Hz)" for name, e in about["embedders"].items())
+    judges = ", ".join(f"{name} ({e['digest']}" + (f", {e['sample_rate']} Hz)" if e["sample_rate"] else ")") for name, e in about["embedders"].items())
     form = ", ".join(f"{key} {value}" for key, value in about["form"].items() if value is not None)
     lines += ["", f"embedders: {judges}", f"form: {form}", f"clips: {about['clips']}, seed {about['seed']}"]
     lines += [f"versions: {', '.join(f'{k} {v}' for k, v in about['versions'].items())}; commit {about['commit']}"]
