@@ -31,7 +31,11 @@ class SentenceEncoder:
         vectors = []
         for start in range(0, len(texts), self.batch):
             tokens = self.tokenizer(
-                list(texts[start : start + self.batch]), padding=True, truncation=True, max_length=64, return_tensors="pt"
+                list(texts[start : start + self.batch]),
+                padding=True,
+                truncation=True,
+                max_length=64,
+                return_tensors="pt",
             )
             states = self.model(**tokens).last_hidden_state
             mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)

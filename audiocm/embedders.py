@@ -66,9 +66,7 @@ def power_frames(wav: Tensor, n_fft: int, hop: int, window: Tensor, center: bool
     if len(wav) < n_fft:
         wav = F.pad(wav, (0, n_fft - len(wav)))
     mode = "constant" if center else "reflect"
-    return torch.stft(
-        wav, n_fft, hop, len(window), window, center=center, pad_mode=mode, return_complex=True
-    ).abs().T
+    return torch.stft(wav, n_fft, hop, len(window), window, center=center, pad_mode=mode, return_complex=True).abs().T
 
 
 class Yamnet:
@@ -177,7 +175,13 @@ def load_without_code(data: bytes):
     """torch.load with weights_only, numpy's plain scalars allowed besides tensors: no pickled code runs."""
     scalar = np.int64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # before and after numpy 2
-    allowed = [*((scalar, name) for name in names), np.dtype, np.dtypes.Int64DType, np.dtypes.Float64DType, np.dtypes.Float32DType]
+    allowed = [
+        *((scalar, name) for name in names),
+        np.dtype,
+        np.dtypes.Int64DType,
+        np.dtypes.Float64DType,
+        np.dtypes.Float32DType,
+    ]
     with torch.serialization.safe_globals(allowed):
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 

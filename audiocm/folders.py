@@ -50,7 +50,9 @@ class Context:
         self.prompts: dict[str, dict] = {}
         self.judges: list = []  # what else judged: has name and digest
         if request.prompts is not None:
-            self.prompts = read_prompt_lines(request.prompts, [self.key("generated", p) for p in self.paths["generated"]])
+            self.prompts = read_prompt_lines(
+                request.prompts, [self.key("generated", p) for p in self.paths["generated"]]
+            )
 
     def key(self, role: str, path: Path) -> str:
         """What pairs clips of two folders and prompts: the path inside the folder without suffix."""
@@ -77,7 +79,9 @@ class Context:
 
     @property
     def tagger(self) -> Embedder:
-        found = next((e for e in self.embedders if e.name in ("yamnet", "panns")), None) if self.request.embedders else None
+        found = (
+            next((e for e in self.embedders if e.name in ("yamnet", "panns")), None) if self.request.embedders else None
+        )
         return found or self.embedder(self.request.tagger)
 
     def features(self, role: str, embedder: Embedder) -> FeatureSet:
@@ -96,8 +100,12 @@ class Context:
     def _refuse(self, role: str, intake: Intake) -> None:
         bad = sum(len(names) for names in intake.left_out.values())
         if bad > self.request.left_out * (bad + intake.used):
-            counts = ", ".join(f"{len(names)} {reason} (first: {names[0]})" for reason, names in intake.left_out.items())
-            raise ValueError(f"{role}: {bad} of {bad + intake.used} clips cannot be used: {counts}; --left-out allows more")
+            counts = ", ".join(
+                f"{len(names)} {reason} (first: {names[0]})" for reason, names in intake.left_out.items()
+            )
+            raise ValueError(
+                f"{role}: {bad} of {bad + intake.used} clips cannot be used: {counts}; --left-out allows more"
+            )
 
     def pairs(self) -> list[tuple[Path, Path]]:
         """(generated, reference) files of one name. Raises ValueError naming files without a partner."""

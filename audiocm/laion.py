@@ -81,7 +81,9 @@ def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes
     try:
         config = config_of(state)
     except (KeyError, IndexError) as error:
-        raise ValueError(f"{file}: not a LAION CLAP checkpoint with an HTSAT audio tower ({error} is missing)") from error
+        raise ValueError(
+            f"{file}: not a LAION CLAP checkpoint with an HTSAT audio tower ({error} is missing)"
+        ) from error
     model = ClapModel(config)
     missing, _ = model.load_state_dict(state, strict=False)
     missing = [k for k in missing if not k.endswith(("position_ids", "token_type_ids", "relative_position_index"))]

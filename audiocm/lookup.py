@@ -56,7 +56,9 @@ def read_prompt_lines(file: str | Path, names: list[str]) -> dict[str, dict]:
         raise ValueError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{file}: not JSON lines ({error})") from error
-    bad = [i for i, line in enumerate(lines, 1) if not isinstance(line, dict) or not str(line.get("prompt", "")).strip()]
+    bad = [
+        i for i, line in enumerate(lines, 1) if not isinstance(line, dict) or not str(line.get("prompt", "")).strip()
+    ]
     if bad:
         raise ValueError(f"{file}: {len(bad)} lines have no prompt (first: line {bad[0]})")
     if all("file" in line for line in lines):
@@ -65,7 +67,10 @@ def read_prompt_lines(file: str | Path, names: list[str]) -> dict[str, dict]:
         table = dict(zip(names, lines, strict=True))
     else:
         raise ValueError(f"{file}: {len(lines)} prompts for {len(names)} files, and the lines do not name their files")
-    for text, missing in (("files without a prompt", set(names) - set(table)), ("prompts without a file", set(table) - set(names))):
+    for text, missing in (
+        ("files without a prompt", set(names) - set(table)),
+        ("prompts without a file", set(table) - set(names)),
+    ):
         if missing:
             raise ValueError(f"{file}: {len(missing)} {text} (first: {min(missing)})")
     return table

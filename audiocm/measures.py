@@ -12,7 +12,8 @@ from . import metrics
 from .clips import decode
 from .embedders import Embedder
 from .folders import Context
-from .metrics import Score, distances, fidelity
+from .metrics import Score, fidelity
+from .metrics.draws import subsampled_score
 from .metrics.fidelity import resampled
 from .store import FeatureSet
 
@@ -79,7 +80,7 @@ def coverage(context: Context) -> Found:
         functions = (lambda a: metrics.density_coverage(a, y)[0], lambda a: metrics.density_coverage(a, y)[1],
                      lambda a: metrics.precision_recall(a, y)[0], lambda a: metrics.precision_recall(a, y)[1])  # fmt: skip
         return [
-            distances.subsampled_score(f"{name} {e.name}", function, x, seed=context.request.seed)
+            subsampled_score(f"{name} {e.name}", function, x, seed=context.request.seed)
             for name, function in zip(names, functions, strict=True)
         ]
 
@@ -115,7 +116,7 @@ def diversity(context: Context) -> Found:
         x = made.features["embedding"]
         if "reference" in context.paths:
             x = x - context.features("reference", embedder).features["embedding"].mean(axis=0)
-        scores.append(distances.subsampled_score(f"diversity {embedder.name}", metrics.set_diversity, x))
+        scores.append(subsampled_score(f"diversity {embedder.name}", metrics.set_diversity, x))
         if not context.prompts:
             continue
         groups: dict[str, list[int]] = {}
@@ -133,7 +134,9 @@ def clap(context: Context) -> Found:
     made = context.features("generated", judge)
     if context.prompts:
         words = [line["prompt"] for line in context.prompts_of(made.names)]
-        found = per_item(f"CLAP_T {judge.name}", made.names, judge.text_scores(made.features["embedding"], words), context)
+        found = per_item(
+            f"CLAP_T {judge.name}", made.names, judge.text_scores(made.features["embedding"], words), context
+        )
         found.scores += metrics.retrieval(made.features["embedding"], judge.text(words))
     if "reference" in context.paths and {context.key("generated", p) for p in context.paths["generated"]} <= {
         context.key("reference", p) for p in context.paths["reference"]
@@ -186,7 +189,9 @@ def _by_file(name: str, function: Callable[[np.ndarray, np.ndarray, int], float]
             except ValueError as error:
                 failed.append(f"{made}: {error}")
         if len(failed) > context.request.left_out * (len(failed) + len(values)):
-            raise ValueError(f"{name}: {len(failed)} of {len(failed) + len(values)} pairs cannot be scored (first: {failed[0]})")
+            raise ValueError(
+                f"{name}: {len(failed)} of {len(failed) + len(values)} pairs cannot be scored (first: {failed[0]})"
+            )
         return per_item(name, names, np.array(values), context)
 
     return compute

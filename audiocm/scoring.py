@@ -141,7 +141,10 @@ def table(result: dict) -> str:
     width = max((len(name) for name in result["scores"]), default=0)
     lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
     about = result["card"]
-    judges = ", ".join(f"{name} ({e['digest']}" + (f", {e['sample_rate']} Hz)" if e["sample_rate"] else ")") for name, e in about["embedders"].items())
+    judges = ", ".join(
+        f"{name} ({e['digest']}" + (f", {e['sample_rate']} Hz)" if e["sample_rate"] else ")")
+        for name, e in about["embedders"].items()
+    )
     form = ", ".join(f"{key} {value}" for key, value in about["form"].items() if value is not None)
     lines += ["", f"embedders: {judges}", f"form: {form}", f"clips: {about['clips']}, seed {about['seed']}"]
     lines += [f"versions: {', '.join(f'{k} {v}' for k, v in about['versions'].items())}; commit {about['commit']}"]
@@ -171,7 +174,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("--reference", metavar="FOLDER", help="real sound to compare with; files of the same names pair up")
-    add("--prompts", metavar="FILE", help='JSON lines {"file", "prompt", "labels"}, e.g. the manifest.jsonl of generate')
+    add(
+        "--prompts", metavar="FILE", help='JSON lines {"file", "prompt", "labels"}, e.g. the manifest.jsonl of generate'
+    )
     add("--metrics", type=_listed, default=("fad", "kad"), help=f"default fad,kad; of {', '.join(METRICS)}")
     add("--embedder", type=_listed, default=(), metavar="NAME,...", help=" ".join(KNOWN.split()).replace("%", "%%"))
     add("--clap", metavar="NAME", help="for the clap metric (default small-clap)")

@@ -127,7 +127,9 @@ def load_scorer(folder: str | Path, device: str = "cpu") -> ClapScorer:
     from .conditioning import TextConditioner
 
     net = SmallClap.from_pretrained(folder).to(device)
-    return scorer(net, TextConditioner.from_pretrained(), digest_of(weight_file(Path(folder)).read_bytes(), "windows/2"))
+    return scorer(
+        net, TextConditioner.from_pretrained(), digest_of(weight_file(Path(folder)).read_bytes(), "windows/2")
+    )
 
 
 def load_bundled() -> ClapScorer:

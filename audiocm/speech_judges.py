@@ -36,7 +36,11 @@ class Transcriber:
 
     def __call__(self, wav: np.ndarray) -> str:
         segments, _ = self._model.transcribe(
-            np.asarray(wav, dtype=np.float32), language="en", beam_size=1, temperature=0.0, condition_on_previous_text=False
+            np.asarray(wav, dtype=np.float32),
+            language="en",
+            beam_size=1,
+            temperature=0.0,
+            condition_on_previous_text=False,
         )
         return " ".join(segment.text.strip() for segment in segments)
 

@@ -11,7 +11,9 @@ import numpy as np
 from .clips import Form, Intake
 from .embedders import Embedder
 from .features import stream
-from .metrics import RunningMoments, Score, distances
+from .metrics import RunningMoments, Score, frechet_score
+from .metrics.draws import independent, together
+from .metrics.frechet import frame_frechet_score, frechet_from_moments
 
 CAP = 20_000  # clips whose features are held: 20,000 of 2,048 + 527 numbers are 200 MB
 
@@ -34,18 +36,18 @@ class FeatureSet:
 
     def draw(self, reference: FeatureSet):
         """How a bootstrap draws: pairs where the files of both folders have the same names."""
-        return distances.together if self.names and self.names == reference.names else distances.independent
+        return together if self.names and self.names == reference.names else independent
 
     def frechet(self, name: str, reference: FeatureSet, draws: int, seed: int) -> Score:
         """Fréchet distance to `reference` with its interval; exact moments where not all features are held."""
         if self.frames is not None:
-            value = distances.frechet_from_moments(self.running.moments(), reference.running.moments())
-            return distances.frame_frechet_score(name, value, self.frames, reference.frames, self.count, draws, seed)
+            value = frechet_from_moments(self.running.moments(), reference.running.moments())
+            return frame_frechet_score(name, value, self.frames, reference.frames, self.count, draws, seed)
         x, y = self.features["embedding"], reference.features["embedding"]
-        score = distances.frechet_score(name, x, y, self.draw(reference), draws, seed)
+        score = frechet_score(name, x, y, self.draw(reference), draws, seed)
         if len(x) == self.count and len(y) == reference.count:
             return score
-        value = distances.frechet_from_moments(self.running.moments(), reference.running.moments())
+        value = frechet_from_moments(self.running.moments(), reference.running.moments())
         scale = np.sqrt(len(x) / self.count)
         low, high = (value + (edge - score.value) * scale for edge in (score.low, score.high))
         return Score(name, value, max(low, 0.0), high, self.count)

@@ -1,6 +1,6 @@
 """How well a CLAP knows sounds of held-out sources: retrieval and zero-shot classes, beside chance and a tagger.
 
-    python recipes/evaluate_clap.py [--clap small-clap] --corpus data/corpus,data/rendered --results samples/clap_scores.json
+python -m recipes.evaluate_clap [--clap small-clap] --corpus data/corpus,data/rendered --results samples/clap_scores.json
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from judging import Judges, corpus_entries, write_results
 
 from audiocm.clap import ClapScorer
 from audiocm.clips import Form, Intake
 from audiocm.features import cache_folder, gather
 from audiocm.metrics import Score, mean_score
 from audiocm.metrics.judgements import recalls
+from recipes.judging import Judges, corpus_entries, write_results
 
 
 def retrieval(similarity: np.ndarray, truth: np.ndarray, prefix: str = "") -> list[Score]:

@@ -1,6 +1,6 @@
 """The codec's table on held-out audio: what of a sound survives mel, VAE and vocoder.
 
-    python recipes/evaluate_codec.py --codec audiocm/pretrained/codec --results samples/codec_scores.json
+    python -m recipes.evaluate_codec --codec audiocm/pretrained/codec --results samples/codec_scores.json
 
 Rows: the clips themselves; true mel + Griffin-Lim; VAE's mel + Griffin-Lim; true mel + vocoder; the whole codec.
 Sounds are judged by Fréchet distance under two embedders, tagger hits (labels of the manifest), STFT and mel
@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from judging import Judges, corpus_entries, distances, hit_items, spread_of_halves, write_results
 from tqdm import tqdm
 
 from audiocm import metrics
 from audiocm.clips import decode
 from audiocm.codec import Codec, MelVAE, Vocoder
 from audiocm.metrics import fidelity
+from recipes.judging import Judges, corpus_entries, distances, hit_items, spread_of_halves, write_results
 
 SYSTEMS = ("real", "mel + Griffin-Lim", "VAE mel + Griffin-Lim", "mel + vocoder", "codec")
 
@@ -61,7 +61,9 @@ def held_out(corpus: list[Path], split: str, kinds: set[str], count: int, seed: 
     """Up to `count` entries of a split, of these kinds, drawn by `seed`."""
     found = [e for e in corpus_entries(corpus) if e["split"] == split and e["kind"] in kinds]
     if not found:
-        raise ValueError(f"{', '.join(map(str, corpus))}: no clips of kinds {', '.join(sorted(kinds))} in split {split}")
+        raise ValueError(
+            f"{', '.join(map(str, corpus))}: no clips of kinds {', '.join(sorted(kinds))} in split {split}"
+        )
     order = np.random.default_rng(seed).permutation(len(found))[:count]
     return [found[i] for i in sorted(order)]
 
@@ -75,7 +77,9 @@ def render(codec: Codec, entries: list[dict], out: Path) -> dict[str, list[Path]
         if all(paths[name][i].exists() for name in SYSTEMS):
             continue
         wav, rate = decode(Path(entry["file"]).read_bytes())
-        wav = fidelity.resampled(wav if wav.ndim == 1 else wav.mean(axis=1), rate, codec.sample_rate)[: 10 * codec.sample_rate]
+        wav = fidelity.resampled(wav if wav.ndim == 1 else wav.mean(axis=1), rate, codec.sample_rate)[
+            : 10 * codec.sample_rate
+        ]
         for name, made in versions_of(codec, wav).items():
             soundfile.write(paths[name][i], made, codec.sample_rate)
     return paths

@@ -16,7 +16,7 @@ from audiocm.clips import Form, Intake, active_rms, trimmed
 from audiocm.embedders import Aisfx, Yamnet
 from audiocm.features import cache_folder, gather
 from audiocm.metrics import Score
-from audiocm.metrics.distances import independent, together
+from audiocm.metrics.draws import independent, mean_halves, together
 from audiocm.provenance import card
 
 FORM = Form(loudness=active_rms, ends=trimmed, longest=10.0, band_limit=24000)
@@ -24,13 +24,13 @@ COMPONENTS = 64
 
 
 def corpus_entries(roots: Sequence[Path]) -> list[dict]:
-    """All manifest lines below `roots`, `file` made absolute. Raises ValueError for a root without a manifest."""
+    """All manifest lines below `roots`, `file` with its root before it. Raises ValueError for a root without a manifest."""
     entries = []
     for root in map(Path, roots):
         if not (root / "manifest.jsonl").exists():
             raise ValueError(f"{root}: no manifest.jsonl")
         lines = (root / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-        entries += [e | {"file": str((root / e["file"]).resolve())} for e in map(json.loads, lines)]
+        entries += [e | {"file": str(root / e["file"])} for e in map(json.loads, lines)]
     return entries
 
 
@@ -133,8 +133,6 @@ def take_diversity(heard: Heard, groups: Sequence[int], reference: Heard) -> lis
 
 def spread_of_halves(reference: Heard, against: str) -> list[Score]:
     """The reference against itself: mean distance of ten random halvings (half the clips, so biased upwards)."""
-    from audiocm.metrics.distances import mean_halves
-
     scores = []
     for name, y in reference.embedding.items():
         projected = principal(y)

@@ -1,6 +1,6 @@
 """Evidence that the distances measure: growing damage, and what the sample size alone does.
 
-    python recipes/metrics_evidence.py --corpus data/corpus --results samples/metrics_evidence.json
+    python -m recipes.metrics_evidence --corpus data/corpus --results samples/metrics_evidence.json
 
 Real clips, split in two halves by recording group: one is the reference, the other is damaged more and more (white
 noise, low-pass, clipping, bit-crush). Then undamaged subsets of growing size against the reference.
@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from judging import FORM, corpus_entries, principal
 from scipy import signal, stats
 from tqdm import tqdm
 
@@ -22,6 +21,7 @@ from audiocm import metrics
 from audiocm.clips import decode
 from audiocm.embedders import Aisfx, Yamnet
 from audiocm.provenance import card
+from recipes.judging import FORM, corpus_entries, principal
 
 RATE = 24000
 
@@ -58,7 +58,10 @@ DAMAGE: dict[str, tuple[Callable, tuple[float, ...], str]] = {
 
 def heard(embedder, wavs: list[np.ndarray]) -> np.ndarray:
     """Embeddings [clip, dim] of wavs at 24 kHz, in the form that the tables use."""
-    found = [embedder.features([FORM(w, RATE, embedder.sample_rate) for w in wavs[i : i + 32]]) for i in range(0, len(wavs), 32)]
+    found = [
+        embedder.features([FORM(w, RATE, embedder.sample_rate) for w in wavs[i : i + 32]])
+        for i in range(0, len(wavs), 32)
+    ]
     return np.concatenate([f["embedding"] for f in found])
 
 
@@ -109,7 +112,9 @@ def sizes(x: np.ndarray, reference: np.ndarray, repeats: int = 20) -> list[dict]
             "FD-infinity": [metrics.frechet_infinity(d, reference_p, seed=k) for k, d in enumerate(drawn)],
             "KAD": [metrics.kernel_distance(d, reference_p) for d in drawn],
         }
-        rows.append({"clips": count} | {k: {"mean": float(np.mean(v)), "std": float(np.std(v))} for k, v in values.items()})
+        rows.append(
+            {"clips": count} | {k: {"mean": float(np.mean(v)), "std": float(np.std(v))} for k, v in values.items()}
+        )
     return rows
 
 
@@ -128,7 +133,9 @@ def draw(found: dict, path: Path) -> None:
                 values /= values[:, 0].max()
                 axis.plot(values[:, 0], "o-", color=colour, label=kind)
                 axis.fill_between(range(len(values)), values[:, 1], values[:, 2], color=colour, alpha=0.15)
-            axis.set_xticks(range(len(curve["rows"])), ["none", *[f"{r['strength']:g}" for r in curve["rows"][1:]]], fontsize=7)
+            axis.set_xticks(
+                range(len(curve["rows"])), ["none", *[f"{r['strength']:g}" for r in curve["rows"][1:]]], fontsize=7
+            )
             axis.set_title(f"{name}: {damage}", fontsize=9)
             axis.set_xlabel(curve["unit"], fontsize=8)
         for kind, colour in (("FD", "tab:blue"), ("FD-infinity", "tab:green"), ("KAD", "tab:red")):

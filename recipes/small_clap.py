@@ -1,7 +1,7 @@
 """The bundled small CLAP, by contrast between sounds and their captions, the sentence encoder frozen.
 
     audiocm train recipes/small_clap.py --output runs/small_clap [--minutes 5] [--corpora data/corpus,data/rendered]
-    python recipes/evaluate_clap.py --clap runs/small_clap/model --results samples/clap_scores.json
+    python -m recipes.evaluate_clap --clap runs/small_clap/model --results samples/clap_scores.json
 
 Crops of 4 s (shorter clips somewhere in silence), random level, tilt, and masks of bands and frames; one caption of
 the clip at random. Captions that mean the same to the sentence encoder share their target.

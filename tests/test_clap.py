@@ -78,7 +78,11 @@ def as_laion(state):
     found, joined = {}, {}
     for key, value in state.items():
         if "audio_encoder" in key:
-            for ours, theirs in (("attention.self.query", "q"), ("attention.self.key", "k"), ("attention.self.value", "v")):
+            for ours, theirs in (
+                ("attention.self.query", "q"),
+                ("attention.self.key", "k"),
+                ("attention.self.value", "v"),
+            ):
                 if ours in key:
                     joined.setdefault(key.replace(ours, "attn.qkv"), {})[theirs] = value
                     break

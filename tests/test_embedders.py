@@ -137,7 +137,11 @@ def test_gather_counts_names_and_caches(tmp_path):
     (tmp_path / "0.wav").rename(tmp_path / "moved.wav")  # the content's hash is what counts
     again, before = Intake(), len(calls)
     _, cached = gather([tmp_path / "moved.wav", *paths[1:5]], embedder, Form(), again, cache=tmp_path / "cache")
-    assert len(calls) == before and again.rates == first.rates and np.array_equal(cached["embedding"][0], features["embedding"][0])
+    assert (
+        len(calls) == before
+        and again.rates == first.rates
+        and np.array_equal(cached["embedding"][0], features["embedding"][0])
+    )
     gather(paths[:2], embedder, Form(loudness=peak), Intake(), cache=tmp_path / "cache")
     assert len(calls) > before  # another form is another cache entry
 

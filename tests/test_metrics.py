@@ -6,7 +6,7 @@ import torch
 from scipy import linalg
 
 from audiocm import metrics
-from audiocm.metrics import distances
+from audiocm.metrics import draws, frechet
 from audiocm.metrics.intervals import Score, statistic_score
 
 
@@ -19,9 +19,7 @@ def test_frechet_of_gaussians_has_the_closed_form():
     truth = 5.0 + (2 - 1) ** 2 + (1 - 3) ** 2
     x, y = gaussian(40_000, mean, first, 0), gaussian(40_000, np.zeros(2), second, 1)
     assert metrics.frechet_distance(x, y) == pytest.approx(truth, rel=0.02)
-    exact = distances.frechet_from_moments(
-        distances.Moments(mean, first, 9), distances.Moments(np.zeros(2), second, 9)
-    )
+    exact = frechet.frechet_from_moments(frechet.Moments(mean, first, 9), frechet.Moments(np.zeros(2), second, 9))
     assert exact == pytest.approx(truth, abs=1e-12)
 
 
@@ -49,11 +47,11 @@ def test_both_routes_and_the_stream_agree():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(90, 20)) * 2, rng.normal(size=(70, 20))
     ones = np.ones(90, dtype=int), np.ones(70, dtype=int)
-    by_gram = distances._Gram(x, y).distance(*ones)
+    by_gram = frechet._Gram(x, y).distance(*ones)
     stream = metrics.RunningMoments()
     for part in np.array_split(x, 7):
         stream.update(part)
-    assert distances.frechet_from_moments(stream.moments(), distances.moments(y)) == pytest.approx(by_gram, rel=1e-10)
+    assert frechet.frechet_from_moments(stream.moments(), frechet.moments(y)) == pytest.approx(by_gram, rel=1e-10)
 
 
 def test_the_same_set_twice_is_zero_and_a_shift_is_its_square():
@@ -103,10 +101,10 @@ def test_pairs_are_drawn_as_pairs():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(100, 50)) * 3
     x = y + rng.normal(size=y.shape)
-    wide, narrow = (metrics.frechet_score("f", x, y, draw) for draw in (distances.independent, distances.together))
+    wide, narrow = (metrics.frechet_score("f", x, y, draw) for draw in (draws.independent, draws.together))
     assert narrow.value == wide.value and narrow.high - narrow.low < 0.2 * (wide.high - wide.low)
     with pytest.raises(ValueError, match="pairs needed"):
-        metrics.kernel_score("k", x[:50], y, distances.together)
+        metrics.kernel_score("k", x[:50], y, draws.together)
 
 
 def test_intervals_of_means_and_statistics():

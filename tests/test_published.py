@@ -22,9 +22,11 @@ def patterned(state):
             wave = wave * 2.2 / value[0].numel() ** 0.5
         elif "bn" in name and name.endswith("weight"):
             wave = 1 + 0.1 * wave
-        made[name] = (0.1 * wave if value.ndim == 1 and not name.endswith(("running_var", "weight")) else wave).view(
-            value.shape
-        ).to(value.dtype if value.is_floating_point() else torch.int64)
+        made[name] = (
+            (0.1 * wave if value.ndim == 1 and not name.endswith(("running_var", "weight")) else wave)
+            .view(value.shape)
+            .to(value.dtype if value.is_floating_point() else torch.int64)
+        )
     return made
 
 

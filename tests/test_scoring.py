@@ -11,7 +11,7 @@ from audiocm.clips import Form, Intake, list_clips, peak
 from audiocm.embedders import CallableEmbedder
 from audiocm.features import gather
 from audiocm.folders import Request
-from audiocm.metrics import RunningMoments, distances, frechet_distance, score
+from audiocm.metrics import RunningMoments, frechet, frechet_distance, score
 from audiocm.scoring import compare, compare_files, scored, table
 from audiocm.store import collect
 
@@ -163,7 +163,7 @@ def test_a_capped_store_keeps_exact_moments(folders):
     whole = collect(real, toy(), Form(), Intake(), None)
     capped = collect(real, toy(), Form(), Intake(), None, cap=20)
     assert len(capped.paths) == 20 and capped.count == 60
-    exact = distances.moments(whole.features["embedding"])
+    exact = frechet.moments(whole.features["embedding"])
     assert np.allclose(capped.running.moments().covariance, exact.covariance)
     a = collect(list_clips(folders[0]), toy(), Form(), Intake(), None)
     full, partly = a.frechet("x", whole, 50, 0), a.frechet("x", capped, 50, 0)

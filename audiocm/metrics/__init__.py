@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from .distances import (
+from .frechet import (
     Projection,
     RunningMoments,
-    density_coverage,
     frechet_contributions,
     frechet_difference,
     frechet_distance,
     frechet_infinity,
     frechet_infinity_score,
     frechet_score,
-    kernel_distance,
-    kernel_score,
-    precision_recall,
 )
 from .intervals import Score, mean_score, paired_difference
 from .judgements import cosines, hits, inception_score, kl_divergences, retrieval, seed_diversity, set_diversity
+from .kernels import density_coverage, kernel_distance, kernel_score, precision_recall
 
 __all__ = [
     "ClapScorer",

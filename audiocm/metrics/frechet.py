@@ -1,4 +1,4 @@
-"""Distances between two sets of embeddings [clip, dim], each also as a Score with an interval.
+"""Fréchet distances between two sets of embeddings [clip, dim], each also as a Score with an interval.
 
 The trace of the square root of a product of covariances, tr (S1 S2)^½, is the nuclear norm of A Bᵀ, where A and B hold
 the centred rows divided by √(n−1). With fewer clips than dimensions this is smaller, exact, and needs no matrix root.
@@ -6,26 +6,14 @@ the centred rows divided by √(n−1). With fewer clips than dimensions this is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
-from scipy.spatial.distance import cdist, pdist
 
+from .draws import CAP, capped, checked, independent
 from .intervals import Score, resample, spread_p, spread_score
-
-CAP = 1000  # a bootstrap draw takes at most this many clips; its spread is scaled by sqrt(taken / all)
-
-
-def _checked(x: np.ndarray, role: str) -> np.ndarray:
-    """float64 [clip, dim]; ValueError naming `role` if it is not that, holds fewer than 2 clips or is not finite."""
-    x = np.asarray(x, dtype=np.float64)
-    if x.ndim != 2 or len(x) < 2:
-        raise ValueError(f"{role}: need embeddings [clip, dim] of at least 2 clips, got shape {list(x.shape)}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{role}: {int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} embeddings are not finite")
-    return x
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ class RunningMoments:
 
 
 def moments(x: np.ndarray) -> Moments:
-    x = _checked(x, "embeddings")
+    x = checked(x, "embeddings")
     return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]), len(x))
 
 
@@ -108,7 +96,7 @@ def frechet_distance(generated: np.ndarray, reference: np.ndarray) -> float:
     """Fréchet distance of two sets of embeddings [clip, dim], float64; exact for fewer clips than dimensions too.
 
     Call it FAD only where the embedder is VGGish; name the embedder otherwise."""
-    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    x, y = checked(generated, "generated"), checked(reference, "reference")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"embeddings differ in size: generated {x.shape[1]}, reference {y.shape[1]}")
     if min(len(x), len(y)) < x.shape[1] and max(len(x), len(y)) <= 4 * x.shape[1]:
@@ -121,7 +109,7 @@ def frechet_contributions(generated: np.ndarray, reference: np.ndarray) -> np.nd
 
     (x_i−μ2)·(μ1−μ2)/n + |a_i|² − 2 Σ_j (U Vᵀ)_ij (A Bᵀ)_ij + tr S2 / n, with A Bᵀ = U diag(s) Vᵀ.
     A large one is an outlier worth listening to."""
-    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    x, y = checked(generated, "generated"), checked(reference, "reference")
     gram, n = _Gram(x, y), len(x)
     product, mean_x, mean_y, _ = gram.cross(np.ones(n, dtype=np.int64), np.ones(len(y), dtype=np.int64))
     left, _, right = linalg.svd(product, full_matrices=False)
@@ -141,7 +129,7 @@ class Projection:
 
     @staticmethod
     def fit(reference: np.ndarray, kept: int) -> Projection:
-        reference = _checked(reference, "reference")
+        reference = checked(reference, "reference")
         limit = min(len(reference) - 1, reference.shape[1])
         if not 1 <= kept <= limit:
             raise ValueError(f"cannot keep {kept} components: the reference gives {limit}")
@@ -153,34 +141,12 @@ class Projection:
         return (np.asarray(x, dtype=np.float64) - self.mean) @ self.components
 
 
-def _capped(x: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """At most CAP clips of each, float64; sets of one size lose the same ones, so that pairs stay pairs."""
-    orders = {n: np.sort(generator.permutation(n)[:CAP]) for n in {len(x), len(y)}}
-    return tuple(np.asarray(s, dtype=np.float64)[orders[len(s)]] for s in (x, y))
-
-
-Weights = tuple[np.ndarray, np.ndarray]
-
-
-def independent(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
-    """Both sets are drawn anew: the reference is any sample of its distribution."""
-    return resample(count, generator), resample(count_reference, generator)
-
-
-def together(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
-    """Clip i of both sets belongs together (round trip of a clip, answer to its caption): drawn or left out as one."""
-    if count != count_reference:
-        raise ValueError(f"pairs needed, got {count} generated and {count_reference} reference clips")
-    weights = resample(count, generator)
-    return weights, weights
-
-
 def frechet_score(
     name: str, generated: np.ndarray, reference: np.ndarray, draw=independent, draws: int = 200, seed: int = 0
 ) -> Score:
     """`frechet_distance` with an interval from resampling both sets by `draw`: `independent` or `together`."""
     value = frechet_distance(generated, reference)
-    x, y = _capped(generated, reference, np.random.default_rng(seed))
+    x, y = capped(generated, reference, np.random.default_rng(seed))
     gram, generator = _Gram(x, y), np.random.default_rng(seed)
     values = [gram.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
     score = spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
@@ -214,7 +180,9 @@ def frame_frechet_score(
         sides.append((frames, np.repeat(np.arange(len(chosen)), [len(clips[i]) for i in chosen]), len(chosen)))
     values = []
     for _ in range(draws):
-        drawn = [_weighted_moments(x, resample(clips, generator)[owner].astype(np.float64)) for x, owner, clips in sides]
+        drawn = [
+            _weighted_moments(x, resample(clips, generator)[owner].astype(np.float64)) for x, owner, clips in sides
+        ]
         values.append(frechet_from_moments(*drawn))
     score = spread_score(name, value, values, count, float(np.sqrt(sides[0][2] / count)))
     return Score(name, value, max(score.low, 0.0), score.high, count)
@@ -223,7 +191,7 @@ def frame_frechet_score(
 def frechet_infinity(generated: np.ndarray, reference: np.ndarray, steps: int = 15, seed: int = 0) -> float:
     """Fréchet distance extrapolated to infinitely many generated clips: the intercept of a line through the distance
     of random subsets over 1 / size (Chong & Forsyth 2020; FAD-infinity, Gui et al. 2024). The reference stays whole."""
-    x, y = _checked(generated, "generated"), _checked(reference, "reference")
+    x, y = checked(generated, "generated"), checked(reference, "reference")
     generator = np.random.default_rng(seed)
     sizes = np.unique(np.linspace(max(len(x) // 3, 2), len(x), steps).astype(int))
     if len(sizes) < 2:
@@ -238,61 +206,10 @@ def frechet_infinity_score(
 ) -> Score:
     """`frechet_infinity` with the interval of the whole extrapolation repeated on resampled generated clips."""
     generator = np.random.default_rng(seed)
-    x, y = _capped(generated, reference, generator)
+    x, y = capped(generated, reference, generator)
     value = frechet_infinity(generated, reference, seed=seed)
     drawn = [x[generator.integers(0, len(x), len(x))] for _ in range(draws)]
     values = [frechet_infinity(d, y, steps=5, seed=seed + k) for k, d in enumerate(drawn)]
-    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
-
-
-def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
-    """Median distance between two clips of the reference (of at most 2,000 of them): KAD's kernel width."""
-    x = _checked(reference, "reference")
-    if len(x) > 2000:
-        x = x[np.random.default_rng(seed).choice(len(x), 2000, replace=False)]
-    width = float(np.median(pdist(x)))
-    if width <= 0:
-        raise ValueError("reference: more than half of its embeddings are equal, no kernel width can be had")
-    return width
-
-
-class _Kernel:
-    """Unbiased MMD² under integer weights; a pair of copies of one clip does not count."""
-
-    def __init__(self, x: np.ndarray, y: np.ndarray, bandwidth: float) -> None:
-        self.xx, self.yy, self.xy = (
-            np.exp(-cdist(a, b, "sqeuclidean") / (2 * bandwidth**2)) for a, b in ((x, x), (y, y), (x, y))
-        )
-        np.fill_diagonal(self.xx, 0.0)
-        np.fill_diagonal(self.yy, 0.0)
-
-    def distance(self, weight_x: np.ndarray, weight_y: np.ndarray) -> float:
-        n, m = weight_x.sum(), weight_y.sum()
-        within_x = weight_x @ self.xx @ weight_x / (n * n - np.square(weight_x).sum())
-        within_y = weight_y @ self.yy @ weight_y / (m * m - np.square(weight_y).sum())
-        return float(within_x + within_y - 2 * (weight_x @ self.xy @ weight_y) / (n * m))
-
-
-KAD_SCALE = 100.0
-
-
-def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None) -> float:
-    """KAD (Chung et al. 2025): 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²), σ the median distance
-    between two reference clips. Unbiased at any sample size for independent sets; may be slightly negative for equal
-    distributions. Round trips of the reference's own clips are not independent of it: up to 200 / clips too low."""
-    x, y = _checked(generated, "generated"), _checked(reference, "reference")
-    kernel = _Kernel(x, y, bandwidth or median_bandwidth(y))
-    return KAD_SCALE * kernel.distance(np.ones(len(x), dtype=np.int64), np.ones(len(y), dtype=np.int64))
-
-
-def kernel_score(
-    name: str, generated: np.ndarray, reference: np.ndarray, draw=independent, draws: int = 200, seed: int = 0
-) -> Score:
-    """`kernel_distance` with an interval from resampling both sets by `draw`; the kernel width stays the reference's."""
-    value = kernel_distance(generated, reference)
-    x, y = _capped(generated, reference, np.random.default_rng(seed))
-    kernel, generator = _Kernel(x, y, median_bandwidth(reference)), np.random.default_rng(seed)
-    values = [KAD_SCALE * kernel.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
     return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
 
 
@@ -304,7 +221,7 @@ def frechet_difference(
     if len(first) != len(second):
         raise ValueError(f"{name}: a paired test needs the same prompts, got {len(first)} and {len(second)} clips")
     generator = np.random.default_rng(seed)
-    grams = [_Gram(_checked(x, name), _checked(reference, "reference")) for x in (first, second)]
+    grams = [_Gram(checked(x, name), checked(reference, "reference")) for x in (first, second)]
     value = frechet_distance(first, reference) - frechet_distance(second, reference)
     values = []
     for _ in range(draws):
@@ -312,43 +229,3 @@ def frechet_difference(
         values.append(grams[0].distance(weight, weight_reference) - grams[1].distance(weight, weight_reference))
     score = spread_score(name, value, values, len(first))
     return Score(name, value, score.low, score.high, len(first), spread_p(value, values))
-
-
-def _radii(x: np.ndarray, k: int) -> np.ndarray:
-    return np.partition(cdist(x, x), k, axis=1)[:, k]
-
-
-def density_coverage(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
-    """Density and coverage (Naeem et al. 2020, eq. 3 and 4) with k-nearest-neighbour balls around reference clips."""
-    x, y = _checked(generated, "generated"), _checked(reference, "reference")
-    if len(y) <= k:
-        raise ValueError(f"reference: {len(y)} clips are too few for {k} neighbours")
-    inside = cdist(x, y) < _radii(y, k)[None, :]
-    return float(inside.sum(axis=1).mean() / k), float(inside.any(axis=0).mean())
-
-
-def precision_recall(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
-    """Improved precision and recall (Kynkäänniemi et al. 2019): the share of each set inside the other's balls."""
-    x, y = _checked(generated, "generated"), _checked(reference, "reference")
-    if min(len(x), len(y)) <= k:
-        raise ValueError(f"{min(len(x), len(y))} clips are too few for {k} neighbours")
-    distance = cdist(x, y)
-    precision = (distance < _radii(y, k)[None, :]).any(axis=1).mean()
-    return float(precision), float((distance < _radii(x, k)[:, None]).any(axis=0).mean())
-
-
-def subsampled_score(
-    name: str, statistic: Callable[[np.ndarray], float], x: np.ndarray, draws: int = 100, seed: int = 0
-) -> Score:
-    """Interval of a statistic that copies of a clip would spoil (neighbours, pairs): from random halves drawn without
-    replacement, whose spread is the whole set's (variance σ²/m · (1 − m/n) with m = n/2)."""
-    generator = np.random.default_rng(seed)
-    halves = [x[generator.permutation(len(x))[: max(len(x) // 2, 2)]] for _ in range(draws)]
-    return spread_score(name, statistic(x), [statistic(half) for half in halves], len(x))
-
-
-def mean_halves(statistic, x: np.ndarray, repeats: int = 10, seed: int = 0) -> Sequence[float]:
-    """`statistic(half, other half)` of `repeats` random halvings: what the set's own spread reads as."""
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(len(x)) for _ in range(repeats)]
-    return [statistic(x[order[: len(x) // 2]], x[order[len(x) // 2 :]]) for order in orders]

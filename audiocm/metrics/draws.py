@@ -1,0 +1,59 @@
+"""How sets of clips are drawn anew for an interval, and what a set must be to have a distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .intervals import Score, resample, spread_score
+
+CAP = 1000  # a bootstrap draw takes at most this many clips; its spread is scaled by sqrt(taken / all)
+
+Weights = tuple[np.ndarray, np.ndarray]
+
+
+def checked(x: np.ndarray, role: str) -> np.ndarray:
+    """float64 [clip, dim]; ValueError naming `role` if it is not that, holds fewer than 2 clips or is not finite."""
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f"{role}: need embeddings [clip, dim] of at least 2 clips, got shape {list(x.shape)}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{role}: {int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} embeddings are not finite")
+    return x
+
+
+def independent(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
+    """Both sets are drawn anew: the reference is any sample of its distribution."""
+    return resample(count, generator), resample(count_reference, generator)
+
+
+def together(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
+    """Clip i of both sets belongs together (round trip of a clip, answer to its caption): drawn or left out as one."""
+    if count != count_reference:
+        raise ValueError(f"pairs needed, got {count} generated and {count_reference} reference clips")
+    weights = resample(count, generator)
+    return weights, weights
+
+
+def capped(x: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """At most CAP clips of each, float64; sets of one size lose the same ones, so that pairs stay pairs."""
+    orders = {n: np.sort(generator.permutation(n)[:CAP]) for n in {len(x), len(y)}}
+    return tuple(np.asarray(s, dtype=np.float64)[orders[len(s)]] for s in (x, y))
+
+
+def subsampled_score(
+    name: str, statistic: Callable[[np.ndarray], float], x: np.ndarray, draws: int = 100, seed: int = 0
+) -> Score:
+    """Interval of a statistic that copies of a clip would spoil (neighbours, pairs): from random halves drawn without
+    replacement, whose spread is the whole set's (variance σ²/m · (1 − m/n) with m = n/2)."""
+    generator = np.random.default_rng(seed)
+    halves = [x[generator.permutation(len(x))[: max(len(x) // 2, 2)]] for _ in range(draws)]
+    return spread_score(name, statistic(x), [statistic(half) for half in halves], len(x))
+
+
+def mean_halves(statistic, x: np.ndarray, repeats: int = 10, seed: int = 0) -> Sequence[float]:
+    """`statistic(half, other half)` of `repeats` random halvings: what the set's own spread reads as."""
+    generator = np.random.default_rng(seed)
+    orders = [generator.permutation(len(x)) for _ in range(repeats)]
+    return [statistic(x[order[: len(x) // 2]], x[order[len(x) // 2 :]]) for order in orders]
