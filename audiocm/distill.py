@@ -65,7 +65,7 @@ class Draw:
 
     def here(self, net: Net) -> Net:
         """A net of the native path as a net of the method's path."""
-        return net if self.native is self.path else adapt(net, self.native, self.path)
+        return net if self.native == self.path else adapt(net, self.native, self.path)
 
 
 # --- where x and eps come from, and how they are mixed ----------------------------------------------------------------
