@@ -108,12 +108,14 @@ def run(
     batch: int = 256,
     lr: float = 1e-3,
     widths: str = "64,128,256,384",
+    depths: str = "2,2,4,2",
     precision: str = "bf16",
     seed: int = 0,
 ) -> Run:
     """`minutes` of training in all calls together; the best averaged net by held-out mean recall is kept, in float16."""
     device = best_device()
-    net = SmallClap(widths=tuple(int(w) for w in widths.split(","))).to(device)
+    widths_, depths_ = (tuple(int(n) for n in text.split(",")) for text in (widths, depths))
+    net = SmallClap(widths=widths_, depths=depths_).to(device)
     conditioner = TextConditioner.from_pretrained().to(device)
     batches = Told(clips_of(corpora, "train"), batch, conditioner, seed, device)
     held = WaveBatches(clips_of(corpora, "valid"), RATE, SECONDS, 1, device=device)
@@ -126,9 +128,9 @@ def run(
         copy.deepcopy(trained).half().save_pretrained(folder, variant="fp16")
 
     return Run(
-        "small_clap", net, Contrast(net), batches, steps=steps, lr=lr, warmup=300, weight_decay=0.05,
+        "small_clap", net, Contrast(net), batches, steps=steps, lr=lr, warmup=100, weight_decay=0.05,
         betas=(0.9, 0.98), ema=0.998, precision=precision, seed=seed, budget=60 * minutes, save_every=2000,
-        validate=lambda tower: retrieval(tower, waves, sentences, truth), validate_every=500,
+        validate=lambda tower: retrieval(tower, waves, sentences, truth), validate_every=250,
         keep_best="mean_recall", better=operator.gt, export=export,
     )  # fmt: skip
 
