@@ -78,6 +78,8 @@ def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> flo
     from pesq import PesqError, pesq
 
     x, y = (resampled(w, rate, 16000) for w in (reference, estimate))
+    if not (np.abs(x).max() > 0 and np.abs(y).max() > 0):
+        raise ValueError("PESQ: a silent clip")
     try:
         return float(pesq(16000, x, y, "wb"))
     except PesqError as error:

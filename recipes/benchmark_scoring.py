@@ -1,0 +1,122 @@
+"""Speed and memory of scoring, beside the same embedder called file by file.
+
+    python -m recipes.benchmark_scoring --corpus data/corpus --results samples/scoring_benchmark.json [--many 10000]
+
+Ten-second files are made of corpus clips laid end to end. `--many` files (links to those) are then scored in one go
+for the peak of memory; their cache is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from audiocm.clips import Form, Intake, decode, list_clips
+from audiocm.lookup import find_embedder
+from audiocm.metrics.fidelity import resampled
+from audiocm.provenance import commit, versions
+from audiocm.store import collect
+from recipes.judging import corpus_entries
+
+RATE, SECONDS = 24000, 10
+
+
+def make_files(folder: Path, entries: list[dict], count: int) -> list[Path]:
+    """`count` FLAC files of ten seconds of real sound each."""
+    wanted, parts, files = RATE * SECONDS, [], []
+    for entry in (e for _ in range(100) for e in entries):
+        parts.append(decode(Path(entry["file"]).read_bytes())[0] * (1 - 0.001 * len(files)))
+        if sum(map(len, parts)) >= wanted:
+            files.append(folder / f"{len(files):05d}.flac")
+            soundfile.write(files[-1], np.concatenate(parts)[:wanted], RATE)
+            parts = []
+        if len(files) == count:
+            return files
+    raise ValueError("the corpus is too small")
+
+
+def file_by_file(files: list[Path], embedder) -> np.ndarray:
+    """What a plain loop does: read, resample, embed, one after the other."""
+    found = []
+    for file in files:
+        wav, rate = soundfile.read(file, dtype="float32")
+        found.append(embedder.features([resampled(wav, rate, embedder.sample_rate)])["embedding"])
+    return np.concatenate(found)
+
+
+def timed(function, *arguments):
+    started = time.perf_counter()
+    result = function(*arguments)
+    return time.perf_counter() - started, result
+
+
+def many(name: str, folder: Path) -> dict:
+    """Score a big folder in a process of its own: seconds and the peak of resident memory."""
+    code = (
+        "import resource,sys,time;from pathlib import Path;from audiocm.clips import *;from audiocm.store import collect;"
+        "from audiocm.lookup import find_embedder;e=find_embedder(sys.argv[1]);t=time.perf_counter();"
+        "s=collect(list_clips(sys.argv[2]),e,Form(),Intake(),None);"
+        "print(s.count,time.perf_counter()-t,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6)"
+    )
+    told = subprocess.run([sys.executable, "-c", code, name, str(folder)], capture_output=True, text=True, check=True)
+    count, seconds, gigabytes = told.stdout.split()
+    return {"files": int(count), "seconds": float(seconds), "peak_gigabytes": float(gigabytes)}
+
+
+def measure(name: str, files: list[Path], cache: Path) -> dict:
+    """Seconds of the plain loop, of a first and of a second (cached) run, and that all give the same embeddings."""
+    embedder = find_embedder(name)
+    embedder.features([resampled(soundfile.read(files[0], dtype="float32")[0], RATE, embedder.sample_rate)])  # warm
+    plain, expected = timed(file_by_file, files, embedder)
+    first, found = timed(collect, files, embedder, Form(), Intake(), cache)
+    second, again = timed(collect, files, embedder, Form(), Intake(), cache)
+    for features in (found, again):
+        if np.abs(features.features["embedding"] - expected).max() > 1e-4 * np.abs(expected).max():
+            raise RuntimeError(f"{name}: the two ways disagree")
+    row = {"files": len(files), "file_by_file_seconds": plain, "first_seconds": first, "second_seconds": second}
+    return row | {"first_ratio": plain / first, "second_ratio": plain / second}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", type=lambda s: [Path(p) for p in s.split(",")], default=[Path("data/corpus")])
+    parser.add_argument("--embedders", type=lambda s: s.split(","), default=["yamnet", "aisfx"])
+    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--many", type=int, default=0)
+    parser.add_argument("--results", type=Path, default=Path("samples/scoring_benchmark.json"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "few").mkdir()
+        files = make_files(folder / "few", corpus_entries(args.corpus), args.files)
+        results = {
+            "device": f"{platform.machine()}, {os.cpu_count()} CPU cores",
+            "commit": commit(),
+            "versions": versions(),
+        }
+        results["embedders"] = {name: measure(name, files, folder / "cache") for name in args.embedders}
+        if args.many:
+            (folder / "many").mkdir()
+            for i in range(args.many):
+                (folder / "many" / f"{i:06d}.flac").symlink_to(files[i % len(files)])
+            results["many"] = {args.embedders[0]: many(args.embedders[0], folder / "many")}
+        results["own_peak_gigabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        assert len(list_clips(folder / "few")) == args.files
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    args.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
