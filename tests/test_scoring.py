@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 from audiocm import cli, provenance
+from audiocm.clap import ClapScorer
 from audiocm.clips import Form, Intake, list_clips, peak
 from audiocm.embedders import CallableEmbedder
 from audiocm.features import gather
@@ -128,6 +129,44 @@ def test_prompts_must_match_files(folders, tmp_path):
             scored(ask(a, prompts=file))
     with pytest.raises(ValueError, match="cannot read"):
         scored(ask(a, prompts=tmp_path / "none.jsonl"))
+
+
+class Tagger(CallableEmbedder):
+    """Calls a clip "low" or "high" by where its energy lies."""
+
+    classes = ("low", "high")
+
+    def features(self, wavs):
+        low = np.array([[np.exp(b[:4]).sum() / np.exp(b).sum()] for b in map(bands, wavs)])
+        return {"embedding": np.stack([bands(w) for w in wavs]), "probabilities": np.hstack([low, 1 - low])}
+
+    def class_numbers(self, labels):
+        return [self.classes.index(label) for label in labels]
+
+
+def test_words_are_judged_by_clap_and_by_tags(folders, tmp_path):
+    a, b, _ = folders  # b is noise with its energy low
+    heard = np.stack([bands(soundfile.read(p)[0]) for p in list_clips(b)])
+    vectors = {"low noise": heard.mean(axis=0), "its opposite": -heard.mean(axis=0)}
+    hear = lambda wavs: np.stack([bands(w) for w in wavs])  # noqa: E731
+    judge = ClapScorer(hear, lambda texts: np.stack([vectors[t] for t in texts]), "toy-clap", RATE, "1")
+    file = tmp_path / "p.jsonl"
+    lines = [
+        {"file": f"{i:03d}.wav", "prompt": "low noise" if i < 30 else "its opposite", "labels": ["low"]}
+        for i in range(40)
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    tagger = Tagger(bands, "tags", RATE, "1")
+    request = ask(b, a, prompts=file, metrics=("clap", "hits", "kl", "is"), clap=judge, tagger=tagger)
+    result = scored(request)[0]
+    found = {name: s["value"] for name, s in result["scores"].items()}
+    assert found["CLAP_T toy-clap"] == pytest.approx(0.5, abs=0.02)  # 30 agree, 10 disagree: their cosines are ±1
+    assert result["scores"]["CLAP_T toy-clap"]["count"] == 40 and 0 < found["CLAP_A toy-clap"] <= 1
+    assert found["top-5 hits tags"] == 1 and found["KL tags"] > 0 and 1 <= found["IS tags"] <= 2
+    assert {"toy-clap", "tags"} <= result["card"]["embedders"].keys()
+    assert len(result["items"]["CLAP_T toy-clap"]) == 40
+    soundfile.write(b / "005.wav", np.zeros(4000), RATE)
+    assert scored(request)[0]["scores"]["top-5 hits tags"]["value"] == pytest.approx(39 / 40)  # silence is a miss
 
 
 def test_compare_is_paired_and_sees_the_better_system(folders):
