@@ -28,6 +28,8 @@ class Clip:
     source: str = ""
     licence: str = ""
     group: str = ""
+    text: str = ""  # what is said, of speech
+    voice: str = ""  # by whom
 
 
 def read_manifest(path: str | Path, keep: Callable[[Clip], bool] = lambda clip: True) -> list[Clip]:
@@ -75,7 +77,7 @@ def _clip(line: dict, root: Path) -> Clip:
         raise ValueError("captions is not a list of non-empty strings")
     if Path(line["file"]).is_absolute() or ".." in Path(line["file"]).parts:
         raise ValueError(f"file {line['file']!r} must lie under the manifest's folder")
-    named = {key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group")}
+    named = {key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group", "text", "voice")}
     return Clip(line["file"], root / line["file"], seconds, split, tuple(captions), **named)
 
 
