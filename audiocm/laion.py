@@ -86,7 +86,8 @@ def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes
         ) from error
     model = ClapModel(config)
     missing, _ = model.load_state_dict(state, strict=False)
-    missing = [k for k in missing if not k.endswith(("position_ids", "token_type_ids", "relative_position_index"))]
+    unneeded = ("position_ids", "token_type_ids", "relative_position_index", "logit_scale_a", "logit_scale_t")
+    missing = [k for k in missing if not k.endswith(unneeded)]
     if missing:
         raise ValueError(f"{file}: {len(missing)} weights of CLAP are missing (first: {missing[0]})")
     truncation = "fusion" if config.audio_config.enable_fusion else "rand_trunc"
