@@ -178,8 +178,8 @@ def adapt(net: Net, native: Path, path: Path) -> Net:
     def adapted(x_t, t, s=None, cond=None):
         t_native = moved(t)
         # alpha'/alpha = sigma'/sigma; the root of the sum of squares is finite where either of them vanishes
-        scale = torch.hypot(native.alpha(t_native), native.sigma(t_native)) / torch.hypot(path.alpha(t), path.sigma(t))
-        return net(over(scale, x_t) * x_t, t_native, None if s is None else moved(s), cond)
+        power, native_power = (p.alpha(at) ** 2 + p.sigma(at) ** 2 for p, at in ((path, t), (native, t_native)))
+        return net(over((native_power / power).sqrt(), x_t) * x_t, t_native, None if s is None else moved(s), cond)
 
     return adapted
 

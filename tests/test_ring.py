@@ -39,7 +39,7 @@ def warm():
     """The net that every method starts from: it follows the exact teacher."""
     torch.manual_seed(0)
     follow_teacher = methods.diffusion(methods.latent_times, field=of(RING.denoise))
-    return fit(follow_teacher, TinyNet(), data, 1500, 0.0)
+    return fit(follow_teacher, TinyNet(), data, 1000, 0.0)
 
 
 # name: (target EMA or 0, learning rate, distance to reach, how to sample)

@@ -134,9 +134,9 @@ def fit(method, net: nn.Module, batch, steps: int, target_ema: float, lr: float 
     batch() -> x or Coupled of 256; target_ema 0: the method uses the net itself.
     """
     target, slow = copy.deepcopy(net).requires_grad_(False), copy.deepcopy(net)
-    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr, betas=(0.9, 0.99))
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr, betas=(0.9, 0.99), fused=True)
     critic = getattr(method, "critic", None)
-    critic_optimizer = critic and torch.optim.Adam(critic.parameters(), lr, betas=(0.5, 0.99))
+    critic_optimizer = critic and torch.optim.Adam(critic.parameters(), lr, betas=(0.5, 0.99), fused=True)
     for step in range(steps):
         progress = step / steps
         optimizer.param_groups[0]["lr"] = lr * min(1, 4 * (1 - progress), step / 50)
