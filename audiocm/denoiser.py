@@ -252,3 +252,25 @@ class WithLogVariance(nn.Module):
         """u(t) [batch], 0 at the start."""
         angles = self.path.kappa(t).clamp(1e-6, 1e6).log()[:, None] / 4 * (2 * math.pi * self.rate)
         return self.head(torch.cat([angles.sin(), angles.cos()], 1))[:, 0]
+
+
+class Hidden:
+    """What some layers of a frozen net hold at (x_t, t): features in which SoundCTM compares samples.
+
+    Each layer must output [batch, frame, width] at the latent's frame rate (a transformer block). Every frame's vector
+    is scaled to an RMS of 1, and layers are joined to [batch, width, frame], so that masks apply as they do to x.
+    """
+
+    def __init__(self, net: nn.Module, layers: Sequence[nn.Module]):
+        self.net, self.layers = net, list(layers)
+
+    def __call__(self, x_t: Tensor, t: Tensor, cond: Condition | None = None) -> Tensor:
+        seen: list[Tensor] = []
+        hooks = [layer.register_forward_hook(lambda _, __, output: seen.append(output)) for layer in self.layers]
+        try:
+            self.net(x_t, t, None, cond)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        scaled = [h.float() * h.float().square().mean(-1, keepdim=True).add(1e-6).rsqrt() for h in seen]
+        return torch.cat(scaled, -1).transpose(1, 2)

@@ -53,7 +53,7 @@ def huber(c: float = 0.00054) -> Callable[..., Tensor]:
 
 
 def adaptive(power: float = 1.0, c: float = 1e-3) -> Callable[..., Tensor]:
-    """S / sg(S + c)^power with S the summed squared error over an entry count of 1. Geng et al. 2025 (MeanFlow), eq. 22."""
+    """S / sg(S + c)^power, S the mean squared error. Geng et al. 2025 (MeanFlow), eq. 22: their S is the sum, so is c."""
 
     def distance(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
         error = l2(a, b, mask)

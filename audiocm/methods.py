@@ -191,7 +191,8 @@ def ctm(teacher: Net, intervals: int = 18, most: int = 4, substeps: int = 2, den
 def soundctm(teacher: Net, features=None, w=(2.0, 5.0), **changes) -> Mix:
     """SoundCTM. Saito et al. 2024: CTM of the guided teacher, told w, compared in the teacher's features at (x_s, s).
 
-    `features(x_s, s, cond)`: default the teacher's own estimate; their normalised hidden layers: `denoiser.Hidden`.
+    `features(x_s, s, cond)`: default the teacher's own estimate; their normalised hidden layers:
+    `denoiser.Hidden(teacher, blocks)`.
     """
     features = features or (lambda x, s, cond: teacher(x, s, None, cond))
     return ctm(guided(teacher), **({"guidance": uniform_guidance(*w), "view": through(features)} | changes))

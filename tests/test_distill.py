@@ -1,7 +1,9 @@
 """The pieces: schedules, distances, masks, dropout, tangents, critics, editing, refusals."""
 
+import ast
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from audiocm import editing, lora, methods, paths, solvers
 from audiocm import times as schedules
 from audiocm.backbone import LatentTransformer
 from audiocm.critic import FakeScore, Generated, Judge
-from audiocm.denoiser import Condition, WithLogVariance
+from audiocm.denoiser import Condition, Hidden, WithLogVariance
 from audiocm.distances import adaptive, huber, l1, l2, learned_variance, min_snr, snr, truncated_snr
 from audiocm.distill import Coupled, Draw, Method, Times, of, pure_at_top, rolled_out
 from audiocm.goals import agree, follow
@@ -220,6 +222,28 @@ def test_a_step_never_waits_for_the_device(name):
 
     value = torch.compile(loss, backend="eager", fullgraph=True)(torch.tensor(0.4))
     assert torch.isfinite(value)
+
+
+def test_soundctm_in_the_teachers_hidden_layers(backbones):
+    """Features of both blocks' outputs, per frame; the student learns through them; padding stays out."""
+    teacher, student, target = backbones
+    blocks = [m for m in teacher.modules() if type(m).__name__ == "Block"]
+    hidden = Hidden(teacher, blocks)
+    x, cond = masked_batch()
+    t = torch.full((4,), 0.5)
+    features = hidden(x, t, cond)
+    assert features.shape == (4, 16 * len(blocks), 12)
+    assert features.square().mean(1)[cond.mask].mean().item() == pytest.approx(1, rel=1e-3)
+    method = methods.soundctm(teacher, hidden)
+    losses = []
+    for padding in (0.0, 9.0):
+        torch.manual_seed(0)
+        losses.append(method.loss(student, target, torch.where(cond.mask[:, None], x, padding), cond, 0.5))
+    student.zero_grad()
+    losses[0].backward()
+    assert any(p.grad is not None and p.grad.norm() > 0 for p in student.parameters())
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    assert not any(block._forward_hooks for block in blocks)
 
 
 # --- the method's own promises ----------------------------------------------------------------------------------------
@@ -533,3 +557,14 @@ def test_methods_train_nets_of_a_table(name):
     loss = method.loss(student, truth.denoise, torch.randn(32, 2), Condition(pooled=torch.zeros(32, 1)), 0.9)
     loss.backward()
     assert math.isfinite(loss.item()) and math.isfinite(nudge.grad.item())
+
+
+def test_imports_point_one_way():
+    """Nothing here imports what stands on it, and nothing knows of sound."""
+    order = "paths denoiser solvers distances distill goals times tangents critic methods".split()
+    for place, module in enumerate([*order, "lora", "editing"]):
+        tree = ast.parse((Path(paths.__file__).parent / f"{module}.py").read_text())
+        sources = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
+        named = {n for node in sources for n in ([node.module] if node.module else [a.name for a in node.names])}
+        allowed = {*order[:place]} | ({"distill"} if module == "distances" else set())  # for type checkers only
+        assert named <= allowed, f"{module} imports {named - allowed}"
