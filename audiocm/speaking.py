@@ -18,6 +18,7 @@ from .durations import whole
 from .latent_pipeline import ItemNoise, LatentPipeline, Seeds, checked, seeds_of
 from .phonemes import Sentence, check, halves, sentences
 from .singing import fitted, sung
+from .solvers import Solver
 from .speech import SUBFRAMES, Spoken, contour, lines
 
 
@@ -50,6 +51,7 @@ class Asked:
     voice: int
     pitch: Any = None
     notes: Sequence[tuple[float, float]] | None = None
+    solver: Solver | None = None
     callback: Callable[[int, float, Tensor], None] | None = None
 
     @property
@@ -99,6 +101,7 @@ class TextToSpeechPipeline(LatentPipeline):
         generator: Seeds = None,
         pitch: Any = None,
         notes: Sequence[tuple[float, float]] | None = None,
+        solver: Solver | None = None,
         output_type: str = "pt",
         batch_size: int = 8,
         callback: Callable[[int, float, Tensor], None] | None = None,
@@ -107,13 +110,14 @@ class TextToSpeechPipeline(LatentPipeline):
 
         For models trained to follow F0, and texts of one sentence: pitch, in Hz over the whole of it, any number of points
         (0: unvoiced, nan: free); or notes to sing, (MIDI number, seconds) for each syllable, see `singing.sung`.
+        solver: any of audiocm.solvers (a teacher's default: heun, two calls a step; a student's: jump).
         ValueError for what is not allowed, SoundError when a result is silent or broken.
         """
         texts = [text] if isinstance(text, str) else list(text)
         if output_type not in ("pt", "np"):
             raise ValueError(f"output_type must be 'pt' or 'np', not {output_type!r}")
         self.check_inputs(texts, num_inference_steps, speed, voice, guidance_scale)
-        asked = self._asked(num_inference_steps, speed, voice, guidance_scale, pitch, notes, callback)
+        asked = self._asked(num_inference_steps, speed, voice, guidance_scale, pitch, notes, solver, callback)
         told = [list(sentences(one)) for one in texts]
         if asked.melody and any(len(parts) > 1 for parts in told):
             raise ValueError("pitch and notes are for one sentence: speak the text sentence by sentence")
@@ -169,13 +173,13 @@ class TextToSpeechPipeline(LatentPipeline):
         for text in texts:
             check(text)
 
-    def _asked(self, steps, speed, voice, w, pitch=None, notes=None, callback=None) -> Asked:
+    def _asked(self, steps, speed, voice, w, pitch=None, notes=None, solver=None, callback=None) -> Asked:
         """A call's options with the model's defaults. ValueError for a melody that the model cannot follow."""
         if (pitch is not None or notes is not None) and not self.speech_encoder.config.follows_pitch:
             raise ValueError("this model was not trained to follow a pitch contour: leave pitch and notes out")
         steps = self.config.num_inference_steps if steps is None else steps
         w = float(self.config.guidance_scale if w is None else w)
-        return Asked(steps, w, speed, 0 if voice is None else self.voices.index(voice), pitch, notes, callback)
+        return Asked(steps, w, speed, 0 if voice is None else self.voices.index(voice), pitch, notes, solver, callback)
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.sample_rate)
@@ -254,4 +258,6 @@ class TextToSpeechPipeline(LatentPipeline):
         unit = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
         frames, mean = cond.mask.shape[1], self.config.noise_mean * cond.prior
         net, cond = self.field(cond, asked.w)
-        return self.solved(net, cond, lambda: unit(frames, mean.device) + mean, asked.steps, callback=asked.callback)
+        return self.solved(
+            net, cond, lambda: unit(frames, mean.device) + mean, asked.steps, None, asked.solver, asked.callback
+        )

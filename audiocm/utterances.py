@@ -72,10 +72,14 @@ def utterances(
         except (ValueError, KeyError) as error:
             skipped[clip.file] = f"has no line: {error}"
     if not keep:
-        raise ValueError(f"none of {len(latents.clips)} clips can be spoken; the first: {next(iter(skipped.values()), '')}")
+        raise ValueError(
+            f"none of {len(latents.clips)} clips can be spoken; the first: {next(iter(skipped.values()), '')}"
+        )
     rows = torch.tensor(keep)
     lengths = latents.lengths[rows]
-    kept = Latents([latents.clips[i] for i in keep], latents.frames, latents.starts[rows], lengths, latents.silence, skipped)
+    kept = Latents(
+        [latents.clips[i] for i in keep], latents.frames, latents.starts[rows], lengths, latents.silence, skipped
+    )
     spoken = lines([one.phonemes for one in found], [voices.index(clip.voice) for clip in kept.clips])
     spoken.durations = _durations(found, spoken, lengths, frame_rate)
     spoken.pitch = _pitch(found, lengths)
@@ -95,7 +99,9 @@ def _durations(found: Sequence[Timed], spoken: Spoken, lengths: Tensor, frame_ra
         if len(one.seconds) != count:
             raise ValueError(f"{len(one.seconds)} durations for {count} symbols of {one.phonemes!r}")
         frames = torch.tensor(one.seconds) * frame_rate
-        frames[-1] += max(float(lengths[i] - frames.sum()), -float(frames[-1]) / 2)  # padding to whole frames is silence
+        frames[-1] += max(
+            float(lengths[i] - frames.sum()), -float(frames[-1]) / 2
+        )  # padding to whole frames is silence
         table[i, :count] = frames * (lengths[i] / frames.sum())
     return table
 

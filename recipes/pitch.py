@@ -29,5 +29,7 @@ def f0_of(wav: np.ndarray, rate: int = 24000, step: float = 0.0125) -> np.ndarra
     import librosa
 
     hop = round(step * rate)
-    f0 = librosa.yin(wav, fmin=LOW, fmax=HIGH, sr=rate, frame_length=2048, hop_length=hop)[: max(1, round(len(wav) / hop))]
+    f0 = librosa.yin(wav, fmin=LOW, fmax=HIGH, sr=rate, frame_length=2048, hop_length=hop)[
+        : max(1, round(len(wav) / hop))
+    ]
     return np.where(voiced(wav, rate, f0), f0, 0.0)

@@ -82,7 +82,9 @@ def prompts(packages: Path, root: Path, language: str = "en", n_jobs: int = 1) -
     """The recorded prompts that have words, as 24 kHz clips of the voice "prompts"."""
     words, lines = transcripts(packages, language), []
     for sound in sorted(packages.rglob(f"{language}*/**/*.g722")):
-        name = str(sound.relative_to(next(p for p in sound.parents if p.name.startswith(language)))).removesuffix(".g722")
+        name = str(sound.relative_to(next(p for p in sound.parents if p.name.startswith(language)))).removesuffix(
+            ".g722"
+        )
         if text := words.get(name):
             lines.append({
                 "file": f"clips/{name}.flac", "split": split_of(name), "source": f"debian:asterisk-core-sounds-{language}-g722",

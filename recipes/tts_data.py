@@ -36,7 +36,17 @@ def _clip(root: Path, path: Path, text: str, voice: str) -> Clip:
     import soundfile
 
     name = str(path.relative_to(root))
-    return Clip(name, path, soundfile.info(path).duration, split_of(name), kind="speech", source=root.name, group=name, text=text, voice=voice)
+    return Clip(
+        name,
+        path,
+        soundfile.info(path).duration,
+        split_of(name),
+        kind="speech",
+        source=root.name,
+        group=name,
+        text=text,
+        voice=voice,
+    )
 
 
 def ljspeech(root: Path) -> list[Clip]:
@@ -58,7 +68,9 @@ def vctk(root: Path) -> list[Clip]:
 
 def beside(root: Path) -> list[Clip]:
     """Sound files with their words in a .txt beside them; one voice, of the folder's name."""
-    sounds = [p for p in sorted(root.rglob("*")) if p.suffix.lower() in AUDIO_SUFFIXES and p.with_suffix(".txt").is_file()]
+    sounds = [
+        p for p in sorted(root.rglob("*")) if p.suffix.lower() in AUDIO_SUFFIXES and p.with_suffix(".txt").is_file()
+    ]
     return [_clip(root, p, p.with_suffix(".txt").read_text(encoding="utf-8").strip(), root.name) for p in sounds]
 
 
@@ -121,7 +133,9 @@ def batches(
     clips = [clip for root in corpora.split(",") for clip in corpus(Path(root)) if clip.split == split]
     lines = said(clips, Path(cache), n_jobs)
     speaker = codec(vae, "", device)
-    latents = cached_latents([c for c in clips if c.file in lines], speaker, codec_key(speaker.vae), cache, device, batch=32)
+    latents = cached_latents(
+        [c for c in clips if c.file in lines], speaker, codec_key(speaker.vae), cache, device, batch=32
+    )
     latents, table = utterances(latents, voices, speaker.frame_rate, lines, MAX_FRAMES, device)
     counts = {voice: sum(clip.voice == voice for clip in latents.clips) for voice in voices}
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]

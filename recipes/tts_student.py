@@ -28,7 +28,12 @@ def exporter(noise_mean: float, w: float, w_range: tuple[float, float]):
     """Writes the bundled folder tts."""
 
     def export(net: LatentTransformer, folder: Path) -> None:
-        settings = {"num_inference_steps": 1, "guidance_scale": w, "guidance_range": [*w_range], "noise_mean": noise_mean}
+        settings = {
+            "num_inference_steps": 1,
+            "guidance_scale": w,
+            "guidance_range": [*w_range],
+            "noise_mean": noise_mean,
+        }
         save_bundle(folder, net, SPEECH, **settings)
 
     return export

@@ -1,0 +1,164 @@
+"""The text-to-speech recipes on a toy voice, one tone a phoneme: layouts, alignment, teacher, both students, the command."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiocm import bundles
+from audiocm.cli import main
+from audiocm.codec import MelVAE, Vocoder
+from audiocm.phonemes import SYMBOLS, encode, phonemes
+from audiocm.train import train_recipe
+from recipes import tts_data
+from recipes.hibari_voice import merged
+from recipes.pitch import f0_of
+
+TEXTS = [
+    "Hello there.",
+    "A dog barks, loudly.",
+    "We sell sea shells.",
+    "Six old ships.",
+    "Is it five p.m.?",
+    "Go home now.",
+]
+TONE = 0.064  # seconds of each phoneme
+
+
+def toy(text: str) -> np.ndarray:
+    """Each symbol of a line as a chord of its own; pauses and ends are faint noise."""
+    rng, parts, at = np.random.default_rng(len(text)), [], np.arange(int(TONE * 24000)) / 24000
+    for number in encode(phonemes(text))[0]:
+        f = 150.0 * 1.065**number
+        sounds = number > SYMBOLS.index("”")
+        parts.append(
+            0.05 * sounds * sum(np.sin(2 * np.pi * k * f * at) for k in (1, 2, 3))
+            + 0.0005 * rng.standard_normal(len(at))
+        )
+    return np.concatenate(parts).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """The toy voice in three layouts, and a tiny codec in a fake pretrained folder."""
+    home = tmp_path_factory.mktemp("tts")
+    lines = [f"LJ{i:03d}|{TEXTS[i % 6]}|{TEXTS[i % 6]}" for i in range(60)]
+    for folder in ("lj/wavs", "vctk/txt/p225", "vctk/wav48/p225", "plain"):
+        (home / folder).mkdir(parents=True)
+    (home / "lj" / "metadata.csv").write_text("\n".join(lines))
+    for i in range(60):
+        soundfile.write(home / "lj" / "wavs" / f"LJ{i:03d}.wav", toy(TEXTS[i % 6]), 24000)
+    for i, text in enumerate(TEXTS[:3]):
+        soundfile.write(home / "vctk" / "wav48" / "p225" / f"p225_{i}.wav", toy(text), 24000)
+        (home / "vctk" / "txt" / "p225" / f"p225_{i}.txt").write_text(text + "\n")
+        soundfile.write(home / "plain" / f"{i}.flac", toy(text), 24000)
+        (home / "plain" / f"{i}.txt").write_text(text)
+    torch.manual_seed(0)
+    vae, vocoder = (
+        MelVAE(channels=16, widths=(8, 8, 8), blocks=(1, 1, 1), noise_channels=2),
+        Vocoder(width=16, depth=1, noise_channels=2),
+    )
+    mel = vocoder.mel(torch.from_numpy(np.concatenate([toy(text) for text in TEXTS]))[None])
+    vae.begin(mel[..., : mel.shape[2] // 4 * 4])
+    vae.save_pretrained(home / "pretrained" / "codec" / "vae")
+    vocoder.eval().save_pretrained(home / "pretrained" / "codec" / "vocoder")
+    return home
+
+
+def test_layouts(place):
+    lj, vctk, plain = (tts_data.corpus(place / name) for name in ("lj", "vctk", "plain"))
+    assert (len(lj), len(vctk), len(plain)) == (60, 3, 3)
+    assert {c.voice for c in lj} == {"lj"} and {c.voice for c in vctk} == {"p225"} and plain[0].voice == "plain"
+    assert [c.text for c in vctk] == TEXTS[:3] == [c.text for c in plain] and {c.split for c in lj} == {
+        "train",
+        "valid",
+        "test",
+    }
+    assert tts_data.voices_of(f"{place / 'lj'},{place / 'vctk'}") == ("lj", "p225")
+    with pytest.raises(ValueError, match="no speech corpus"):
+        tts_data.corpus(place / "pretrained")
+
+
+def test_what_was_said_is_kept_and_exact_durations_are_used(place, tmp_path):
+    clips = tts_data.corpus(place / "plain")
+    first = tts_data.said(clips, tmp_path)
+    assert first == tts_data.said(clips, tmp_path) and list(first) == ["0.flac", "1.flac", "2.flac"]
+    assert first["0.flac"].phonemes == "həlˈO ðˈɛɹ." and first["0.flac"].seconds is None
+    assert merged("həlˈO.", np.array([4, 1, 2, 3, 1, 2, 5, 6]), dict.fromkeys("həlˈO.", 1)) == [
+        0.1,
+        0.025,
+        0.05,
+        0.075,
+        0.075,
+        0.125,
+        0.15,
+    ]
+    told = {
+        name: type(one)(one.phonemes, [TONE] * len(encode(one.phonemes)[0]), one.hertz) for name, one in first.items()
+    }
+    from audiocm.latents import cached_latents
+    from audiocm.utterances import utterances
+
+    codec = tts_data.codec(str(place / "pretrained/codec/vae"), "", torch.device("cpu"))
+    latents = cached_latents(clips, codec, "k", tmp_path)
+    kept, table = utterances(latents, ["plain"], codec.frame_rate, told, longest=40)
+    durations = table.spoken.durations
+    assert torch.allclose(durations.sum(1), kept.lengths.float(), atol=1e-3)
+    assert durations[0, 3] / codec.frame_rate == pytest.approx(TONE, rel=0.02)
+    with pytest.raises(ValueError, match="spoken by 'plain', not one of anna"):
+        utterances(latents, ["anna"], codec.frame_rate, told)
+    with pytest.raises(ValueError, match="longer than the longest bucket"):
+        utterances(latents, ["plain"], codec.frame_rate, told, longest=3)
+
+
+def test_f0_of_a_buzz():
+    at = np.arange(24000) / 24000
+    wav = sum(np.sin(2 * np.pi * 170 * k * at) / k for k in range(1, 8)).astype(np.float32) * 0.1
+    wav[12000:] = 0.001 * np.random.default_rng(0).standard_normal(12000)
+    f0 = f0_of(wav)
+    assert len(f0) == 80 and abs(np.median(f0[5:35]) - 170) < 1 and not f0[45:].any()
+
+
+def fields(place, output, **values):
+    values |= {
+        "vae": place / "pretrained/codec/vae",
+        "cache": place / "cache",
+        "corpora": place / "lj",
+        "scale": 0.05,
+        "lr": 2e-3,
+    }
+    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+
+
+def test_teacher_students_and_speech(place, monkeypatch):
+    """End to end: the prior is learned, alignment finds the toy's even tones, students make what the pipeline speaks."""
+    monkeypatch.setattr(tts_data, "BUCKETS", [(192, 32), (128, 64)])
+    small = {"width": 32, "depth": 2, "encoder_width": 48, "encoder_depth": 2, "steps": 240, "minutes": 2, "warmup": 10}
+    teacher = place / "runs" / "teacher"
+    train_recipe("recipes/tts_teacher.py", fields(place, teacher, **small), teacher)
+    log = [json.loads(line) for line in (teacher / "log.jsonl").read_text().splitlines()]
+    valid = next(line for line in reversed(log) if "valid/prior" in line)
+    assert valid["valid/prior"] < 0.5 and abs(valid["valid/length"] - 1) < 0.15 and valid["valid/duration"] < 0.5
+    common = {"teacher": teacher / "model", "steps": 4, "minutes": 1}
+    train_recipe(
+        "recipes/tts_student.py", fields(place, None, method="comospeech", **common), place / "runs" / "student"
+    )
+    train_recipe("recipes/tts_student.py", fields(place, None, method="zipvoice", **common), place / "runs" / "zip")
+    more = common | {"start": place / "runs" / "zip" / "model"}
+    train_recipe("recipes/tts_student.py", fields(place, None, method="zipvoice_self", **more), place / "runs" / "self")
+    pretrained = place / "pretrained"
+    for name, source in (
+        ("tts-teacher", teacher / "model"),
+        ("tts", place / "runs/student/model"),
+        ("speech-encoder", teacher / "speech-encoder"),
+    ):
+        shutil.copytree(source, pretrained / name)
+    monkeypatch.setattr(bundles, "PRETRAINED", pretrained)
+    for model, steps in (("tts", "1"), ("tts-teacher", "18"), ("tts", "2")):
+        file = place / f"{model}-{steps}.wav"
+        assert main(["speak", TEXTS[0], "-o", str(file), "--model", model, "--steps", steps]) == 0
+        length, wanted = soundfile.info(file).duration, len(toy(TEXTS[0])) / 24000
+        assert abs(length - wanted) < 0.3 * wanted
