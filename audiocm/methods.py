@@ -112,7 +112,8 @@ def lcm(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
     """Latent consistency model. Luo et al. 2023: one DDIM stride of 20 on the guided teacher, the student is told w.
 
     w here is Imagen's (theirs + 1). Deviations: the last stride ends at clean and not at table entry 0 (their output
-    there is its noisy input); huber of the sample's RMS. On their table: path=paths.ddpm(paths.scaled_linear_betas()).
+    there is its noisy input); huber of the sample's RMS; EDM's grid. Theirs: path=paths.ddpm(paths.scaled_linear_betas()),
+    times=times.strides(50).
     """
     method = cd(guided(teacher), intervals, euler, guidance=uniform_guidance(*w), distance=huber(0.001))
     return replace(method, **changes)

@@ -94,6 +94,16 @@ def neighbours(intervals: int | Callable[[Progress], float | Tensor], stride: in
     return times
 
 
+def strides(intervals: int = 50) -> TimesOf:
+    """t and r at multiples of t_max / intervals. On a table of 1000, LCM's timesteps 999, 979 ... 19 (t = n + 1)."""
+
+    def times(path: Path, x: Tensor, progress: Progress) -> Times:
+        index = (_uniform(x) * intervals).floor().clamp_max(intervals - 1) + 1
+        return Times(index * (path.t_max / intervals), (index - 1) * (path.t_max / intervals))
+
+    return times
+
+
 def ct_intervals(first: float = 2, last: float = 150) -> Callable[[Progress], Tensor]:
     """CT's curriculum: max(1, ceil(sqrt(p ((last+1)^2 - first^2) + first^2) - 1)). Song et al. 2023, appendix C."""
 

@@ -78,6 +78,7 @@ PROPOSALS = {
     "top": schedules.top,
     "neighbours": schedules.neighbours(18),
     "strided": schedules.neighbours(20, stride=3),
+    "strides": schedules.strides(),
     "curriculum": schedules.neighbours(schedules.ct_intervals()),
     "ict": schedules.lognormal_neighbours(schedules.doubling(10, 40)),
     "ect": schedules.ect(),
@@ -103,6 +104,11 @@ def test_times_are_in_order(proposal, path):
         assert (t >= path.t_min * 0.999).all() and (t <= path.t_max * (1 + 1e-6)).all()
         assert (r <= t).all() and (r >= 0).all()
         assert s is None or ((s <= r * (1 + 1e-6)).all() and (s >= 0).all())
+
+
+def test_lcm_strides():
+    t, r, _ = schedules.strides(50)(paths.ddpm(paths.scaled_linear_betas()), torch.zeros(5000, 1), 0)
+    assert sorted(set((t - 1).tolist())) == list(range(19, 1000, 20)) and set((t - r).tolist()) == {20.0}
 
 
 def test_grids_nest_for_progressive_distillation():
@@ -561,7 +567,7 @@ def test_methods_train_nets_of_a_table(name):
 
 def test_imports_point_one_way():
     """Nothing here imports what stands on it, and nothing knows of sound."""
-    order = "paths denoiser solvers distances distill goals times tangents critic methods".split()
+    order = ["paths", "denoiser", "solvers", "distances", "distill", "goals", "times", "tangents", "critic", "methods"]
     for place, module in enumerate([*order, "lora", "editing"]):
         tree = ast.parse((Path(paths.__file__).parent / f"{module}.py").read_text())
         sources = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
