@@ -201,7 +201,7 @@ class Aisfx:
 
     name, sample_rate = "aisfx", 44100
 
-    def __init__(self, source: str | Path | None = None, device: str = "cpu", batch: int = 32) -> None:
+    def __init__(self, source: str | Path | None = None, device: str = "cpu", batch: int = 4) -> None:
         import librosa
 
         packed = package_file("aisfx", "models/checkpoint.pth", source)

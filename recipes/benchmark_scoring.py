@@ -78,9 +78,13 @@ def measure(name: str, files: list[Path], cache: Path) -> dict:
     """Seconds of the plain loop, of a first and of a second (cached) run, and that all give the same embeddings."""
     embedder = find_embedder(name)
     embedder.features([resampled(soundfile.read(files[0], dtype="float32")[0], RATE, embedder.sample_rate)])  # warm
-    plain, expected = timed(file_by_file, files, embedder)
-    first, found = timed(collect, files, embedder, Form(), Intake(), cache)
-    second, again = timed(collect, files, embedder, Form(), Intake(), cache)
+    seconds = []
+    for k in range(3):  # in turns, and the best of three: other work on the machine comes and goes
+        plain, expected = timed(file_by_file, files, embedder)
+        first, found = timed(collect, files, embedder, Form(), Intake(), cache / str(k))
+        second, again = timed(collect, files, embedder, Form(), Intake(), cache / str(k))
+        seconds.append((plain, first, second))
+    plain, first, second = map(min, zip(*seconds, strict=True))
     for features in (found, again):
         if np.abs(features.features["embedding"] - expected).max() > 1e-4 * np.abs(expected).max():
             raise RuntimeError(f"{name}: the two ways disagree")
