@@ -49,7 +49,12 @@ def score_system(judges, name: str, out: Path, entries: list[dict], references: 
         heard = judges.hear(paths)
         left_out[part] = heard.intake.as_dict()["left_out"]
         words, labels = [e["prompt"] for e in chosen], [e["labels"] for e in chosen]
-        scores += agreement(judges, heard, words, labels, part)
+        said = agreement(judges, heard, words, labels, part)
+        if len(heard.index) <= len(chosen) // 2:  # refused or silent sounds: what is left is not the system
+            print(f"{name}: only {len(heard.index)} of {len(chosen)} sounds can be used: hits alone")
+            scores += [s for s in said if "hits" in s.name]
+            continue
+        scores += said
         if part == "prompts":
             scores += take_diversity(heard, [e["id"] for e in chosen], references["test clips"])
             continue
@@ -62,7 +67,14 @@ def score_system(judges, name: str, out: Path, entries: list[dict], references: 
             normal = [x / x.sum(axis=1, keepdims=True) for x in (p, q)]
             scores.append(metrics.mean_score("KL tags captions", metrics.kl_divergences(*normal)))
     clips = "+".join(str(sum(e["set"] == part for e in entries)) for part in left_out)
-    return {**facts, "left_out": left_out, "clips": clips, "scores": {s.name: s.as_dict() for s in scores}}
+    unusable = sum(sum(reasons.values()) for reasons in left_out.values())
+    return {
+        **facts,
+        "left_out": left_out,
+        "clips": clips,
+        "unusable": unusable,
+        "scores": {s.name: s.as_dict() for s in scores},
+    }
 
 
 def chance(judges, real, captions: list[dict]) -> dict:

@@ -156,7 +156,9 @@ def markdown(systems: dict[str, dict], columns: Sequence[str]) -> str:
     """One row a system; `value [low, high]` in each column that any system has (names with wildcards), else a dash."""
     known = list(dict.fromkeys(name for row in systems.values() for name in row["scores"]))
     columns = [name for column in columns for name in fnmatch.filter(known, column)]
-    facts = [f for f in ("queries", "seconds a sound", "clips") if any(f in row for row in systems.values())]
+    facts = [
+        f for f in ("queries", "seconds a sound", "clips", "unusable") if any(f in row for row in systems.values())
+    ]
     lines = ["| system | " + " | ".join([*facts, *columns]) + " |", "|---" * (1 + len(facts) + len(columns)) + "|"]
     for name, row in systems.items():
         cells = [f"{row[f]:.3g}" if isinstance(row.get(f), float) else str(row.get(f, "—")) for f in facts]

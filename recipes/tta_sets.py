@@ -130,11 +130,11 @@ def generate_system(system: System, entries: list[dict], out: Path, device: str,
         todo = todo[len(part) :]
         made = round_trip(pipe, part) if system.steps == 0 else make(pipe, system, part)
         for entry, wav in zip(part, made, strict=True):
+            sounds += 1
             if wav is None:
                 refused.append(f"{entry['set']}_{entry['id']:03d}_{entry['take']}")
                 continue
             soundfile.write(file_of(folder, entry), wav.clamp(-1, 1).numpy(), pipe.sample_rate)
-            sounds += 1
         print(f"{system.name}: {len(todo)} left", flush=True)
     counter.remove()
     seconds = (time.perf_counter() - started) / max(sounds, 1)
