@@ -131,7 +131,9 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
     def begin(self, log_mel: Tensor, log_variance: float = -4.0) -> None:
         """Set the linear path to the leading principal components, at unit std, of log-mels `[batch, bins, 4 * frame]`."""
         count, bins, channels = self.compression, log_mel.shape[1], self.config.channels
-        blocks = ((log_mel - MEL_MEAN) / MEL_STD).unflatten(2, (-1, count)).permute(0, 2, 1, 3).reshape(-1, bins * count)
+        blocks = (
+            ((log_mel - MEL_MEAN) / MEL_STD).unflatten(2, (-1, count)).permute(0, 2, 1, 3).reshape(-1, bins * count)
+        )
         centre = blocks.double().mean(0)
         power, axes = torch.linalg.eigh(torch.cov(blocks.double().T))
         power, axes = power[-channels:].flip(0).clamp_min(1e-8).sqrt(), axes[:, -channels:].flip(1)

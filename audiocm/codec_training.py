@@ -179,7 +179,9 @@ class VAELoss:
         textured = mean + std * student.texture.anywhere(len(mean), mean.shape[2])
         judged = judge(self.critic, textured, log_mel)
         on = self.share * gate(progress, self.warm, x)
-        return balanced(mean, main, judged, on) + balanced(std, self.scale * likelihood, judged, on) + self.kl * divergence
+        return (
+            balanced(mean, main, judged, on) + balanced(std, self.scale * likelihood, judged, on) + self.kl * divergence
+        )
 
     def critic_terms(self, student: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         """Real and fake log-mels for the critic's own step."""

@@ -16,9 +16,16 @@ SHARES = {"effect": 0.42, "speech": 0.33, "instrument": 0.2, "music": 0.05}  # o
 
 def clips(corpora: str, split: str) -> list[Clip]:
     """Clips of one split of all comma-separated corpus folders. ValueError where there is none."""
-    found = [clip for root in corpora.split(",") for clip in read_manifest(Path(root) / "manifest.jsonl") if clip.split == split]
+    found = [
+        clip
+        for root in corpora.split(",")
+        for clip in read_manifest(Path(root) / "manifest.jsonl")
+        if clip.split == split
+    ]
     if not found:
-        raise ValueError(f"no {split} clip in {corpora}: build the corpora first (recipes/corpora.py, rendered.py, speech_corpus.py)")
+        raise ValueError(
+            f"no {split} clip in {corpora}: build the corpora first (recipes/corpora.py, rendered.py, speech_corpus.py)"
+        )
     return found
 
 

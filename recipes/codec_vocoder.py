@@ -1,7 +1,7 @@
 """The vocoder of the bundled codec: first without, then with a critic.
 
-    audiocm train recipes/codec_vocoder.py --output runs/vocoder_plain --adversarial False --minutes 5
-    audiocm train recipes/codec_vocoder.py --output runs/vocoder --start runs/vocoder_plain/model --vae runs/codec_vae/model --minutes 20
+audiocm train recipes/codec_vocoder.py --output runs/vocoder_plain --adversarial False --minutes 5
+audiocm train recipes/codec_vocoder.py --output runs/vocoder --start runs/vocoder_plain/model --vae runs/codec_vae/model --minutes 20
 """
 
 from audiocm.codec import MelVAE, Vocoder

@@ -30,8 +30,13 @@ from recipes.corpus_unpack import package_name, unpack_deb
 
 CAPTIONS = Path(__file__).with_name("captions.tsv")
 SPEECH_THRESHOLD = 0.995
-VOICES = {"en": "woman speaking English", "es": "woman speaking Spanish", "fr": "woman speaking French",
-          "it": "man speaking Italian", "ru": "woman speaking Russian"}
+VOICES = {
+    "en": "woman speaking English",
+    "es": "woman speaking Spanish",
+    "fr": "woman speaking French",
+    "it": "man speaking Italian",
+    "ru": "woman speaking Russian",
+}
 
 
 def fetch(packages: list[str], debs: Path) -> list[str]:
@@ -64,29 +69,47 @@ def speech_captions(item: Item) -> list[str]:
     return [f"a {voice}", f"a {voice.split()[0]} speaking", f"a {voice.split()[0]}'s voice"]
 
 
-def rows_of(converted: list[dict[str, Any]], captions: dict[corpus_names.Key, corpus_names.Entry]) -> list[dict[str, Any]]:
+def rows_of(
+    converted: list[dict[str, Any]], captions: dict[corpus_names.Key, corpus_names.Entry]
+) -> list[dict[str, Any]]:
     """Manifest rows of converted items. Sounds whose name says nothing become kind ``unnamed``, for the codec only."""
     rows = []
     for entry in converted:
         item = Item(**entry["item"])
-        words = (speech_captions(item), ["folder"] * 3, ["Speech"]) if item.kind == "speech" else (
-            corpus_names.captions_of(item.key, captions, item.kind))
+        words = (
+            (speech_captions(item), ["folder"] * 3, ["Speech"])
+            if item.kind == "speech"
+            else (corpus_names.captions_of(item.key, captions, item.kind))
+        )
         kind, split = item.kind, corpus_split.split_of(item.group, item.package)
         if words is None:
             kind, split, words = "unnamed", "train", ([], [], [])
         for clip in entry["clips"]:
-            row = {**clip, "split": split, "source": f"debian:{item.package}", "path": item.path,
-                   "licence": (PACKAGES | SPEECH).get(item.package, "see the package"), "kind": kind,
-                   "captions": words[0], "caption_sources": words[1], "labels": words[2], "group": item.group,
-                   "stem": item.stem, "folder": item.folder, "bandwidth": min(item.rate, 24000) // 2}
+            row = {
+                **clip,
+                "split": split,
+                "source": f"debian:{item.package}",
+                "path": item.path,
+                "licence": (PACKAGES | SPEECH).get(item.package, "see the package"),
+                "kind": kind,
+                "captions": words[0],
+                "caption_sources": words[1],
+                "labels": words[2],
+                "group": item.group,
+                "stem": item.stem,
+                "folder": item.folder,
+                "bandwidth": min(item.rate, 24000) // 2,
+            }
             rows.append(row | ({"text": item.text, "language": item.folder[:2]} if item.kind == "speech" else {}))
     return rows
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Clips and seconds by kind and split, and by source."""
-    table: dict[str, dict[str, list[float]]] = {"kind/split": defaultdict(lambda: [0, 0.0]),
-                                                "source": defaultdict(lambda: [0, 0.0])}
+    table: dict[str, dict[str, list[float]]] = {
+        "kind/split": defaultdict(lambda: [0, 0.0]),
+        "source": defaultdict(lambda: [0, 0.0]),
+    }
     for row in rows:
         for name, key in (("kind/split", f"{row['kind']}/{row['split']}"), ("source", row["source"])):
             table[name][key][0] += 1
@@ -94,8 +117,16 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: dict(sorted(part.items())) for name, part in table.items()}
 
 
-def build(root: Path, debs: Path | None = None, workers: int = 2, tagger: Path | None = None, use_tagger: bool = True,
-          captions: Path = CAPTIONS, threshold: float = 0.97, packages: list[str] | None = None) -> dict[str, Any]:
+def build(
+    root: Path,
+    debs: Path | None = None,
+    workers: int = 2,
+    tagger: Path | None = None,
+    use_tagger: bool = True,
+    captions: Path = CAPTIONS,
+    threshold: float = 0.97,
+    packages: list[str] | None = None,
+) -> dict[str, Any]:
     """All steps from packages to manifest.jsonl; returns (and writes) the report."""
     packages = list(PACKAGES | SPEECH) if packages is None else packages
     missing = [] if debs is not None else fetch(packages, root / "debs")
@@ -109,14 +140,24 @@ def build(root: Path, debs: Path | None = None, workers: int = 2, tagger: Path |
     rows = rows_of(converted, corpus_names.read_captions(captions))
     limits = np.array([max(threshold, SPEECH_THRESHOLD) if r["kind"] == "speech" else threshold for r in rows])
     leave = corpus_split.near_duplicates(corpus_split.load_features(root, rows), [r["split"] for r in rows], limits)
-    dropped.update(f"near-duplicate of a held-out clip, taken out of {r['split']}"
-                   for r, out in zip(rows, leave, strict=True) if out)
+    dropped.update(
+        f"near-duplicate of a held-out clip, taken out of {r['split']}"
+        for r, out in zip(rows, leave, strict=True)
+        if out
+    )
     rows = [r for r, out in zip(rows, leave, strict=True) if not out]
     partial = root / "manifest.part"
     partial.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows), encoding="utf-8")
     os.replace(partial, root / "manifest.jsonl")
-    report = {"clips": len(rows), "hours": round(sum(r["seconds"] for r in rows) / 3600, 3), **summary(rows),
-              "dropped": dict(dropped), "packages not available": missing, "damaged packages": bad, "corrupt files": corrupt}
+    report = {
+        "clips": len(rows),
+        "hours": round(sum(r["seconds"] for r in rows) / 3600, 3),
+        **summary(rows),
+        "dropped": dict(dropped),
+        "packages not available": missing,
+        "damaged packages": bad,
+        "corrupt files": corrupt,
+    }
     (root / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return report
 

@@ -43,7 +43,7 @@ def trim(wave: Wave, keep: float = 0.05, floor_db: float = -50.0) -> Wave:
     if not active.size:
         return wave[:0]
     pad = round(keep * RATE)
-    return wave[max(0, active[0] * 240 - pad): (active[-1] + 1) * 240 + pad]
+    return wave[max(0, active[0] * 240 - pad) : (active[-1] + 1) * 240 + pad]
 
 
 def level(wave: Wave, rms_db: float = -20.0, peak: float = 0.97) -> Wave:
@@ -60,9 +60,12 @@ def windows(wave: Wave, kind: str) -> list[Wave]:
         return [wave]
     size = round(WINDOW_SECONDS * RATE)
     count = 1 if kind == "music" else min(MAX_WINDOWS, len(wave) // size)
-    starts = np.linspace(0, len(wave) - size, count + 2)[1:-1].astype(int) if count < 3 else np.linspace(
-        0, len(wave) - size, count).astype(int)
-    return [wave[s: s + size] for s in starts]
+    starts = (
+        np.linspace(0, len(wave) - size, count + 2)[1:-1].astype(int)
+        if count < 3
+        else np.linspace(0, len(wave) - size, count).astype(int)
+    )
+    return [wave[s : s + size] for s in starts]
 
 
 def clips(path: Path, kind: str) -> list[Wave]:

@@ -50,8 +50,9 @@ def _convert(item: Item) -> dict[str, Any]:
     return row
 
 
-def convert(root: Path, items: Iterable[Item], *, workers: int, tagger: Path | None, use_tagger: bool
-            ) -> list[dict[str, Any]]:
+def convert(
+    root: Path, items: Iterable[Item], *, workers: int, tagger: Path | None, use_tagger: bool
+) -> list[dict[str, Any]]:
     """Convert what clips.jsonl does not yet hold; returns the row of every item (in item order)."""
     for folder in ("clips", "features"):
         (root / folder).mkdir(parents=True, exist_ok=True)

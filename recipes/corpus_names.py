@@ -10,26 +10,96 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _GENERIC = {
-    "usr", "share", "games", "data", "sounds", "sound", "audio", "sfx", "snd", "resource", "resources", "gcompris",
-    "src", "activities", "media", "effects", "base", "core", "lib", "local", "wav", "ogg", "samples", "sample", "rcc",
-    "gcompris-qt", "public", "mods", "mod", "res", "assets", "common", "general", "files", "default", "stereo",
-    "android", "rsc", "opensfx", "opensfx.cat", "openttd", "baseset", "data.d", "soundfx", "fx", "content",
+    "usr",
+    "share",
+    "games",
+    "data",
+    "sounds",
+    "sound",
+    "audio",
+    "sfx",
+    "snd",
+    "resource",
+    "resources",
+    "gcompris",
+    "src",
+    "activities",
+    "media",
+    "effects",
+    "base",
+    "core",
+    "lib",
+    "local",
+    "wav",
+    "ogg",
+    "samples",
+    "sample",
+    "rcc",
+    "gcompris-qt",
+    "public",
+    "mods",
+    "mod",
+    "res",
+    "assets",
+    "common",
+    "general",
+    "files",
+    "default",
+    "stereo",
+    "android",
+    "rsc",
+    "opensfx",
+    "opensfx.cat",
+    "openttd",
+    "baseset",
+    "data.d",
+    "soundfx",
+    "fx",
+    "content",
 }
 _DROP_DIR = re.compile(
     r"^(voices?\w*|\w*voices?|voix|speech|announcers?|dialog(ue)?s?|langs?|languages?|vocals?|taunts?|talk\w*|narrat\w*|"
     r"locale|l10n|i18n|translations?|words?|letters?|alphabet\w*|acknowledge\w*|responses?|tests?|speak\w*|chat\w*|"
     r"codriver|symbols|briefing\w*|story|coms|players?|tutorials?|de|en|cs|nl|fr|es|it|pl|ru|sk|sv|bg|pt)$",
-    re.IGNORECASE)
+    re.IGNORECASE,
+)
 _MUSIC_DIR = re.compile(r"^(musics?|songs?|soundtracks?|ogg_music|bgm|tunes|playlists?|melod(y|ies))$", re.IGNORECASE)
-_DROP_NAME = re.compile(r"_desc(_|$)|(^|[_\W])(voice|speech|taunt|dialog|announcer|silence|silent|null|empty|nothing)"
-                        r"([_\W\d]|$)", re.IGNORECASE)
-_PLACE = re.compile(r"amb|rain|wind|forest|water|river|sea|ocean|storm|night|crowd|engine|fire|bird|cave|jungle|city|"
-                    r"weather|environment|waves?|swamp|desert|factory|machin|farm|market|traffic|industry|power|mine",
-                    re.IGNORECASE)
+_DROP_NAME = re.compile(
+    r"_desc(_|$)|(^|[_\W])(voice|speech|taunt|dialog|announcer|silence|silent|null|empty|nothing)"
+    r"([_\W\d]|$)",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(
+    r"amb|rain|wind|forest|water|river|sea|ocean|storm|night|crowd|engine|fire|bird|cave|jungle|city|"
+    r"weather|environment|waves?|swamp|desert|factory|machin|farm|market|traffic|industry|power|mine",
+    re.IGNORECASE,
+)
 _MUSIC_NAME = re.compile(r"music|theme|soundtrack|song|anthem|jingle", re.IGNORECASE)
 _LONG = 30.0
-_NOISE = {"ogg", "wav", "mp", "flac", "hz", "khz", "mono", "stereo", "final", "new", "la", "lr", "remix", "edit", "short",
-          "snd", "sfx", "fx", "mix", "loud", "version", "ver"}
+_NOISE = {
+    "ogg",
+    "wav",
+    "mp",
+    "flac",
+    "hz",
+    "khz",
+    "mono",
+    "stereo",
+    "final",
+    "new",
+    "la",
+    "lr",
+    "remix",
+    "edit",
+    "short",
+    "snd",
+    "sfx",
+    "fx",
+    "mix",
+    "loud",
+    "version",
+    "ver",
+}
 
 
 def words(name: str) -> str:
@@ -87,8 +157,9 @@ def read_captions(path: Path) -> dict[Key, Entry]:
                 continue
             if len(row) < 4:
                 raise ValueError(f"{path}: line {number} has {len(row)} columns, at least 4 are needed")
-            captions, labels = ([p.strip() for p in (row[i] if len(row) > i else "").split("|") if p.strip()]
-                                for i in (3, 4))
+            captions, labels = (
+                [p.strip() for p in (row[i] if len(row) > i else "").split("|") if p.strip()] for i in (3, 4)
+            )
             table[row[0], row[1], row[2]] = Entry(captions, labels, len(row) > 5 and row[5].strip() == "1")
     return table
 

@@ -19,8 +19,19 @@ MIN_SECONDS = 0.25
 G722_BYTES_PER_SECOND = 8000
 MIN_RATE = 16000
 MIN_RATE_EVERYDAY = 11000
-EVERYDAY = {"lincity-ng-data", "scratch", "tuxpaint-stamps-default", "searchandrescue-data", "simutrans-pak64", "bambam",
-            "wesnoth-1.16-data", "freeciv-data", "pingus-data", "7kaa-data", "tuxpaint-data"}
+EVERYDAY = {
+    "lincity-ng-data",
+    "scratch",
+    "tuxpaint-stamps-default",
+    "searchandrescue-data",
+    "simutrans-pak64",
+    "bambam",
+    "wesnoth-1.16-data",
+    "freeciv-data",
+    "pingus-data",
+    "7kaa-data",
+    "tuxpaint-data",
+}
 """Packages whose plainly named everyday sounds exist nowhere else: kept from 11 kHz on, their bandwidth noted."""
 
 
@@ -57,8 +68,9 @@ def transcripts(unpacked: Path) -> dict[str, str]:
     return table
 
 
-def scan(unpacked: Path, packages: list[str], max_music_a_package: int = 5
-         ) -> tuple[list[Item], Counter[str], list[str]]:
+def scan(
+    unpacked: Path, packages: list[str], max_music_a_package: int = 5
+) -> tuple[list[Item], Counter[str], list[str]]:
     """Every usable file, why others were left out (counts), and the names of the unreadable ones."""
     items: list[Item] = []
     dropped: Counter[str] = Counter()

@@ -12,9 +12,24 @@ import numpy as np
 TEST_PACKAGES = {"unknown-horizons", "freeciv-data", "warmux-data", "minetest-mod-homedecor", "naev-data"}
 """Nothing of these is trained on."""
 EVERYDAY_PACKAGES = {
-    "gcompris-qt-data", "tuxpaint-stamps-default", "scratch", "widelands-data", "wesnoth-1.16-data", "0ad-data",
-    "openttd-opensfx", "lincity-ng-data", "minetest-data", "flightgear-data-base", "supertuxkart-data", "lmms-common",
-    "sonic-pi-samples", "ufoai-sound", "redeclipse-data", "freedroidrpg-data", "flare-game", "simutrans-pak64",
+    "gcompris-qt-data",
+    "tuxpaint-stamps-default",
+    "scratch",
+    "widelands-data",
+    "wesnoth-1.16-data",
+    "0ad-data",
+    "openttd-opensfx",
+    "lincity-ng-data",
+    "minetest-data",
+    "flightgear-data-base",
+    "supertuxkart-data",
+    "lmms-common",
+    "sonic-pi-samples",
+    "ufoai-sound",
+    "redeclipse-data",
+    "freedroidrpg-data",
+    "flare-game",
+    "simutrans-pak64",
     "triplea",
 }
 """Best named: split by recording, a larger share held out."""
@@ -56,6 +71,6 @@ def near_duplicates(features: np.ndarray, splits: Sequence[str], threshold: floa
         if not mine.size or not held.size:
             continue
         for start in range(0, len(mine), 2048):
-            block = mine[start: start + 2048]
+            block = mine[start : start + 2048]
             leave[block] = (features[block] @ features[held].T).max(axis=1) > limit[block]
     return leave

@@ -46,8 +46,10 @@ class Tagger:
                 archive.extractall(folder)
             model = onnx.load(str(next(Path(folder).rglob("*.onnx"))))
         numbers = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
-        self._scale = {k: float(numbers[k]) for k in ("audio_scale", "audio_zero_point", "class_scores_scale",
-                                                      "class_scores_zero_point")}
+        self._scale = {
+            k: float(numbers[k])
+            for k in ("audio_scale", "audio_zero_point", "class_scores_scale", "class_scores_zero_point")
+        }
         pooled = next(n for n in model.graph.node if n.op_type == "GlobalAveragePool").output[0]
         model.graph.output.append(onnx.helper.make_tensor_value_info(pooled, onnx.TensorProto.FLOAT, None))
         options = onnxruntime.SessionOptions()
@@ -70,7 +72,7 @@ class Tagger:
         spectrum = np.abs(librosa.stft(wave, n_fft=512, hop_length=160, win_length=400, center=False))
         log = np.log(self._filters @ spectrum + 0.001).T
         log = np.pad(log, ((0, max(0, 96 - len(log))), (0, 0)), constant_values=np.log(0.001))
-        return np.stack([log[i: i + 96] for i in range(0, len(log) - 95, 48)])[:, None].astype(np.float32)
+        return np.stack([log[i : i + 96] for i in range(0, len(log) - 95, 48)])[:, None].astype(np.float32)
 
     def __call__(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         session, scale = self._session, self._scale

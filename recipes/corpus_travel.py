@@ -31,9 +31,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def encode(wave: np.ndarray, quality: float, subtype: str = "OPUS") -> bytes:
     """Ogg bytes of a 24 kHz mono wave; ``quality`` in [0, 1], 1 the best and largest."""
     buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", RATE, 1, format="OGG", subtype=subtype, compression_level=1 - quality) as file:
+    with soundfile.SoundFile(
+        buffer, "w", RATE, 1, format="OGG", subtype=subtype, compression_level=1 - quality
+    ) as file:
         for start in range(0, len(wave), RATE):  # libsndfile's Vorbis writer overflows its stack on long blocks
-            file.write(wave[start: start + RATE])
+            file.write(wave[start : start + RATE])
     return buffer.getvalue()
 
 
@@ -48,8 +50,16 @@ def choose(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(rows, key=rank)
 
 
-def pack(root: Path, folder: Path, max_mb: float = 58.0, quality: float = 0.3, max_seconds: float = 5.0,
-         held_seconds: float = 8.0, rows: list[dict[str, Any]] | None = None, max_shards: int | None = None) -> list[Path]:
+def pack(
+    root: Path,
+    folder: Path,
+    max_mb: float = 58.0,
+    quality: float = 0.3,
+    max_seconds: float = 5.0,
+    held_seconds: float = 8.0,
+    rows: list[dict[str, Any]] | None = None,
+    max_shards: int | None = None,
+) -> list[Path]:
     """Write shard_000.tar ... of at most ``max_mb`` MB each: clips as Ogg/Opus, and their manifest lines.
 
     ``rows`` are manifest rows (default: all of the root's manifest), packed in their order until
@@ -94,7 +104,7 @@ def unpack_shards(folder: Path, root: Path) -> int:
         at = 0
         for row in map(json.loads, lines.decode().splitlines()):
             size = row.pop("bytes")
-            _write_clip(root / row["file"], blob[at: at + size])
+            _write_clip(root / row["file"], blob[at : at + size])
             at += size
             rows.append(row)
     partial = root / "manifest.part"
@@ -125,11 +135,12 @@ def loudest(wave: np.ndarray, seconds: float) -> np.ndarray:
     energy = np.concatenate([[0.0], np.cumsum(wave.astype(np.float64) ** 2)])
     starts = np.arange(0, len(wave) - size + 1, RATE // 10)
     best = starts[np.argmax(energy[starts + size] - energy[starts])]
-    return wave[best: best + size]
+    return wave[best : best + size]
 
 
-def _parts(root: Path, rows: list[dict[str, Any]], limit: float, quality: float, seconds: tuple[float, float]
-           ) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
+def _parts(
+    root: Path, rows: list[dict[str, Any]], limit: float, quality: float, seconds: tuple[float, float]
+) -> Iterator[list[tuple[dict[str, Any], bytes]]]:
     """Lists of (row, Ogg bytes), each list within ``limit`` bytes with its manifest."""
     part: list[tuple[dict[str, Any], bytes]] = []
     used = 0

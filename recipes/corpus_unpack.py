@@ -33,10 +33,15 @@ def unpack_deb(deb: Path, folder: Path) -> None:
     partial.mkdir(parents=True)
     masks = [f"*{end}" for end in AUDIO + ARCHIVES] + [f"*{end.upper()}" for end in AUDIO + ARCHIVES]
     masks += [f"*/{name}" for name in _DOCS]
-    with subprocess.Popen(["dpkg", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE,
-                          stderr=subprocess.DEVNULL) as source:
-        subprocess.run(["tar", "-x", "-C", str(partial), "--wildcards", "--no-same-owner", *masks],
-                       stdin=source.stdout, stderr=subprocess.DEVNULL, check=False)  # 2 = some mask matched nothing
+    with subprocess.Popen(
+        ["dpkg", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as source:
+        subprocess.run(
+            ["tar", "-x", "-C", str(partial), "--wildcards", "--no-same-owner", *masks],
+            stdin=source.stdout,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )  # 2 = some mask matched nothing
         if source.stdout is not None:
             source.stdout.read()
     if source.returncode:
@@ -77,7 +82,7 @@ def _read_rcc(blob: bytes) -> Iterator[tuple[str, bytes]]:
         at = tree + index * stride
         name_at, flags = struct.unpack_from(">IH", blob, at)
         length = struct.unpack_from(">H", blob, names + name_at)[0] if index else 0
-        name = blob[names + name_at + 6: names + name_at + 6 + 2 * length].decode("utf-16-be")
+        name = blob[names + name_at + 6 : names + name_at + 6 + 2 * length].decode("utf-16-be")
         here = f"{prefix}/{name}" if prefix else name
         if flags & 2:
             count, first = struct.unpack_from(">II", blob, at + 6)
@@ -86,7 +91,7 @@ def _read_rcc(blob: bytes) -> Iterator[tuple[str, bytes]]:
         elif here.lower().endswith(AUDIO) and not flags & 4:
             start = data + struct.unpack_from(">I", blob, at + 10)[0]
             size = struct.unpack_from(">I", blob, start)[0]
-            payload = blob[start + 4: start + 4 + size]
+            payload = blob[start + 4 : start + 4 + size]
             yield here, zlib.decompress(payload[4:]) if flags & 1 else payload
 
     yield from walk(0, "")
@@ -98,12 +103,12 @@ def _read_cat(blob: bytes) -> Iterator[tuple[str, bytes]]:
     for index in range(count):
         at = struct.unpack_from("<I", blob, 8 * index)[0] & 0x7FFFFFFF
         name_size = blob[at]
-        name = blob[at + 1: at + 1 + name_size].split(b"\0")[0].decode("latin-1")
+        name = blob[at + 1 : at + 1 + name_size].split(b"\0")[0].decode("latin-1")
         start = at + 1 + name_size
-        if blob[start: start + 4] != b"RIFF":
+        if blob[start : start + 4] != b"RIFF":
             continue
         end = start + 8 + struct.unpack_from("<I", blob, start + 4)[0]
-        text = blob[end + 1: end + 1 + blob[end]].split(b"\0")[0].decode("latin-1") if end < len(blob) else ""
+        text = blob[end + 1 : end + 1 + blob[end]].split(b"\0")[0].decode("latin-1") if end < len(blob) else ""
         text = re.split(r"[\r\n]|Original|\b[Bb]y\b|License", text or name)[0]
         words = "".join(c if c.isalnum() else " " for c in text)[:80].strip()
         yield f"{index:03d} {words}.wav", blob[start:end]

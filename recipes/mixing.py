@@ -166,11 +166,32 @@ def _copy(line: dict, seed: int) -> list[dict]:
     out[0]["caption_sources"] = line["caption_sources"]
     if line["seconds"] < SHORT:
         count = int(rng.integers(2, 6))
-        small = {"octaves": float(rng.uniform(-0.08, 0.08)), "tilt": float(rng.uniform(-1, 1)), "decibel": float(rng.uniform(-4, 3))}
+        small = {
+            "octaves": float(rng.uniform(-0.08, 0.08)),
+            "tilt": float(rng.uniform(-1, 1)),
+            "decibel": float(rng.uniform(-4, 3)),
+        }
         gap = float(rng.uniform(0.05, 0.6))
-        ends = ("repeatedly", "again and again", "several times" if count > 2 else "twice", NUMBERS[count], "over and over", "repeatedly")
+        ends = (
+            "repeatedly",
+            "again and again",
+            "several times" if count > 2 else "twice",
+            NUMBERS[count],
+            "over and over",
+            "repeatedly",
+        )
         captions = [f"{_caption(line, rng)} {end}" for end in ends]
-        out.append(_line(name.replace("aug-", "rep-"), [line], captions, "repeated", line["kind"], {"how": "repeat", "count": count, "gap": gap, **small}, seed))
+        out.append(
+            _line(
+                name.replace("aug-", "rep-"),
+                [line],
+                captions,
+                "repeated",
+                line["kind"],
+                {"how": "repeat", "count": count, "gap": gap, **small},
+                seed,
+            )
+        )
     return out
 
 

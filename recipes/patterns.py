@@ -85,7 +85,9 @@ def scale(tool: Instrument, manner: Manner, falling: bool, mode: str = "") -> Pa
     keys = [tonic + 12 * o + step for o in range(octaves) for step in steps] + [tonic + 12 * octaves]
     word = "falling" if falling else "rising"
     phrase = f"a {word} {mode} scale" if mode else f"a {word} scale"
-    return Part(_line(keys[::-1] if falling else keys, manner), phrase, "a scale going down" if falling else "a scale going up")
+    return Part(
+        _line(keys[::-1] if falling else keys, manner), phrase, "a scale going down" if falling else "a scale going up"
+    )
 
 
 def arpeggio(tool: Instrument, manner: Manner, falling: bool) -> Part:

@@ -29,10 +29,31 @@ def wordings(tool: Instrument, part: Part, manner: Manner, rng: np.random.Genera
     one = article(name)
     if "x" in tool.flags:
         tone = {"loud": "loud ", "soft": "quiet "}.get(manner.volume, "")
-        return list(dict.fromkeys([article(f"{tone}{name}") if one != name else f"{tone}{name}", one, name, *tool.others, f"the sound of {one}"]))[:6]
+        return list(
+            dict.fromkeys(
+                [
+                    article(f"{tone}{name}") if one != name else f"{tone}{name}",
+                    one,
+                    name,
+                    *tool.others,
+                    f"the sound of {one}",
+                ]
+            )
+        )[:6]
     known = tool.bank == 128 or "p" in tool.flags
     if known and part.short == "one hit":
-        return list(dict.fromkeys([f"{one} is hit once{manner.adverbs}", f"a single {name} hit", name, other, f"someone hitting {one}", f"the sound of {one}"]))
+        return list(
+            dict.fromkeys(
+                [
+                    f"{one} is hit once{manner.adverbs}",
+                    f"a single {name} hit",
+                    name,
+                    other,
+                    f"someone hitting {one}",
+                    f"the sound of {one}",
+                ]
+            )
+        )
     on = "on" if known else "on the"
     simple = other.split()[0] not in ("someone", "people", "a", "the", "blowing") and not other.endswith("singing")
     target = f"the {other}" if simple and rng.integers(2) else one
@@ -74,7 +95,11 @@ def _solo(tool: Instrument, pattern: str, take: int, seed: int, kit: int = 0) ->
         manner.volume = ""
     if pattern.startswith("note-"):
         manner.tempo = ""  # its phrase already says long or short
-    group = f"rendered:{tool.key}:{pattern}" + (f":kit{kit}" if tool.bank == 128 else "") + (f":{take}" if "x" in tool.flags else "")
+    group = (
+        f"rendered:{tool.key}:{pattern}"
+        + (f":kit{kit}" if tool.bank == 128 else "")
+        + (f":{take}" if "x" in tool.flags else "")
+    )
     voices = [[tool.bank, kit if tool.bank == 128 else tool.program]]
     key = f"{tool.key}-{pattern}" + (f"-kit{kit}" if tool.bank == 128 else "") + f"-{take}"
     return entry(key, voices, [part], wordings(tool, part, manner, rng), list(tool.labels), manner.volume, rng, group)

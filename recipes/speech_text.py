@@ -19,15 +19,92 @@ from pathlib import Path
 
 from recipes.clips import rng_for
 
-UNWANTED = re.compile(r"offensive|slur|obscen|vulgar|derogat|disparag|ethnic|sexual|rape|nigg|fuck|shit|whore|slut|negro", re.I)
+UNWANTED = re.compile(
+    r"offensive|slur|obscen|vulgar|derogat|disparag|ethnic|sexual|rape|nigg|fuck|shit|whore|slut|negro", re.I
+)
 CLEAN = re.compile(r"[A-Za-z0-9 ,.;:'?!$%&-]+")
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-NAMES = ["Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Irene", "Jack", "Karen", "Liam", "Maria", "Noah", "Olivia", "Peter", "Rosa", "Simon", "Tina", "Victor"]
-SURNAMES = ["Adams", "Baker", "Clark", "Davis", "Evans", "Foster", "Green", "Harris", "Jones", "King", "Lewis", "Miller", "Nelson", "Parker", "Reed", "Scott", "Turner", "Walker", "Young"]
+NAMES = [
+    "Anna",
+    "Ben",
+    "Clara",
+    "David",
+    "Emma",
+    "Frank",
+    "Grace",
+    "Henry",
+    "Irene",
+    "Jack",
+    "Karen",
+    "Liam",
+    "Maria",
+    "Noah",
+    "Olivia",
+    "Peter",
+    "Rosa",
+    "Simon",
+    "Tina",
+    "Victor",
+]
+SURNAMES = [
+    "Adams",
+    "Baker",
+    "Clark",
+    "Davis",
+    "Evans",
+    "Foster",
+    "Green",
+    "Harris",
+    "Jones",
+    "King",
+    "Lewis",
+    "Miller",
+    "Nelson",
+    "Parker",
+    "Reed",
+    "Scott",
+    "Turner",
+    "Walker",
+    "Young",
+]
 TITLES = ["Dr.", "Mr.", "Mrs.", "Ms.", "Prof."]
-PLACES = ["the station", "the library", "the market", "the harbor", "the old bridge", "the hospital", "Main St.", "the airport", "Paris", "Boston", "the north gate"]
-THINGS = ["a green umbrella", "two loaves of bread", "the red notebook", "a box of nails", "an old map", "a cup of tea", "the blue suitcase", "a pair of boots"]
+PLACES = [
+    "the station",
+    "the library",
+    "the market",
+    "the harbor",
+    "the old bridge",
+    "the hospital",
+    "Main St.",
+    "the airport",
+    "Paris",
+    "Boston",
+    "the north gate",
+]
+THINGS = [
+    "a green umbrella",
+    "two loaves of bread",
+    "the red notebook",
+    "a box of nails",
+    "an old map",
+    "a cup of tea",
+    "the blue suitcase",
+    "a pair of boots",
+]
 TEMPLATES = (
     "The meeting is on {day}, {month} {date}, {year}, at {hour}:{minute} {half}.",
     "{name} was born on {month} {date}, {year}, in {place2}.",
@@ -87,7 +164,11 @@ def bible(folder: Path) -> Iterator[tuple[str, str]]:
     if not (program.exists() and (data / "bible.data").exists()):
         return
     text = subprocess.run(
-        [program, "-p", f"{data}/", "gen1:1-rev22:21"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        [program, "-p", f"{data}/", "gen1:1-rev22:21"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
     ).stdout
     verses = re.split(r"\n\s+\d+ ", re.sub(r"\n\n.*\n\n", "\n", text))
     for verse in verses[1:]:
@@ -111,7 +192,7 @@ def tidy(text: str) -> str | None:
         return None
     if UNWANTED.search(text) or sum(letter.isupper() for letter in text) > len(text) / 4:
         return None
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".?!\"" else ".")
+    return text[0].upper() + text[1:] + ("" if text[-1] in '.?!"' else ".")
 
 
 def sentences(packages: Path, count: int = 25_000, seed: int = 0) -> list[tuple[str, str, str]]:

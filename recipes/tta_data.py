@@ -29,7 +29,13 @@ def codec(vae: str, vocoder: str, device: torch.device) -> Codec:
 
 
 def batches(
-    corpora: str, vae: str, device: torch.device, seed: int, split: str = "train", scale: float = 1.0, cache: str = "data/latents"
+    corpora: str,
+    vae: str,
+    device: torch.device,
+    seed: int,
+    split: str = "train",
+    scale: float = 1.0,
+    cache: str = "data/latents",
 ) -> LatentBatches:
     """Latents and words of one split of all corpora. `scale` shrinks the batches for small machines."""
     clips: list[Clip] = []
@@ -46,7 +52,14 @@ def batches(
     weight = weights(latents.clips)
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
     return LatentBatches(
-        latents, words, buckets, dropout=0.12, tail=0.4, weight=lambda clip: weight[clip.file, clip.source], seed=seed, device=device
+        latents,
+        words,
+        buckets,
+        dropout=0.12,
+        tail=0.4,
+        weight=lambda clip: weight[clip.file, clip.source],
+        seed=seed,
+        device=device,
     )
 
 
@@ -75,7 +88,9 @@ class Trajectories:
             cond.null = torch.zeros_like(cond.null)
             eps = torch.randn_like(x)
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
-                end = solvers.sample(guided(teacher), paths.edm, eps, cond, solvers.ode_times(paths.edm, steps), solvers.heun)
+                end = solvers.sample(
+                    guided(teacher), paths.edm, eps, cond, solvers.ode_times(paths.edm, steps), solvers.heun
+                )
             self.parts.append((end.half(), eps.half(), cond.to(x.device, torch.float16)))
             made += len(x)
             bar.update(len(x))

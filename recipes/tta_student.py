@@ -26,7 +26,9 @@ GUIDANCE = (0.0, 6.0)
 
 def export(net: LatentTransformer, folder: Path) -> None:
     """As the bundled folder tta."""
-    save_bundle(folder, net, num_inference_steps=1, guidance_scale=3.0, guidance_range=[*GUIDANCE], seconds_range=[0.5, 10.0])
+    save_bundle(
+        folder, net, num_inference_steps=1, guidance_scale=3.0, guidance_range=[*GUIDANCE], seconds_range=[0.5, 10.0]
+    )
 
 
 def student_of(teacher: LatentTransformer) -> LatentTransformer:

@@ -1,6 +1,6 @@
 """The text-to-audio teacher: EDM diffusion of latents under words.
 
-    audiocm train recipes/tta_teacher.py --output runs/tta_teacher --minutes 10
+audiocm train recipes/tta_teacher.py --output runs/tta_teacher --minutes 10
 """
 
 from pathlib import Path
@@ -14,7 +14,9 @@ from recipes.tta_data import CODEC, CORPORA, batches, held_out_error
 
 def export(net: LatentTransformer, folder: Path) -> None:
     """As the bundled folder tta-teacher."""
-    save_bundle(folder, net, num_inference_steps=18, guidance_scale=3.0, guidance_range=[0.0, 10.0], seconds_range=[0.5, 10.0])
+    save_bundle(
+        folder, net, num_inference_steps=18, guidance_scale=3.0, guidance_range=[0.0, 10.0], seconds_range=[0.5, 10.0]
+    )
 
 
 def run(

@@ -32,7 +32,8 @@ def root(tmp_path: Path) -> Path:
     generator = np.random.default_rng(0)
     for number in range(30):
         wave = tone(0.5 + 0.02 * number, 150 + 60 * number) + 0.02 * generator.standard_normal(
-            round((0.5 + 0.02 * number) * RATE)).astype(np.float32)
+            round((0.5 + 0.02 * number) * RATE)
+        ).astype(np.float32)
         soundfile.write(sounds / f"{'abcdefghijklmnopqrstuvwxyzABCD'[number] * 3}{number}.wav", wave, RATE)
     (sounds / "broken.wav").write_bytes(b"RIFF not audio")
     soundfile.write(sounds / "tiny.wav", tone(0.1, 300), RATE)
@@ -41,8 +42,15 @@ def root(tmp_path: Path) -> Path:
 
 
 def build(root: Path, **options) -> dict:
-    return corpora.build(root, root / "debs", workers=1, use_tagger=False, packages=["scratch"],
-                         captions=root / "captions.tsv", **options)
+    return corpora.build(
+        root,
+        root / "debs",
+        workers=1,
+        use_tagger=False,
+        packages=["scratch"],
+        captions=root / "captions.tsv",
+        **options,
+    )
 
 
 def manifest(root: Path) -> list[dict]:
@@ -84,8 +92,10 @@ def test_near_duplicate_leaves_the_training_split():
 
 
 def test_statistics_know_a_reencode_from_another_sound():
-    wave, other = corpus_audio.level(tone(1, 300)), corpus_audio.level(
-        np.random.default_rng(0).standard_normal(RATE).astype(np.float32))
+    wave, other = (
+        corpus_audio.level(tone(1, 300)),
+        corpus_audio.level(np.random.default_rng(0).standard_normal(RATE).astype(np.float32)),
+    )
     same, _ = soundfile.read(io.BytesIO(corpus_travel.encode(wave, 0.3)), dtype="float32")
     vectors = [corpus_audio.log_mel_statistics(w) for w in (wave, same, other)]
     assert vectors[0] @ vectors[1] > 0.97 > 0.9 > vectors[0] @ vectors[2]
@@ -107,11 +117,16 @@ def test_names_and_captions(tmp_path):
     assert corpus_names.kind_of("usr/share/x/voices/hello.ogg") is None
     assert corpus_names.kind_of("usr/share/x/music/a.ogg") == "music"
     table = tmp_path / "captions.tsv"
-    table.write_text("package\tfolder\tstem\tcaptions\tlabels\tdrop\np\tf\tbark\ta dog barking | bark\tDog | Bark\t\n"
-                     "p\tf\tzz\t\t\t1\n")
+    table.write_text(
+        "package\tfolder\tstem\tcaptions\tlabels\tdrop\np\tf\tbark\ta dog barking | bark\tDog | Bark\t\n"
+        "p\tf\tzz\t\t\t1\n"
+    )
     entries = corpus_names.read_captions(table)
     assert corpus_names.captions_of(("p", "f", "bark"), entries, "effect") == (
-        ["a dog barking", "bark"], ["name+hand lexicon"] * 2, ["Dog", "Bark"])
+        ["a dog barking", "bark"],
+        ["name+hand lexicon"] * 2,
+        ["Dog", "Bark"],
+    )
     assert corpus_names.captions_of(("p", "f", "zz"), entries, "effect") is None
     fallback = corpus_names.captions_of(("p", "x/animals", "cow"), entries, "effect")
     assert fallback == (["cow", "animals cow"], ["name", "folder+name"], [])

@@ -22,7 +22,9 @@ PLAN = rendered.plan()
 
 
 def tone(frequency: float, seconds: float, amplitude: float = 0.3) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * clips.RATE)) / clips.RATE)).astype(np.float32)
+    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * clips.RATE)) / clips.RATE)).astype(
+        np.float32
+    )
 
 
 def pitches(wav: np.ndarray, window: int = 2048) -> tuple[float, float]:
@@ -129,7 +131,11 @@ def test_mixtures_and_copies_use_train_clips_only_and_resume(tmp_path: Path) -> 
     manifest = _library(tmp_path / "real", ["train", "train", "train", "train", "test", "valid"])
     mixed = mixing.mixtures([manifest], tmp_path / "mixed", count=20)
     assert all(line["kind"] == "mixture" and not {"4", "5"} & set(line["group"].split(" + ")) for line in mixed)
-    assert {word for line in mixed for word in ("followed", "background", "and") if word in line["captions"][0]} == {"followed", "background", "and"}
+    assert {word for line in mixed for word in ("followed", "background", "and") if word in line["captions"][0]} == {
+        "followed",
+        "background",
+        "and",
+    }
     files = {line["file"]: (tmp_path / "mixed" / line["file"]).read_bytes() for line in mixed}
     victim = tmp_path / "mixed" / mixed[3]["file"]
     victim.unlink()
