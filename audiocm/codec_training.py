@@ -16,6 +16,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from audiocm.codec import MEL_MEAN, MEL_STD, MelVAE
 from audiocm.spectral import LogMel, griffin_lim, stft
 
+QUIET = 1e-3  # magnitudes below it (16-bit rounding noise) count as silence: their logs have gradients without bound
 Features = list[list[Tensor]]  # per discriminator: hidden layers, then the score map
 
 
@@ -88,7 +89,7 @@ class WaveCritic(nn.Module):
             out.append(critic(padded.view(wav.shape[0], 1, -1, period)))
         for n_fft, critic in zip(self.resolutions, self.by_resolution, strict=True):
             spectrum = stft(wav.float(), n_fft, n_fft // 4, getattr(self, f"window_{n_fft}"))
-            out.append(critic(spectrum.abs().clamp_min(1e-6).pow(0.3).unsqueeze(1)))
+            out.append(critic(spectrum.abs().clamp_min(QUIET).pow(0.3).unsqueeze(1)))
         return out
 
 
@@ -128,7 +129,7 @@ class SpectralDistance(nn.Module):
         total = wav.new_zeros((), dtype=torch.float32)
         for size in self.sizes:
             window = getattr(self, f"window_{size}")
-            a, b = (stft(y.float(), size, size // 4, window).abs().clamp_min(1e-5) for y in (wav, other))
+            a, b = (stft(y.float(), size, size // 4, window).abs().clamp_min(QUIET) for y in (wav, other))
             convergence = (a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1).clamp_min(1e-3)
             total = total + convergence.mean() + (a.log() - b.log()).abs().mean()
         return total / len(self.sizes)
