@@ -129,7 +129,8 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
 
     @torch.no_grad()
     def begin(self, log_mel: Tensor, log_variance: float = -4.0) -> None:
-        """Set the linear path to the leading principal components, at unit std, of log-mels `[batch, bins, 4 * frame]`."""
+        """Set the linear path to the leading principal components, at unit std, of log-mels `[batch, bins, 4 * frame]`, and the
+        decoder's std to what they leave out of each bin."""
         count, bins, channels = self.compression, log_mel.shape[1], self.config.channels
         blocks = (
             ((log_mel - MEL_MEAN) / MEL_STD).unflatten(2, (-1, count)).permute(0, 2, 1, 3).reshape(-1, bins * count)
@@ -144,6 +145,8 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
         self.linear_encoder.bias[channels:] = log_variance
         self.linear_decoder.weight.copy_(out.reshape(channels, bins, count))
         self.linear_decoder.bias.copy_(centre.view(bins, count).mean(1))
+        left = self.reconstruct(self.posterior(log_mel)[0])[0] - log_mel
+        self.decoder[-1].bias[bins:] = left.std((0, 2)).clamp_min(1e-2).log()
 
     def posterior(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance `[batch, channels, frame]` before whitening."""
@@ -205,6 +208,8 @@ class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
         )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 3 * (n_fft // 2 + 1))
+        nn.init.zeros_(self.head.weight[: n_fft // 2 + 1])  # begins with the mel's own magnitudes
+        nn.init.zeros_(self.head.bias[: n_fft // 2 + 1])
 
     def propose(self, log_mel: Tensor) -> Tensor:
         """Complex spectrum `[batch, n_fft / 2 + 1, frame]`: magnitudes around the mel's own, phases from the network."""
