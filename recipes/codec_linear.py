@@ -1,7 +1,7 @@
 """The codec before any training: principal components for the VAE, Griffin-Lim for the vocoder. The floor for every trained codec.
 
 python -m recipes.codec_linear --corpora data/corpus,data/rendered,data/speech --channels 96 --output runs/codec_linear
-python -m recipes.evaluate_codec --codec runs/codec_linear --corpus data/corpus,data/rendered,data/speech --results samples/codec_linear_96.json
+python -m recipes.evaluate_codec --codec runs/codec_linear --corpus data/corpus,data/rendered,data/speech --clips 150 --speech 30 --results samples/codec_linear.json
 """
 
 import argparse
