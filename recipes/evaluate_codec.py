@@ -160,7 +160,7 @@ def main() -> None:
         scores = score_sounds(judges, name, paths, labels, real, real_hits)
         rows[name] = {"clips": len(entries), "left_out": {}, "scores": {s.name: s.as_dict() for s in scores}}
     add_speech(codec, args, rows)
-    card = judges.card(args.seed, codec=str(args.codec), split=args.split, reference={"real": real.total})
+    card = judges.card(args.seed, codec=Path(args.codec).name, split=args.split, reference={"real": real.total})
     print(write_results(args.results, {"card": card, "systems": rows}, COLUMNS))
 
 
