@@ -16,6 +16,7 @@ from .embedders import digest_of
 from .metrics import Score, mean_score
 from .metrics.judgements import cosines
 
+CLASSES = Path(__file__).with_name("audioset_classes.txt")
 Hear = Callable[[Sequence[np.ndarray]], np.ndarray]
 Read = Callable[[Sequence[str]], np.ndarray]
 
@@ -80,6 +81,33 @@ class ClapScorer:
         return cls(
             hear, _reading(model, words), f"laion:{Path(file).stem}", 48000, digest_of(data, front_end.to_json_string())
         )
+
+
+class ZeroShotTagger:
+    """A CLAP as a tagger: class probabilities = softmax of scaled cosines with the 521 AudioSet names (Radford et al. 2021).
+
+    The tagger of last resort for KL, inception score and hits where no trained one is installed; its scores carry its name.
+    """
+
+    def __init__(self, clap: ClapScorer, classes: Sequence[str] | None = None, scale: float = 20.0) -> None:
+        self.clap, self.scale = clap, scale
+        self.classes = CLASSES.read_text(encoding="utf-8").splitlines() if classes is None else list(classes)
+        self.name, self.sample_rate = f"{clap.name} zero-shot", clap.sample_rate
+        self.digest = digest_of(clap.digest, f"softmax {scale:g}", *self.classes)
+        self.words = clap.text(self.classes)
+
+    def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        heard = self.clap.features(wavs)["embedding"]
+        logits = self.scale * heard @ self.words.T
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return {"embedding": heard, "probabilities": odds / odds.sum(axis=1, keepdims=True)}
+
+    def class_numbers(self, labels: Sequence[str]) -> list[int]:
+        """Class numbers of AudioSet display names. Raises ValueError naming the unknown ones."""
+        unknown = sorted(set(labels) - set(self.classes))
+        if unknown:
+            raise ValueError(f"not among the tagger's classes: {', '.join(unknown)}")
+        return [self.classes.index(label) for label in labels]
 
 
 def _hearing(model, front_end, prepare: Callable[[torch.Tensor], torch.Tensor]) -> Hear:

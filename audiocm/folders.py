@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from .clips import Form, Intake, list_clips
 from .embedders import Embedder
-from .lookup import default_embedder, find_embedder, read_prompt_lines
+from .lookup import default_embedder, find_embedder, find_tagger, read_prompt_lines
 from .store import FeatureSet, collect
 
 LEFT_OUT = 0.05  # share of a folder that may be unusable before a score is refused
@@ -26,7 +27,7 @@ class Request:
     metrics: Sequence[str] = ("fad", "kad")
     embedders: Sequence[str | Embedder] = ()
     clap: str | Embedder | None = None
-    tagger: str | Embedder = "yamnet"
+    tagger: str | Embedder | None = None
     form: Form = field(default_factory=Form)
     cache: Path | None = None
     workers: int = 2
@@ -77,12 +78,14 @@ class Context:
     def clap(self) -> Embedder:
         return self.embedder(self.request.clap or "small-clap")
 
-    @property
+    @cached_property
     def tagger(self) -> Embedder:
-        found = (
-            next((e for e in self.embedders if e.name in ("yamnet", "panns")), None) if self.request.embedders else None
-        )
-        return found or self.embedder(self.request.tagger)
+        wanted = self.request.tagger
+        if wanted is not None and not isinstance(wanted, str):
+            return self.embedder(wanted)
+        named = self.embedders if self.request.embedders and wanted is None else []
+        found = next((e for e in named if e.name in ("yamnet", "panns")), None)
+        return found or self.embedder(find_tagger(wanted, self.request.device))
 
     def features(self, role: str, embedder: Embedder) -> FeatureSet:
         """The embedded folder. Raises ValueError where too large a share of it cannot be used."""

