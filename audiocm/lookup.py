@@ -45,7 +45,7 @@ def find_tagger(name: str | None, device: str = "cpu") -> Embedder:
         from .clap import ZeroShotTagger
 
         return ZeroShotTagger(found)
-    if not hasattr(found, "class_numbers"):
+    if found.name in ("aisfx", "vggish"):
         raise ValueError(f"{name} gives no class probabilities: the tagger is yamnet, panns:FILE or a CLAP")
     return found
 
