@@ -52,8 +52,8 @@ def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
     if str(name) in known:
         return PRETRAINED / str(name)
     if not Path(name).is_dir() and "/" not in str(name):
-        bundled = ", ".join(known) or "none"
-        raise ValueError(f"unknown model {str(name)!r}: bundled are {bundled}; or give a folder or a hub id owner/name")
+        bundled = f"bundled are {', '.join(known)}" if known else "this version bundles none; recipes/ trains one"
+        raise ValueError(f"unknown model {str(name)!r}: {bundled}; or give a folder or a hub id owner/name")
     return local_folder(name, **hub)
 
 
@@ -65,12 +65,18 @@ def described(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[str, str, P
     try:
         index = json.loads(file.read_text())
         if file.name == "bundle.json":
-            homes = {part: (*CLASSES[part], folder / where) for part, where in index.pop("components").items()}
+            homes = {part: (*CLASSES[part], _shared(folder, where)) for part, where in index.pop("components").items()}
         else:
             homes = {part: (*index.pop(part), folder / part) for part in CLASSES if part in index}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"model file {file} is damaged: {error!r}") from error
     return {key: value for key, value in index.items() if not key.startswith("_")}, homes
+
+
+def _shared(folder: Path, where: str) -> Path:
+    """A component's folder: beside the model, or, for a model trained elsewhere, the bundled one of that name."""
+    beside = folder / where
+    return beside if beside.exists() else PRETRAINED / where.replace("../", "")
 
 
 def loaded(part: str, library: str, class_name: str, folder: Path) -> Any:

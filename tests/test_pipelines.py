@@ -227,3 +227,14 @@ def test_a_model_folder_cannot_make_us_import_other_code(student, tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps(index | {"vae": ["os", "system"]}))
     with pytest.raises(ValueError, match="only audiocm and diffusers are allowed"):
         TextToAudioPipeline.from_pretrained(tmp_path)
+
+
+def test_a_model_trained_elsewhere_finds_the_bundled_parts(tmp_path):
+    bundles.save_bundle(tmp_path / "mine", tiny_pipeline().transformer)
+    _, homes = bundles.described(tmp_path / "mine")
+    assert (
+        homes["text_encoder"][2] == bundles.PRETRAINED / "text-encoder"
+        and homes["transformer"][2] == tmp_path / "mine" / "."
+    )
+    (tmp_path / "codec" / "vae").mkdir(parents=True)
+    assert bundles.described(tmp_path / "mine")[1]["vae"][2].resolve() == (tmp_path / "codec" / "vae").resolve()
