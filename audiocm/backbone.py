@@ -144,6 +144,13 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         self.register_buffer("turn", torch.stack([angle.cos(), angle.sin()]), persistent=False)
         self._initialise()
 
+    def student(self, guidance_range: tuple[float, float], target_time: bool = False) -> LatentTransformer:
+        """A copy with inputs for w and, for jumps to every time, s: equal to this net at step 0, without dropout."""
+        more = {"guidance_range": guidance_range, "target_time": target_time, "dropout": 0.0}
+        net = type(self).from_config({**self.config, **more})
+        net.load_state_dict(self.state_dict(), strict=False)
+        return net
+
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):

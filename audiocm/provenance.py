@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ def card(embedders: Sequence, form: Form, seed: int, **more) -> dict:
         "versions": versions(),
         "python": platform.python_version(),
         "commit": commit(),
+        "device": f"{platform.machine()}, {os.cpu_count()} CPU cores",
         **more,
     }
 

@@ -23,6 +23,7 @@ import torch
 
 import audiocm
 from audiocm import TextToAudioPipeline, solvers
+from audiocm.provenance import commit
 
 PROMPT = "a dog barks while rain falls on a roof"
 
@@ -104,15 +105,6 @@ def cold(model: str, repeats: int = 3) -> float:
             subprocess.run(command, check=True, capture_output=True)
             times.append(time.perf_counter() - start)
     return statistics.median(times)
-
-
-def commit() -> str:
-    """The checkout's commit, with + where files differ from it."""
-    read = [
-        subprocess.run(["git", *c], capture_output=True, text=True, check=False).stdout.strip()
-        for c in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
-    ]
-    return read[0] + ("+" if read[1] else "")
 
 
 def main() -> None:

@@ -2,6 +2,8 @@
 
 python -m recipes.codec_linear --corpora data/corpus,data/rendered,data/speech --channels 96 --output runs/codec_linear
 python -m recipes.evaluate_codec --codec runs/codec_linear --corpus data/corpus,data/rendered,data/speech --clips 150 --speech 30 --results samples/codec_linear.json
+
+`--no-texture` for samples/codec_linear_no_texture.json.
 """
 
 import argparse

@@ -31,13 +31,6 @@ def export(net: LatentTransformer, folder: Path) -> None:
     )
 
 
-def student_of(teacher: LatentTransformer) -> LatentTransformer:
-    """The teacher with an input for w: equal to the teacher at step 0."""
-    net = LatentTransformer.from_config({**teacher.config, "guidance_range": GUIDANCE, "dropout": 0.0})
-    net.load_state_dict(teacher.state_dict(), strict=False)
-    return net
-
-
 def run(
     stage: str = "consistency",
     start: str = "",
@@ -60,7 +53,7 @@ def run(
         raise ValueError(f"stage {stage!r}: must be one of {', '.join(STAGES)}")
     device, w = best_device(), (w_low, w_high)
     guide = LatentTransformer.from_pretrained(teacher).to(device).requires_grad_(False)
-    net = LatentTransformer.from_pretrained(start) if start else student_of(guide)
+    net = LatentTransformer.from_pretrained(start) if start else guide.student(GUIDANCE)
     compile = compile and device.type == "cuda"
     field = torch.compile(guide, dynamic=False) if compile else guide
     source: Iterator = batches(corpora, vae, device, seed, scale=scale)

@@ -39,13 +39,6 @@ def exporter(noise_mean: float, w: float, w_range: tuple[float, float]):
     return export
 
 
-def student_of(teacher: LatentTransformer, w: tuple[float, float], target_time: bool) -> LatentTransformer:
-    """The teacher with inputs for w and, for jumps to every time, s: equal to the teacher at step 0."""
-    net = LatentTransformer.from_config({**teacher.config, "guidance_range": w, "target_time": target_time})
-    net.load_state_dict(teacher.state_dict(), strict=False)
-    return net
-
-
 def run(
     method: str = "comospeech",
     start: str = "",
@@ -72,7 +65,7 @@ def run(
     noise_mean = float(json.loads((Path(teacher) / "bundle.json").read_text())["noise_mean"])
     encoder = encoder_of(teacher, device)
     guide = LatentTransformer.from_pretrained(teacher).to(device).requires_grad_(False)
-    net = LatentTransformer.from_pretrained(start) if start else student_of(guide, told, method != "comospeech")
+    net = LatentTransformer.from_pretrained(start) if start else guide.student(told, method != "comospeech")
     if compile and device.type == "cuda":
         guide.compile(dynamic=False)
     source = batches(corpora, tuple(encoder.config.voices), vae, device, seed, scale=scale, cache=cache, n_jobs=jobs)
