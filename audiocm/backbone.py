@@ -101,6 +101,8 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
     loaded from its teacher equals it at step 0 (ConsistencyTTA, eq. 8). ``prior_channels``: width of ``cond.prior``.
     """
 
+    _repeated_blocks = ["Block"]  # diffusers compiles one of them and reuses it for all
+
     @register_to_config
     def __init__(
         self,

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoint
-from .optimise import Flat, Optimiser, Replayed
+from .optimise import Flat, Optimiser, Replayed, compile_blocks
 
 if TYPE_CHECKING:
     from .train import Run
@@ -65,8 +65,9 @@ class Training:
             if hasattr(run.critic, "to"):
                 run.critic.to(device)
             self.critic = Flat(run.critic.parameters())
-            if self.critic.values.device != device:
-                raise ValueError(f"the critic is on {self.critic.values.device}, the run on {device}: move it there")
+            if self.critic.values.device != self.flat.values.device:
+                where = f"the critic is on {self.critic.values.device}, the run on {self.flat.values.device}"
+                raise ValueError(f"{where}: move it there")
             self.optimisers["critic"] = Optimiser(self.critic, run.betas, run.weight_decay, run.clip)
         if self.accelerator.num_processes > 1:
             for optimiser in self.optimisers.values():
@@ -76,10 +77,9 @@ class Training:
         self.progress = torch.zeros((), device=device)
         self.ema_weight = torch.zeros((), device=device)
         self.meters = torch.zeros(len(self.METERS), device=device)
-        self.student_call, self.target_call = self.net, self.target
-        if run.compile:
-            self.student_call = torch.compile(self.net, dynamic=False)
-            self.target_call = separately_compiled(self.net if self.target is None else self.target)
+        for net in (self.net, self.target):
+            if run.compile and net is not None:
+                compile_blocks(net)
         graphed = run.cuda_graph and device.type == "cuda"
         self.advance = Replayed(self.step) if graphed else self.step
 
@@ -120,7 +120,7 @@ class Training:
         # no cache of cast weights: one filled under no_grad (by the target's call) would cut the student's gradient
         bf16 = self.run.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
-            value = loss(self.student_call, self.target_call, x, cond, self.progress)
+            value = loss(self.net, self.target, x, cond, self.progress)
         value.backward()
         return value.detach().float()
 
@@ -393,14 +393,3 @@ class Training:
         for tracker in self.accelerator.trackers:  # not end_training(): it would end the ranks' process group as well
             tracker.finish()
         return net
-
-
-def separately_compiled(net: nn.Module) -> Callable[..., Tensor]:
-    """torch.compile for calls without gradient. Dynamo keeps what it compiled by code object, and a function shared by
-    calls with and without gradient has reused the wrong graph: this one has a code object of its own."""
-
-    def call(x_t, t, s=None, cond=None):
-        return net(x_t, t, s, cond)
-
-    call.__code__ = call.__code__.replace(co_name="call_without_gradient")
-    return torch.compile(call, dynamic=False)

@@ -94,7 +94,7 @@ class Run:
     sample: Callable[[nn.Module, Path], None] | None = None  # writes what it likes into the folder
     sample_every: int = 5000
     cuda_graph: bool = False  # record whole steps; no effect off CUDA. The losses may not wait for the device
-    compile: bool = False  # torch.compile student and target
+    compile: bool = False  # torch.compile the blocks of student and target
     export: Callable[[nn.Module, Path], None] = save_net
     shard_mb: float | None = None  # largest checkpoint file
     bad_steps: int = 20  # as many steps in a row without a finite gradient end the run

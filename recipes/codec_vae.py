@@ -1,8 +1,9 @@
 """The mel VAE of the bundled codec, trained on sounds, instruments and speech alike.
 
-    audiocm train recipes/codec_vae.py --output runs/codec_vae [--minutes 4] [--corpora data/corpus,data/rendered,data/speech]
+    audiocm train recipes/codec_vae.py --output runs/vae_plain --critic False --minutes 2 [--corpora data/corpus,data/rendered,data/speech]
+    audiocm train recipes/codec_vae.py --output runs/codec_vae --start runs/vae_plain/model --minutes 2
 
-L1 for the mean, likelihood for the std; in the second half patch discriminators on the log-mel share the gradient.
+L1 for the mean, likelihood for the std; then patch discriminators on the log-mel share the gradient.
 """
 
 from pathlib import Path
@@ -26,18 +27,22 @@ def run(
     channels: int = 96,
     widths: str = "256,320,384",
     critic: bool = True,
-    share: float = 1.0,
+    start: str = "",
+    share: float = 0.5,
     kl: float = 1e-2,
+    lr: float = 0.0,
     seed: int = 0,
 ) -> Run:
-    """`minutes` of training in all calls together; stops early after `steps`."""
+    """`minutes` of training in all calls together; stops early after `steps`. `start`: a VAE to go on from."""
     device = best_device()
-    mel, net = LogMel().to(device), MelVAE(channels=channels, widths=tuple(int(w) for w in widths.split(",")))
+    shape = {"channels": channels, "widths": tuple(int(w) for w in widths.split(","))}
+    mel, net = LogMel().to(device), MelVAE.from_pretrained(start) if start else MelVAE(**shape)
     judge = MelCritic().to(device) if critic else None
-    terms = VAELoss(mel, judge, kl=kl, share=share)
+    terms = VAELoss(mel, judge, kl=kl, share=share, warm=0.1)
     batches: WaveBatches = waves(corpora, seconds_per_crop, batch, seed, device)
     wavs = held_out(corpora, device)
-    net.to(device).begin(torch.cat([mel(next(batches)[0]) for _ in range(24)]))
+    if not start:
+        net.to(device).begin(torch.cat([mel(next(batches)[0]) for _ in range(24)]))
 
     def validate(vae: MelVAE) -> dict[str, float]:
         log_mel = mel(wavs)
@@ -53,7 +58,7 @@ def run(
         terms,
         batches,
         steps=steps,
-        lr=1e-3,
+        lr=lr or (3e-4 if start else 1e-3),
         warmup=300,
         betas=(0.8, 0.99),
         weight_decay=1e-3,

@@ -11,12 +11,11 @@ trajectories. consistency: ConsistencyTTA stage 2. `--w_low 3 --w_high 3` distil
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from audiocm import methods
 from audiocm.backbone import LatentTransformer
 from audiocm.bundles import save_bundle
 from audiocm.distill import Method
+from audiocm.optimise import compile_blocks
 from audiocm.train import Run, best_device
 from recipes.tta_data import CODEC, CORPORA, Trajectories, batches
 
@@ -55,16 +54,17 @@ def run(
     guide = LatentTransformer.from_pretrained(teacher).to(device).requires_grad_(False)
     net = LatentTransformer.from_pretrained(start) if start else guide.student(GUIDANCE)
     compile = compile and device.type == "cuda"
-    field = torch.compile(guide, dynamic=False) if compile else guide
+    if compile:
+        compile_blocks(guide)
     source: Iterator = batches(corpora, vae, device, seed, scale=scale)
     method: Method
     if stage == "guidance":
-        method, rate, target = methods.guidance_distillation(field, w), 2e-4, None
+        method, rate, target = methods.guidance_distillation(guide, w), 2e-4, None
     elif stage == "regression":
-        source = Trajectories(field, source, pairs, w=w, seed=seed)
+        source = Trajectories(guide, source, pairs, w=w, seed=seed)
         method, rate, target = methods.regression(), 3e-4, None
     else:
-        method, rate, target = methods.consistencytta(field, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
+        method, rate, target = methods.consistencytta(guide, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
     return Run(
         f"tta_{stage}",
         net,

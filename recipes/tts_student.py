@@ -18,6 +18,7 @@ from audiocm.backbone import LatentTransformer
 from audiocm.bundles import SPEECH, save_bundle
 from audiocm.distill import around_prior, guided, independent, uniform_guidance
 from audiocm.speech import Conditioned
+from audiocm.optimise import compile_blocks
 from audiocm.train import Run, best_device
 from recipes.tts_data import CODEC, CORPORA, batches, encoder_of, timing
 
@@ -67,7 +68,7 @@ def run(
     guide = LatentTransformer.from_pretrained(teacher).to(device).requires_grad_(False)
     net = LatentTransformer.from_pretrained(start) if start else guide.student(told, method != "comospeech")
     if compile and device.type == "cuda":
-        guide.compile(dynamic=False)
+        compile_blocks(guide)
     source = batches(corpora, tuple(encoder.config.voices), vae, device, seed, scale=scale, cache=cache, n_jobs=jobs)
     shared = {"coupling": around_prior if noise_mean else independent, "guidance": uniform_guidance(*told)}
     recipes = {

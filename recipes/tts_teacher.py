@@ -110,8 +110,6 @@ def run(
         max_frames=MAX_FRAMES, prior_channels=channels,
     )  # fmt: skip
     net = started(encoder, transformer, start)
-    if compile and device.type == "cuda":
-        net.transformer.compile(dynamic=False)
     coupling = around_prior if noise_mean else independent
     loss = SpeechLoss(methods.diffusion(methods.latent_times, coupling=coupling), timing(source, home=vae))
     return Run(
@@ -132,6 +130,7 @@ def run(
         validate=held_out(loss, held, noise_mean),
         validate_every=3000,
         cuda_graph=True,
+        compile=compile and device.type == "cuda",
         export=exporter(noise_mean),
         shard_mb=15.0,
     )

@@ -152,6 +152,27 @@ def test_one_graph_under_bf16_autocast_with_a_bf16_residual_stream():
         assert torch.allclose(compiled(x, t, None, cond), eager, atol=1e-5)
 
 
+def test_blocks_compiled_once_serve_with_and_without_gradient():
+    """Teacher, student and target share the code that is compiled: whoever is called first, gradients stay right."""
+    torch.manual_seed(0)
+    eager, compiled = net_of(guidance_range=(0.0, 6.0)), net_of(guidance_range=(0.0, 6.0))
+    compiled.load_state_dict(eager.state_dict())
+    torch._dynamo.reset()
+    for block in compiled.blocks:
+        block.compile(dynamic=False, backend="aot_eager", fullgraph=True)
+    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), cond_of(2, 9, guidance=torch.ones(2))
+    with torch.no_grad():
+        before = compiled(x, t, None, cond)
+    for net in (eager, compiled):
+        net(x, t, None, cond).square().sum().backward()
+    with torch.no_grad():
+        assert torch.allclose(before, eager(x, t, None, cond), atol=1e-5)
+        assert torch.allclose(compiled(x, t, None, cond), before, atol=1e-6)
+    for mine, other in zip(compiled.parameters(), eager.parameters(), strict=True):
+        assert (mine.grad is None) == (other.grad is None)
+        assert mine.grad is None or torch.allclose(mine.grad, other.grad, atol=1e-4)
+
+
 def test_too_long_and_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"241 latent frames.*240"):
         net_of()(torch.randn(1, 4, 241), torch.ones(1))
