@@ -8,6 +8,7 @@ autocast's dtype; nothing waits for the host and shapes follow the inputs alone,
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +102,7 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
     loaded from its teacher equals it at step 0 (ConsistencyTTA, eq. 8). ``prior_channels``: width of ``cond.prior``.
     """
 
-    _repeated_blocks = ["Block"]  # diffusers compiles one of them and reuses it for all
+    _repeated_blocks: ClassVar[list[str]] = ["Block"]  # diffusers compiles one of them and reuses it for all
 
     @register_to_config
     def __init__(

@@ -199,7 +199,9 @@ class Replayed:
 def compile_blocks(net: nn.Module) -> None:
     """torch.compile, in place: the blocks that a diffusers net names as repeated (each kind is compiled once, whatever the
     depth: a tenth of the time of the whole), or the net itself where it names none."""
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # one code, many nets and shapes
+    torch._dynamo.config.recompile_limit = max(
+        64, torch._dynamo.config.recompile_limit
+    )  # one code, many nets and shapes
     named = [part for part in net.modules() if getattr(part, "_repeated_blocks", None)]
     for part in named:
         part.compile_repeated_blocks(dynamic=False)

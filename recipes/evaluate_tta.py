@@ -1,7 +1,7 @@
 """The text-to-audio table: real clips, codec round trip, teacher, student at 1, 2 and 4 calls.
 
     python -m recipes.evaluate_tta plan --out runs/tables
-    python -m recipes.evaluate_tta generate --out runs/tables [--device cuda] [--systems student-1,teacher-100]
+    python -m recipes.evaluate_tta generate --out runs/tables [--device cuda] [--systems student-1,teacher-50] [--latents]
     python -m recipes.evaluate_tta score --out runs/tables --results samples/tta_scores.json
 
 `plan` draws the words and needs the corpus; `generate` needs the models (and the corpus for the row "codec" alone) and
@@ -165,6 +165,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--latents", action="store_true", help="generate: latents only, for a second call elsewhere")
     args = parser.parse_args()
     {"plan": stored_plan, "generate": generate, "score": score}[args.action](args)
 

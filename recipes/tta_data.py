@@ -1,6 +1,13 @@
-"""What the text-to-audio recipes share: the codec, latents with words, and stored trajectories of the teacher."""
+"""What the text-to-audio recipes share: the codec, latents with words, and stored trajectories of the teacher.
 
+    python -m recipes.tta_data --corpora data/corpus,data/rendered,data/mixtures,data/augmented --output data/latents.safetensors
+
+encodes the train and valid clips and packs them in one file that travels to another machine; the recipes take it as `--corpora`.
+"""
+
+import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,8 +20,9 @@ from audiocm.conditioning import TextConditioner
 from audiocm.data import LatentBatches, encode_words
 from audiocm.denoiser import Condition, Net
 from audiocm.distill import Coupled, guided
-from audiocm.latents import cached_latents, codec_key
+from audiocm.latents import Latents, cached_latents, codec_key, joined, pack, unpack
 from audiocm.manifest import Clip, of_split, read_manifest
+from audiocm.train import best_device
 
 CORPORA = "data/corpus,data/rendered,data/mixtures,data/augmented"
 CODEC = "audiocm/pretrained/codec"
@@ -28,6 +36,30 @@ def codec(vae: str, vocoder: str, device: torch.device) -> Codec:
     return Codec(MelVAE.from_pretrained(vae).to(device).eval(), voice.to(device).eval())
 
 
+def clips_of(corpora: Sequence[str], split: str) -> list[Clip]:
+    """The captioned clips of one split of corpus folders that the teacher learns from."""
+    clips: list[Clip] = []
+    for root in corpora:
+        try:
+            clips += read_manifest(Path(root) / "manifest.jsonl", of_split(split))
+        except ValueError as error:
+            if "no clip in it" not in str(error):  # mixtures have no held-out part
+                raise
+    return [clip for clip in clips if clip.captions and clip.kind in SHARES]
+
+
+def latents_of(corpora: str, vae: str, split: str, device: torch.device, cache: str = "data/latents") -> Latents:
+    """Latents of one split of comma-separated corpus folders (encoded once, kept in `cache`) and packed files."""
+    names = corpora.split(",")
+    packed = [name for name in names if name.endswith(".safetensors")]
+    parts = [unpack(name, of_split(split)) for name in packed]
+    folders = [name for name in names if name not in packed]
+    if folders:
+        voice = codec(vae, "", device)
+        parts.append(cached_latents(clips_of(folders, split), voice, codec_key(voice.vae), cache, device, batch=64))
+    return joined(parts)
+
+
 def batches(
     corpora: str,
     vae: str,
@@ -38,16 +70,7 @@ def batches(
     cache: str = "data/latents",
 ) -> LatentBatches:
     """Latents and words of one split of all corpora. `scale` shrinks the batches for small machines."""
-    clips: list[Clip] = []
-    for root in corpora.split(","):
-        try:
-            clips += read_manifest(Path(root) / "manifest.jsonl", of_split(split))
-        except ValueError as error:
-            if "no clip in it" not in str(error):  # mixtures have no held-out part
-                raise
-    clips = [clip for clip in clips if clip.captions and clip.kind in SHARES]
-    voice = codec(vae, "", device)
-    latents = cached_latents(clips, voice, codec_key(voice.vae), cache, device, batch=64)
+    latents = latents_of(corpora, vae, split, device, cache)
     words = encode_words(latents.clips, TextConditioner.from_pretrained().to(device), device)
     weight = weights(latents.clips)
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
@@ -123,3 +146,20 @@ def held_out_error(teacher_like: Net, held: list[tuple[Tensor, Condition]]) -> d
             errors.append((((clean - x) ** 2) * valid).sum() / (valid.sum() * x.shape[1]))
         values[f"error_{sigma:g}"] = float(torch.stack(errors).mean())
     return values | {"error": sum(values.values()) / len(values)}
+
+
+def main() -> None:
+    """Command line; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpora", default=CORPORA)
+    parser.add_argument("--vae", default=CODEC + "/vae")
+    parser.add_argument("--cache", default="data/latents")
+    parser.add_argument("--output", default="data/latents.safetensors")
+    args = parser.parse_args()
+    both = [latents_of(args.corpora, args.vae, split, best_device(), args.cache) for split in ("train", "valid")]
+    pack(joined(both), args.output)
+    print(f"{args.output}: {sum(len(part.clips) for part in both)} clips")
+
+
+if __name__ == "__main__":
+    main()

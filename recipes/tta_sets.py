@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from safetensors.torch import load_file, save_file
 
 from recipes.judging import corpus_entries
 
+LATENTS = "latents.safetensors"
 BUCKET = 0.5  # seconds: lengths are rounded up to a multiple, so that few shapes occur
 
 
@@ -66,8 +68,12 @@ def plan(args: argparse.Namespace) -> list[dict]:
     return entries
 
 
+def name_of(entry: dict) -> str:
+    return f"{entry['set']}_{entry['id']:03d}_{entry['take']}"
+
+
 def file_of(folder: Path, entry: dict) -> Path:
-    return folder / f"{entry['set']}_{entry['id']:03d}_{entry['take']}.flac"
+    return folder / f"{name_of(entry)}.flac"
 
 
 class Counter:
@@ -84,10 +90,10 @@ class Counter:
         self._handle.remove()
 
 
-def make(pipe, system: System, batch: list[dict]) -> list[torch.Tensor | None]:
-    """The batch's sounds; one that the pipeline refuses (silent, clipped, not finite) is None, the others stay."""
+def make(pipe, system: System, batch: list[dict], kind: str = "pt") -> list[torch.Tensor | None]:
+    """The batch's sounds (or latents); one that the pipeline refuses (silent, clipped, not finite) is None, the others stay."""
     generators = [torch.Generator().manual_seed(e["seed"]) for e in batch]
-    words = {"audio_length_in_s": batch[0]["seconds"], "num_inference_steps": system.steps}
+    words = {"audio_length_in_s": batch[0]["seconds"], "num_inference_steps": system.steps, "output_type": kind}
     try:
         return list(
             pipe([e["prompt"] for e in batch], guidance_scale=system.guidance, generator=generators, **words).audios
@@ -95,7 +101,21 @@ def make(pipe, system: System, batch: list[dict]) -> list[torch.Tensor | None]:
     except ValueError:
         if len(batch) == 1:
             return [None]
-        return [sound for entry in batch for sound in make(pipe, system, [entry])]
+        return [sound for entry in batch for sound in make(pipe, system, [entry], kind)]
+
+
+def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[torch.Tensor | None]:
+    """The sounds of stored latents, with the pipeline's checks."""
+    from audiocm.latent_pipeline import checked
+
+    made: list[torch.Tensor | None] = []
+    for entry in batch:
+        wav = pipe.codec.decode(stored[name_of(entry)].float()[None])[:, : round(entry["seconds"] * pipe.sample_rate)]
+        try:
+            made += list(checked(wav, [entry["prompt"]]))
+        except ValueError:
+            made.append(None)
+    return made
 
 
 def round_trip(pipe, batch: list[dict]) -> list[torch.Tensor]:
@@ -112,35 +132,50 @@ def round_trip(pipe, batch: list[dict]) -> list[torch.Tensor]:
     return made
 
 
-def generate_system(system: System, entries: list[dict], out: Path, device: str, batch: int) -> None:
-    """Write the sounds of one system that are not there yet, and facts.json: queries and seconds a sound."""
+def generate_system(system: System, entries: list[dict], out: Path, device: str, batch: int, latents: bool) -> None:
+    """Write the sounds of one system that are not there yet, and facts.json: queries and seconds a sound.
+
+    `latents`: write latents.safetensors instead; a later call without it, elsewhere, turns them into sounds.
+    """
     from audiocm.pipelines import TextToAudioPipeline
 
     folder = out / system.name.replace(" ", "_")
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [e for e in entries if (e["set"] == "captions" or not system.only_captions)]
     todo = [e for e in wanted if not file_of(folder, e).exists()]
-    if not todo:
+    stored = load_file(folder / LATENTS) if (folder / LATENTS).exists() else {}
+    if not todo or (latents and (stored or not system.steps)):
         return
     pipe = TextToAudioPipeline.from_pretrained(system.model, device=device)
     todo.sort(key=lambda e: e["seconds"])
-    counter, started, sounds, refused = Counter(pipe.transformer), time.perf_counter(), 0, []
+    counter, started, sounds = Counter(pipe.transformer), time.perf_counter(), 0
+    stored_now: dict[str, torch.Tensor] = {}
+    refused: list[str] = []
     while todo:
         part = [e for e in todo[:batch] if e["seconds"] == todo[0]["seconds"]]
         todo = todo[len(part) :]
-        made = round_trip(pipe, part) if system.steps == 0 else make(pipe, system, part)
-        for entry, wav in zip(part, made, strict=True):
+        if stored:
+            made = voiced(pipe, part, stored)
+        else:
+            made = make(pipe, system, part, "latent" if latents else "pt") if system.steps else round_trip(pipe, part)
+        for entry, sound in zip(part, made, strict=True):
             sounds += 1
-            if wav is None:
-                refused.append(f"{entry['set']}_{entry['id']:03d}_{entry['take']}")
-                continue
-            soundfile.write(file_of(folder, entry), wav.clamp(-1, 1).numpy(), pipe.sample_rate)
+            if sound is None:
+                refused.append(name_of(entry))
+            elif latents:
+                stored_now[name_of(entry)] = sound.half().cpu().contiguous()
+            else:
+                soundfile.write(file_of(folder, entry), sound.clamp(-1, 1).numpy(), pipe.sample_rate)
         print(f"{system.name}: {len(todo)} left", flush=True)
     counter.remove()
     seconds = (time.perf_counter() - started) / max(sounds, 1)
-    facts = {"queries": counter.rows / max(sounds, 1), "seconds a sound": seconds, "refused": refused}
+    facts = {"queries": counter.rows / max(sounds, 1), "seconds a sound": seconds}
     facts |= {"device": device if device == "cpu" else torch.cuda.get_device_name(), "batch": batch}
-    (folder / "facts.json").write_text(json.dumps(facts, indent=1))
+    if stored:
+        facts = json.loads((folder / "facts.json").read_text())
+    if latents:
+        save_file(stored_now, folder / LATENTS)
+    (folder / "facts.json").write_text(json.dumps(facts | {"refused": refused}, indent=1))
 
 
 def stored_plan(args: argparse.Namespace) -> list[dict]:
@@ -158,4 +193,4 @@ def generate(args: argparse.Namespace) -> None:
     entries = stored_plan(args)
     for system in systems(args):
         if system.model:
-            generate_system(system, entries, Path(args.out), args.device, args.batch)
+            generate_system(system, entries, Path(args.out), args.device, args.batch, args.latents)

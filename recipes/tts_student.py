@@ -17,8 +17,8 @@ from audiocm import methods
 from audiocm.backbone import LatentTransformer
 from audiocm.bundles import SPEECH, save_bundle
 from audiocm.distill import around_prior, guided, independent, uniform_guidance
-from audiocm.speech import Conditioned
 from audiocm.optimise import compile_blocks
+from audiocm.speech import Conditioned
 from audiocm.train import Run, best_device
 from recipes.tts_data import CODEC, CORPORA, batches, encoder_of, timing
 

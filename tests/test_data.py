@@ -10,7 +10,7 @@ import torch
 
 from audiocm.data import LatentBatches, WaveBatches, encode_words
 from audiocm.denoiser import Condition
-from audiocm.latents import Latents, cached_latents, codec_key
+from audiocm.latents import Latents, cached_latents, codec_key, joined, pack, unpack
 from audiocm.manifest import Clip, of_split, read_manifest
 
 RATE, FRAME = 8000, 100
@@ -276,3 +276,21 @@ def test_other_rates_and_channels_are_brought_to_one_form(tmp_path):
 def test_no_readable_clip_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="none of 1"), pytest.warns(UserWarning):
         WaveBatches([Clip("a.wav", tmp_path / "a.wav", 1.0)], RATE, 0.5, 4)
+
+
+def test_packed_latents_travel(corpus, tmp_path):
+    latents = latents_of(corpus)
+    file = tmp_path / "packed.safetensors"
+    pack(latents, file, step=0.01)
+    again = unpack(file, of_split("train"))
+    assert [c.captions for c in again.clips] == [c.captions for c in latents.clips[:11]]
+    kept = again.frames.float()
+    assert torch.equal(again.lengths, latents.lengths[:11]) and torch.equal(again.starts, latents.starts[:11])
+    assert (kept - latents.frames[: len(kept)].float()).abs().max() <= 0.0051
+    whole = joined([again, unpack(file, of_split("test"))])
+    assert len(whole.clips) == 12 and torch.equal(whole.starts, latents.starts)
+    with pytest.raises(ValueError, match="no clip in it is wanted"):
+        unpack(file, of_split("valid"))
+    file.write_bytes(b"no safetensors")
+    with pytest.raises(ValueError, match=r"packed\.safetensors.*damaged"):
+        unpack(file)
