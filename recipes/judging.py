@@ -143,22 +143,23 @@ def spread_of_halves(reference: Heard, against: str) -> list[Score]:
     return scores
 
 
-def write_results(path: Path, results: dict, columns: Sequence[str]) -> str:
+FACTS = ("queries", "seconds a sound", "clips", "unusable")
+
+
+def write_results(path: Path, results: dict, columns: Sequence[str], facts: Sequence[str] = FACTS) -> str:
     """JSON at `path`, a markdown table beside it; returns the table."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    table = markdown(results["systems"], columns)
+    table = markdown(results["systems"], columns, facts)
     path.with_suffix(".md").write_text(table, encoding="utf-8")
     return table
 
 
-def markdown(systems: dict[str, dict], columns: Sequence[str]) -> str:
+def markdown(systems: dict[str, dict], columns: Sequence[str], facts: Sequence[str] = FACTS) -> str:
     """One row a system; `value [low, high]` in each column that any system has (names with wildcards), else a dash."""
     known = list(dict.fromkeys(name for row in systems.values() for name in row["scores"]))
     columns = [name for column in columns for name in fnmatch.filter(known, column)]
-    facts = [
-        f for f in ("queries", "seconds a sound", "clips", "unusable") if any(f in row for row in systems.values())
-    ]
+    facts = [f for f in facts if any(f in row for row in systems.values())]
     lines = ["| system | " + " | ".join([*facts, *columns]) + " |", "|---" * (1 + len(facts) + len(columns)) + "|"]
     for name, row in systems.items():
         cells = [f"{row[f]:.3g}" if isinstance(row.get(f), float) else str(row.get(f, "—")) for f in facts]

@@ -1,0 +1,134 @@
+"""The table of methods on a toy: two methods are trained, sampled and not trained again; every name has a setting or a reason."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from audiocm import methods
+from audiocm.backbone import LatentTransformer
+from audiocm.codec import MelVAE
+from audiocm.latents import Latents, pack
+from audiocm.manifest import Clip
+from recipes import methods_table
+from recipes.methods_settings import LEVELS, NOT_RUN, SETTINGS
+from recipes.tta_data import codec
+from recipes.tta_sets import name_of
+
+CHANNELS = 4
+WORDS = ("a dog barks", "rain", "a bell rings", "wind")
+
+
+def toy(home: Path, width: int = 32) -> list[str]:
+    """A teacher, a VAE, packed latents and a plan; the command line's words for them."""
+    torch.manual_seed(0)
+    net = LatentTransformer(channels=CHANNELS, width=width, depth=2, heads=2)
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    net.save_pretrained(home / "teacher")
+    vae = MelVAE(mel_bins=100, channels=CHANNELS, widths=(8, 8, 8), blocks=(1, 1, 1), noise_channels=2)
+    with torch.no_grad():
+        vae.linear_decoder.weight.mul_(0.3)
+    vae.save_pretrained(home / "codec" / "vae")
+    lengths = torch.tensor([30, 90, 60, 200] * 3)
+    clips = [
+        Clip(f"{i}.flac", home / f"{i}.flac", length / 23.4, captions=(WORDS[i % 4],), kind="effect", source="toy")
+        for i, length in enumerate(lengths.tolist())
+    ]
+    frames = torch.randn(int(lengths.sum()), CHANNELS).half()
+    pack(
+        Latents(clips, frames, lengths.cumsum(0) - lengths, lengths, torch.zeros(CHANNELS)),
+        home / "latents.safetensors",
+    )
+    (home / "out").mkdir(exist_ok=True)
+    entries = [
+        {"set": "prompts", "id": i, "take": take, "prompt": words, "labels": [], "seconds": 1.0 + (i % 2), "seed": 10 * i + take}
+        for i, words in enumerate(WORDS[:2])
+        for take in range(2)
+    ]  # fmt: skip
+    (home / "out" / "plan.json").write_text(json.dumps(entries))
+    names = {"teacher": "teacher", "vae": "codec/vae", "corpora": "latents.safetensors", "cache": "cache", "out": "out"}
+    return [
+        "train",
+        "--scale",
+        "0.02",
+        *(part for key, value in names.items() for part in (f"--{key}", f"{home / value}")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    home = tmp_path_factory.mktemp("methods")
+    return home, toy(home)
+
+
+def test_two_methods_are_trained_once(place, capsys):
+    home, words = place
+    words = [*words, "--seconds", "0.3", "--methods", "consistencytta,meanflow,teacher-euler-2"]
+    methods_table.main(words)
+    plan = json.loads((home / "out" / "plan.json").read_text())
+    for name in ("consistencytta", "meanflow"):
+        facts = json.loads((home / "out" / f"{name}.json").read_text())
+        assert (
+            facts["finite"]
+            and facts["steps"] > 0
+            and abs(facts["seconds"] - 0.3) < 0.3
+            and not facts["failed_attempts"]
+        )
+        assert facts["stages"][0]["warm_up_steps"] >= 4 and facts["steps/s"] == facts["steps"] / facts["seconds"]
+        latents = load_file(home / "out" / f"{name}.safetensors")
+        assert set(latents) == {f"{calls}/{name_of(entry)}" for calls in (1, 2, 4) for entry in plan}
+        assert latents["1/prompts_000_0"].shape == (CHANNELS, 24) and latents["1/prompts_000_0"].dtype == torch.float16
+    assert set(load_file(home / "out" / "teacher-euler-2.safetensors")) == {f"2/{name_of(entry)}" for entry in plan}
+    (home / "out" / "meanflow.json").unlink()
+    before = (home / "out" / "consistencytta.safetensors").stat().st_mtime_ns
+    capsys.readouterr()
+    methods_table.main([*words, "--minutes", "0.001"])  # no time: nothing is begun
+    assert "2 done, to do: meanflow" in capsys.readouterr().out and not (home / "out" / "meanflow.json").exists()
+    methods_table.main(words)
+    assert (home / "out" / "meanflow.json").exists()
+    assert (home / "out" / "consistencytta.safetensors").stat().st_mtime_ns == before
+
+
+def test_what_fails_is_named_and_tried_again(place, monkeypatch):
+    home, words = place
+    words = [*words, "--seconds", "0.1", "--methods", "cd"]
+    with monkeypatch.context() as broken:
+        broken.setattr(methods, "family", lambda *_: {})
+        methods_table.main(words)
+    assert "KeyError" in methods_table.why_not(home / "out", "cd") and not (home / "out" / "cd.json").exists()
+    methods_table.main(words)
+    assert (home / "out" / "cd.json").exists() and not (home / "out" / "cd.failed").exists()
+
+
+def test_every_member_has_a_setting_or_a_reason():
+    family = set(methods.family(lambda x_t, t, s=None, cond=None: x_t))
+    assert family == (set(SETTINGS) - {"tta_student"}) | set(NOT_RUN) and not set(SETTINGS) & set(NOT_RUN)
+    trained = {stage.member.partition("-8")[0] for setting in SETTINGS.values() for stage in setting.stages}
+    assert family - trained <= {"diffusion"}
+    for setting in SETTINGS.values():
+        assert sum(stage.share for stage in setting.stages) == pytest.approx(1)
+        assert sorted(calls for stage in setting.stages for calls in stage.calls) == [1, 2, 4]
+    assert len(LEVELS) == 4 and LEVELS[0] == pytest.approx(80)
+
+
+def test_latents_become_sounds_once(place):
+    home, _ = place
+    entries = json.loads((home / "out" / "plan.json").read_text())
+    stored = {f"{calls}/{name_of(entry)}": torch.randn(CHANNELS, 24).half() for calls in (1, 2) for entry in entries}
+    stored |= {key: (value.float() / 0.25).round().to(torch.int8) for key, value in stored.items() if key[0] == "2"}
+    save_file(stored, home / "out" / "toy.safetensors")
+    (home / "out" / "toy.json").write_text(json.dumps({"calls": [1, 2], "made": 1, "steps": 3, "group": "follow"}))
+    both = codec(str(home / "codec" / "vae"), "", torch.device("cpu"))
+    voice, args = SimpleNamespace(codec=both, sample_rate=both.sample_rate), SimpleNamespace(out=home / "out")
+    assert methods_table.decode(args, entries, voice, "toy") == ["toy-1", "toy-2"]
+    made = sorted((home / "out" / "toy-2").glob("*.flac"))
+    facts = json.loads((home / "out" / "toy-2" / "facts.json").read_text())
+    assert len(made) + facts["refused"] == len(entries) and facts["steps"] == 3 and facts["calls"] == 2
+    (home / "out" / "toy.json").write_text(json.dumps({"calls": [1], "made": 2}))
+    methods_table.decode(args, entries, voice, "toy")
+    assert "steps" not in json.loads((home / "out" / "toy-1" / "facts.json").read_text())
