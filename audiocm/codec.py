@@ -63,13 +63,17 @@ class Texture(nn.Module):
     def __init__(self, bins: int, frames: int = 4096):
         super().__init__()
         self.bins = bins
-        self.register_buffer("pattern", self._made(frames), persistent=False)
-
-    def _made(self, frames: int) -> Tensor:
-        mel = LogMel(bins=self.bins)
+        mel = LogMel(bins=bins)
         wav = torch.randn(1, frames * mel.hop, generator=torch.Generator().manual_seed(20240602))
         log_mel = mel(wav)[0]
-        return (log_mel - log_mel.mean(1, keepdim=True)) / log_mel.std(1, keepdim=True)
+        spread = log_mel.std(1, keepdim=True)
+        self.register_buffer("spread", spread, persistent=False)  # [bins, 1], std before it was made 1
+        self.register_buffer("pattern", (log_mel - log_mel.mean(1, keepdim=True)) / spread, persistent=False)
+
+    def share(self, std: Tensor) -> Tensor:
+        """How much of `std` [..., bins, frames] is texture, in (0, 1): a mean that is off by nearly what white noise fluctuates by has
+        missed noise; one that is closer than that has missed a detail of something tonal, which noise would only hide."""
+        return torch.sigmoid((std / self.spread - 0.65) / 0.07)
 
     def forward(self, frames: int) -> Tensor:
         count = math.ceil(frames / self.pattern.shape[1])
@@ -88,8 +92,8 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
 
     A linear path, set by `begin` to the principal components of blocks of frames, and beside it a convolutional net that starts
     at zero: training begins with the best linear codec instead of with noise. The decoder also says how far off its mean is, bin by
-    bin; decoding adds the fluctuations of a frozen white noise at that scale. The mean of a noisy texture is not a noisy texture:
-    a tagger takes smoothed wind for a hum.
+    bin; where that is as much as noise fluctuates, decoding adds the fluctuations of a frozen white noise at that scale. The mean of a
+    noisy texture is not a noisy texture: a tagger takes smoothed wind for a hum.
     """
 
     @register_to_config
@@ -169,7 +173,7 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
     def decode(self, latent: Tensor) -> Tensor:
         """Whitened latent `[batch, channels, frame]` -> log-mel `[batch, bins, 4 * frame]`, with its texture."""
         mean, std = self.reconstruct(latent * self.latent_std + self.latent_mean)
-        return mean + std * self.texture(mean.shape[2])
+        return mean + std * self.texture.share(std) * self.texture(mean.shape[2])
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Training pass: mean and std of the log-mel from a sampled latent; the latent's mean and log-variance."""
