@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 SILENCE = "_"  # before and after every line
 PAUSES = ' ;:,.!?—…"()“”'
-VOWELS = "AIOWYaiuæɑɔəɛɜɪʊʌᵊᵻ"  # one character each; A I O W Y are the diphthongs of day, my, go, now, boy
+VOWELS = "AIOWYaiuæɐɑɔəɛɜɪʊʌᵊᵻ"  # one character each; A I O W Y are the diphthongs of day, my, go, now, boy; ɐ is the word "a"
 CONSONANTS = "bdfhjklmnpstvwzðŋɡɹɾʃʒʔʤʧθT"  # T: the flap of "forty"
 SYMBOLS = SILENCE + PAUSES + VOWELS + CONSONANTS
 STRESS = {"ˌ": 1, "ˈ": 2}  # written before the vowel that carries it

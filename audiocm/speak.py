@@ -11,7 +11,9 @@ from .cli import load_pipeline, quiet
 EXAMPLES = """examples:
   audiocm speak "The train leaves at 5:45 p.m." -o speech.wav
   audiocm speak --file chapter.txt -o chapter.flac --speed 1.2
-  audiocm speak "Is anybody there?" -o teacher.wav --model tts-teacher --steps 50"""
+  audiocm speak "Is anybody there?" -o teacher.wav --model tts-teacher --steps 50
+  audiocm speak "Twinkle, twinkle, little star." --notes "C4 C4 G4 G4 A4 A4 G4:2" -o star.wav
+  audiocm speak --score song.txt --tempo 100 -o song.wav"""
 
 
 def speak_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +23,9 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     add("text", nargs="?", metavar="TEXT", help="what should be spoken, in English")
     add("-o", "--output", required=True, metavar="FILE", help="a .wav, .flac or .ogg file")
     add("--file", metavar="FILE", help="speak this text file (UTF-8)")
+    add("--notes", help="sing the one sentence: a note with its beats for each syllable, e.g. 'C4 F#4:2 Bb3:0.5'")
+    add("--score", metavar="FILE", help="sing this file: lines of `words | notes`")
+    add("--tempo", type=float, default=120.0, help="beats a minute, 20 to 400, default 120")
     add("--voice", help="a voice of the model (a wrong name lists them)")
     add("--speed", type=float, default=1.0, help="0.5 (slow) to 2 (fast), default 1")
     add("--steps", type=int, help="network calls of a student (default 1), solver steps of a teacher")
@@ -40,23 +45,41 @@ def read_text(file: str) -> str:
         ) from error
 
 
+def asked(args: argparse.Namespace) -> list[tuple[str, list[tuple[float, float]] | None]]:
+    """What to speak, or to sing with its notes. ValueError says in one line what is wrong with it."""
+    from .phonemes import check
+    from .singing import check_notes, read_notes, read_score
+
+    if bool(args.text) + bool(args.file) + bool(args.score) > 1:
+        raise ValueError("give a text, --file or --score, not both")
+    if not 20 <= args.tempo <= 400:
+        raise ValueError(f"--tempo must lie between 20 and 400 beats a minute, not {args.tempo:g}")
+    if args.score:
+        if args.notes is not None:
+            raise ValueError("--notes go with a text; a score has its own")
+        return read_score(read_text(args.score), args.tempo)
+    text = read_text(args.file) if args.file else args.text or ""
+    check(text)
+    if args.notes is None:
+        return [(text, None)]
+    notes = read_notes(args.notes, args.tempo)
+    check_notes(text, notes)
+    return [(text, notes)]
+
+
 def speak_command(args: argparse.Namespace) -> None:
     """Check what is cheap to check, load the model, check the rest, speak and write sentence by sentence."""
-    from .phonemes import check
     from .sounds import Destination
 
-    if args.text and args.file:
-        raise ValueError("give a text or --file, not both")
-    text = read_text(args.file) if args.file else args.text or ""
     if not 0 <= args.seed < 2**62:
         raise ValueError(f"--seed must lie between 0 and 2^62, not {args.seed}")
     if Destination(args.output, 1).is_folder:
         raise ValueError(f"cannot write {args.output}: the extension must be .wav, .flac or .ogg")
     with quiet():
-        check(text)  # a wrong text is told before the model is loaded
+        told = asked(args)  # what is wrong is told before the model is loaded
         pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
         begun = time.perf_counter()
-        seconds, first, count = _speak(pipe, text, args)
+        seconds, first, count = _speak(pipe, told, args)
     spent = time.perf_counter() - begun
     many = f"{count} sentences, " if count > 1 else ""
     print(
@@ -64,7 +87,7 @@ def speak_command(args: argparse.Namespace) -> None:
     )
 
 
-def _speak(pipe, text: str, args: argparse.Namespace) -> tuple[float, float, int]:
+def _speak(pipe, told: list[tuple[str, list | None]], args: argparse.Namespace) -> tuple[float, float, int]:
     """Seconds of speech, seconds until the first sentence was there, number of sentences."""
     import torch
     from tqdm import tqdm
@@ -72,9 +95,14 @@ def _speak(pipe, text: str, args: argparse.Namespace) -> tuple[float, float, int
     from .sounds import sound_file
 
     begun, first, samples, count = time.perf_counter(), 0.0, 0, 0
-    options = (args.steps, args.speed, args.voice, args.guidance, torch.Generator().manual_seed(args.seed))
-    bar = tqdm(total=len(text), unit="letter", disable=len(text) < 500)
-    spoken = pipe.stream(text, *options)
+    letters = sum(len(words) for words, _ in told)
+    bar = tqdm(total=letters, unit="letter", disable=letters < 500)
+    options = (args.steps, args.speed, args.voice, args.guidance)
+    spoken = (
+        piece
+        for line, (words, notes) in enumerate(told)
+        for piece in pipe.stream(words, *options, torch.Generator().manual_seed(args.seed + line), notes)
+    )
     with sound_file(args.output, pipe.sample_rate) as append:
         held = None
         for piece in spoken:
@@ -82,7 +110,7 @@ def _speak(pipe, text: str, args: argparse.Namespace) -> tuple[float, float, int
             if held is not None:
                 append(held.audio.numpy())
             held, count, samples = piece, count + 1, samples + len(piece.audio)
-            bar.update(min(len(piece.sentence.text) + 1, len(text) - bar.n))
+            bar.update(min(len(piece.sentence.text) + 1, letters - bar.n))
         end = len(held.audio) - round(held.sentence.pause * pipe.sample_rate)
         append(held.audio[:end].numpy())  # no pause after the last
     bar.close()

@@ -17,7 +17,7 @@ from .denoiser import Condition
 from .durations import whole
 from .latent_pipeline import ItemNoise, LatentPipeline, Seeds, checked, seeds_of
 from .phonemes import Sentence, check, halves, sentences
-from .singing import fitted, sung
+from .singing import check_notes, fitted, sung
 from .solvers import Solver
 from .speech import SUBFRAMES, Spoken, contour, lines
 
@@ -145,10 +145,15 @@ class TextToSpeechPipeline(LatentPipeline):
         voice: str | None = None,
         guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
+        notes: Sequence[tuple[float, float]] | None = None,
     ) -> Iterator[Spoke]:
-        """The sentences of one text as they are ready, one in memory at a time. Bad input raises before the first."""
+        """The sentences of one text as they are ready, one in memory at a time; one sentence where `notes` are to be sung.
+
+        Bad input raises before the first."""
         self.check_inputs([text], num_inference_steps, speed, voice, guidance_scale)
-        asked = self._asked(num_inference_steps, speed, voice, guidance_scale)
+        asked = self._asked(num_inference_steps, speed, voice, guidance_scale, notes=notes)
+        if notes is not None:
+            check_notes(text, notes)
         seed = seeds_of(generator, 1, 1)[0]
         jobs = ((0, seed + k, sentence) for k, sentence in enumerate(sentences(text)))
         return (piece for _, piece in self._spoken(jobs, 1, asked))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 LOW, HIGH = 60.0, 500.0  # Hz
+WINDOW = 1024  # samples: short, so that a moving F0 is met where it is
 PERIODIC = 0.5  # correlation with itself one period later from which a frame counts as voiced
 
 
@@ -29,7 +30,8 @@ def f0_of(wav: np.ndarray, rate: int = 24000, step: float = 0.0125) -> np.ndarra
     import librosa
 
     hop = round(step * rate)
-    f0 = librosa.yin(wav, fmin=LOW, fmax=HIGH, sr=rate, frame_length=2048, hop_length=hop)[
-        : max(1, round(len(wav) / hop))
-    ]
+    count = max(1, round(len(wav) / hop))
+    wav = wav[: count * hop]
+    late = np.pad(wav[hop // 2 :], (0, hop))  # librosa's frame i is about i * hop: ours about the middle of step i
+    f0 = librosa.yin(late, fmin=LOW, fmax=HIGH, sr=rate, frame_length=WINDOW, hop_length=hop)[:count]
     return np.where(voiced(wav, rate, f0), f0, 0.0)

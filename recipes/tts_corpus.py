@@ -4,7 +4,7 @@
     python -m recipes.tts_corpus prompts --packages UNPACKED --root data/prompts [--language en]
 
 UNPACKED holds `asterisk-core-sounds-en` and `asterisk-core-sounds-en-g722` (dpkg -x; CC-BY-SA-3.0; needs PyPI `av`).
-Beside a synthetic clip lies what `said` reads: NAME.json with phonemes and seconds. Continues where it stopped.
+Beside a synthetic clip lies what `said` reads: NAME.json with phonemes, seconds and F0. Continues where it stopped.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,16 @@ def _make(line: dict) -> np.ndarray:
     from audiocm.phonemes import sentences
 
     phonemes = " ".join(one.phonemes for one in sentences(line["text"]))
-    wav, seconds = _VOICE[0](phonemes, line["speed"], line["spec"]["seed"])
-    beside = (_VOICE[1] / line["file"]).with_suffix(".json")
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    beside.write_text(json.dumps({"phonemes": phonemes, "seconds": seconds}, ensure_ascii=False), encoding="utf-8")
-    return level(wav, line["spec"]["decibel"])
+    made = _VOICE[0](phonemes, line["speed"], line["spec"]["seed"])
+    tell(_VOICE[1] / line["file"], phonemes, made.seconds, made.hertz)
+    return level(made.wav, line["spec"]["decibel"])
+
+
+def tell(clip: Path, phonemes: str, seconds: Sequence[float], hertz: np.ndarray) -> None:
+    """Write beside a clip what `tts_data.said` reads: F0 at any even rate, 0 where unvoiced, nan where free."""
+    told = {"phonemes": phonemes, "seconds": seconds, "hertz": [round(float(value), 1) for value in hertz]}
+    clip.parent.mkdir(parents=True, exist_ok=True)
+    clip.with_suffix(".json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
 
 
 def synthetic(sentences: Path, root: Path, hours: float = 10.0, seed: int = 0, n_jobs: int = 1) -> list[dict]:

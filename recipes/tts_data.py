@@ -2,32 +2,43 @@
 
 A corpus is a folder: a manifest.jsonl with `text` and `voice` (recipes/tts_corpus.py), LJSpeech's layout (metadata.csv,
 wavs/), VCTK's (txt/VOICE/, wav48*/VOICE/), or sound files with a .txt of the same name beside each.
+
+    python -m recipes.tts_data --corpora data/voice,data/singing,data/prompts --output data/tts_latents.safetensors --parts 2
+
+encodes the train and valid clips and packs latents, phonemes, durations and F0 in files that travel to another machine;
+the recipes take them as `--corpora` (comma-separated, beside folders or alone). A file needs the VAE no more, except to find
+durations of recordings.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from tqdm import tqdm
 
 from audiocm.clips import AUDIO_SUFFIXES
 from audiocm.codec import MelVAE
 from audiocm.data import LatentBatches
-from audiocm.latents import cached_latents, codec_key
-from audiocm.manifest import Clip, read_manifest, read_wave, report
+from audiocm.latents import Latents, cached_latents, codec_key, joined, pack, unpack
+from audiocm.manifest import Clip, of_split, read_manifest, read_wave, report
 from audiocm.speech import SpeechEncoder, Timing, given, searched
+from audiocm.train import best_device
 from audiocm.utterances import Timed, Utterances, read_line, utterances
 from recipes.clips import split_of
 from recipes.pitch import f0_of
 from recipes.tta_data import CODEC, codec
 
-CORPORA = "data/voice,data/prompts"
+CORPORA = "data/voice,data/singing,data/prompts"
 BUCKETS = [(192, 96), (128, 144), (80, 240), (48, 400)]  # (lines, frames): about the same number of frames a step
 MAX_FRAMES = 400
 
@@ -75,7 +86,9 @@ def beside(root: Path) -> list[Clip]:
 
 
 def corpus(root: Path) -> list[Clip]:
-    """The spoken clips of a folder in any of the layouts. ValueError when it is none."""
+    """The spoken clips of a folder in any of the layouts, or of a packed file. ValueError when it is none."""
+    if root.suffix == ".safetensors":
+        return unpack(root).clips
     if (root / "manifest.jsonl").is_file():
         return read_manifest(root / "manifest.jsonl", lambda clip: clip.kind == "speech" and bool(clip.text))
     layout = ljspeech if (root / "metadata.csv").is_file() else vctk if (root / "txt").is_dir() else beside
@@ -85,14 +98,14 @@ def corpus(root: Path) -> list[Clip]:
 
 
 def _measure(clip: Clip) -> dict | str:
-    """What was said, when if the synthesiser told, and how high; or why not."""
+    """What was said, when and how high: as the synthesiser told, F0 else as measured; or why not."""
     told = clip.path.with_suffix(".json")
     try:
         line = Timed(**json.loads(told.read_text(encoding="utf-8"))) if told.is_file() else read_line(clip)
-        f0 = f0_of(read_wave(clip.path, 24000))
+        hertz = f0_of(read_wave(clip.path, 24000)) if line.hertz is None else line.hertz
     except ValueError as error:
         return str(error)
-    return asdict(line) | {"hertz": [round(float(value), 1) for value in f0]}
+    return asdict(line) | {"hertz": [round(float(value), 1) for value in hertz]}
 
 
 def said(clips: list[Clip], cache: Path, n_jobs: int = 1) -> dict[str, Timed]:
@@ -125,18 +138,67 @@ def voices_of(corpora: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(clip.voice for root in corpora.split(",") for clip in corpus(Path(root))))
 
 
+def gathered(
+    clips: list[Clip], vae: str, device: torch.device, cache: str, n_jobs: int = 1
+) -> tuple[Latents, dict[Path, Timed], float]:
+    """Latents of one folder's clips (encoded once, kept in `cache`), their lines by path, and frames a second."""
+    lines, speaker = said(clips, Path(cache), n_jobs), codec(vae, "", device)
+    clips = [clip for clip in clips if clip.file in lines]
+    latents = cached_latents(clips, speaker, codec_key(speaker.vae), cache, device, batch=32)
+    return latents, {clip.path: lines[clip.file] for clip in clips}, speaker.frame_rate
+
+
+def pack_speech(latents: Latents, lines: dict[Path, Timed], frame_rate: float, file: str | Path) -> None:
+    """What `latents.pack` writes, with the clips' lines: seconds and F0 as float16, how many of each clip (0: not known)."""
+    pack(latents, file)
+    told = [lines[clip.path] for clip in latents.clips]
+    with safe_open(file, "pt") as stored:
+        about, tensors = stored.metadata(), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    for name in ("seconds", "hertz"):
+        rows = [getattr(one, name) or () for one in told]
+        tensors[name] = torch.tensor([value for row in rows for value in row], dtype=torch.float16)
+        tensors[f"{name}_counts"] = torch.tensor([len(row) for row in rows])
+    about |= {"phonemes": json.dumps([one.phonemes for one in told]), "frame_rate": str(frame_rate)}
+    partial = Path(file).with_suffix(".partial")
+    save_file(tensors, partial, about)
+    partial.replace(file)
+
+
+def unpack_speech(file: str | Path, split: str) -> tuple[Latents, dict[Path, Timed], float]:
+    """`gathered` of one split of what `pack_speech` wrote. ValueError for a file without lines."""
+    latents = unpack(file, of_split(split))
+    with safe_open(file, "pt") as stored:
+        about = stored.metadata()
+        if "phonemes" not in about:
+            raise ValueError(f"packed latents {file} are not of speech: make them with recipes.tts_data")
+        rows = {
+            name: [
+                part.tolist() or None
+                for part in stored.get_tensor(name).float().split(stored.get_tensor(f"{name}_counts").tolist())
+            ]
+            for name in ("seconds", "hertz")
+        }
+    paths = [Path(row["path"]) for row in json.loads(about["clips"])]
+    told = map(Timed, json.loads(about["phonemes"]), rows["seconds"], rows["hertz"])
+    return latents, dict(zip(paths, told, strict=True)), float(about["frame_rate"])
+
+
 def batches(
     corpora: str, voices: tuple[str, ...], vae: str, device: torch.device, seed: int, split: str = "train", scale: float = 1.0,
     cache: str = "data/latents", n_jobs: int = 1,
 ) -> LatentBatches:  # fmt: skip
     """Latents and lines of one split of all corpora, rare voices more often than their share. Gives (x, Spoken)."""
-    clips = [clip for root in corpora.split(",") for clip in corpus(Path(root)) if clip.split == split]
-    lines = said(clips, Path(cache), n_jobs)
-    speaker = codec(vae, "", device)
-    latents = cached_latents(
-        [c for c in clips if c.file in lines], speaker, codec_key(speaker.vae), cache, device, batch=32
+    parts = []
+    for root in map(Path, corpora.split(",")):
+        if clips := [clip for clip in corpus(root) if clip.split == split]:
+            packed = root.suffix == ".safetensors"
+            parts.append(unpack_speech(root, split) if packed else gathered(clips, vae, device, cache, n_jobs))
+    if not parts:
+        raise ValueError(f"no {split} clip in {corpora}")
+    lines = {path: line for _, told, _ in parts for path, line in told.items()}
+    latents, table = utterances(
+        joined([part for part, _, _ in parts]), voices, parts[0][2], lambda clip: lines[clip.path], MAX_FRAMES, device
     )
-    latents, table = utterances(latents, voices, speaker.frame_rate, lines, MAX_FRAMES, device)
     counts = {voice: sum(clip.voice == voice for clip in latents.clips) for voice in voices}
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
     words: Utterances = table
@@ -157,3 +219,32 @@ def timing(batches: LatentBatches, vae: MelVAE | None = None, home: str = CODEC 
 def encoder_of(folder: str, device: torch.device) -> SpeechEncoder:
     """The speech encoder beside a model folder."""
     return SpeechEncoder.from_pretrained(Path(folder).parent / "speech-encoder").to(device)
+
+
+def pack_corpora(corpora: str, vae: str, output: Path, cache: str, n_jobs: int = 1, parts: int = 1) -> list[Path]:
+    """Train and valid clips of all corpora in `parts` files of about the same size: NAME.safetensors or NAME-0.safetensors ..."""
+    files = [output] if parts == 1 else [output.with_stem(f"{output.stem}-{k}") for k in range(parts)]
+    roots = [[clip for clip in corpus(Path(root)) if clip.split != "test"] for root in corpora.split(",")]
+    for k, file in enumerate(files):
+        found = [gathered(clips[k::parts], vae, best_device(), cache, n_jobs) for clips in roots if clips[k::parts]]
+        lines = {path: line for _, told, _ in found for path, line in told.items()}
+        pack_speech(joined([latents for latents, _, _ in found]), lines, found[0][2], file)
+    return files
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpora", default=CORPORA, help=f"comma-separated folders (default {CORPORA})")
+    parser.add_argument("--vae", default=CODEC + "/vae")
+    parser.add_argument("--cache", default="data/latents")
+    parser.add_argument("--output", type=Path, default=Path("data/tts_latents.safetensors"))
+    parser.add_argument("--parts", type=int, default=1, help="files to share the clips among (default 1)")
+    parser.add_argument("--jobs", type=int, default=1)
+    args = parser.parse_args(arguments)
+    for file in pack_corpora(args.corpora, args.vae, args.output, args.cache, args.jobs, args.parts):
+        print(f"{file}: {file.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@
 comospeech: consistency distillation with Euler on 50 nodes (Ye et al. 2023). zipvoice: one jump equals two Euler steps of the
 guided teacher on the rectified path (Zhu et al. 2025), zipvoice_self: the same with the student's EMA copy, from where
 zipvoice ended. w is told to the student; `--w_low 1 --w_high 1` distils without guidance. Noise is centred as the teacher's was.
-Copy model/ to audiocm/pretrained/tts; it shares the teacher's speech-encoder.
+Copy model/ to audiocm/pretrained/tts; the speech-encoder beside it is the teacher's.
 """
 
 import json
@@ -18,15 +18,15 @@ from audiocm.backbone import LatentTransformer
 from audiocm.bundles import SPEECH, save_bundle
 from audiocm.distill import around_prior, guided, independent, uniform_guidance
 from audiocm.optimise import compile_blocks
-from audiocm.speech import Conditioned
+from audiocm.speech import Conditioned, SpeechEncoder
 from audiocm.train import Run, best_device
 from recipes.tts_data import CODEC, CORPORA, batches, encoder_of, timing
 
 METHODS = ("comospeech", "zipvoice", "zipvoice_self")
 
 
-def exporter(noise_mean: float, w: float, w_range: tuple[float, float]):
-    """Writes the bundled folder tts."""
+def exporter(noise_mean: float, w: float, w_range: tuple[float, float], encoder: SpeechEncoder):
+    """Writes the bundled folder tts and, beside it, the teacher's speech-encoder."""
 
     def export(net: LatentTransformer, folder: Path) -> None:
         settings = {
@@ -36,6 +36,7 @@ def exporter(noise_mean: float, w: float, w_range: tuple[float, float]):
             "noise_mean": noise_mean,
         }
         save_bundle(folder, net, SPEECH, **settings)
+        encoder.save_pretrained(Path(folder).parent / "speech-encoder", variant="int8")
 
     return export
 
@@ -94,6 +95,6 @@ def run(
         log_every=100,
         cuda_graph=True,
         compile=compile and device.type == "cuda",
-        export=exporter(noise_mean, w, told),
+        export=exporter(noise_mean, w, told, encoder),
         shard_mb=15.0,
     )

@@ -3,7 +3,8 @@
     audiocm train recipes/tts_teacher.py --output runs/tts_teacher --minutes 20
     audiocm train recipes/tts_teacher.py --output runs/my_teacher --corpora my/recordings --start runs/tts_teacher --minutes 5
 
-The second line trains a new voice from a folder (see recipes/tts_data.py for the layouts). Writes model/ and speech-encoder/
+The second line trains a new voice from a folder (see recipes/tts_data.py for the layouts, and for packed files that take a
+folder's place). What it learns of following F0 it learns from recipes/singing_corpus.py. Writes model/ and speech-encoder/
 beside it; copy them to audiocm/pretrained/tts-teacher and audiocm/pretrained/speech-encoder to use them by name.
 Durations: the synthetic voice's own, since they are exact; for recordings alignment search, since it needs nothing but them.
 """

@@ -92,7 +92,7 @@ def test_speed_scales_durations(speed):
     encoder, line = tiny_encoder(), lines(LINES[:1])
     states = encoder.states(line)
     normal, other = (encoder.predicted(states, line, rate).detach() for rate in (1.0, speed))
-    assert abs(float(normal.sum()) / speed - float(other.sum())) <= 1
+    assert abs(float(normal.sum()) / speed - float(other.sum())) < 0.51 + 0.5 / speed  # both rounded
     assert torch.allclose(other / other.sum(), normal / normal.sum(), atol=1e-5)
     assert float(other.sum()) == pytest.approx(round(float(other.sum())), abs=1e-4)
 
