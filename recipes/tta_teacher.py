@@ -30,16 +30,16 @@ def run(
     dropout: float = 0.0,
     compile: bool = True,
     lr: float = 6e-4,
+    start: str = "",
     seed: int = 0,
 ) -> Run:
-    """`minutes` of training in all calls together; stops early after `steps`."""
+    """`minutes` of training in all calls together; stops early after `steps`. `start`: a teacher's folder to go on from."""
     device = best_device()
     source = batches(corpora, vae, device, seed, scale=scale)
     valid = batches(corpora, vae, device, seed + 1, "valid", scale=min(scale, 0.5))
     held = [next(valid) for _ in range(4)]
-    net = LatentTransformer(
-        channels=source.silence.shape[0], width=width, depth=depth, heads=width // 64, dropout=dropout
-    )
+    shape = {"channels": source.silence.shape[0], "width": width, "depth": depth, "heads": width // 64}
+    net = LatentTransformer.from_pretrained(start) if start else LatentTransformer(**shape, dropout=dropout)
     return Run(
         "tta_teacher",
         net,
