@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import io
 import itertools
+import os
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -81,7 +82,8 @@ class Yamnet:
     _input_scale, _input_zero = 0.047937885, 144
     gate_db = 40.0
 
-    def __init__(self, source: str | Path | None = None, threads: int = 2) -> None:
+    def __init__(self, source: str | Path | None = None, threads: int | None = None) -> None:
+        """`threads` clips are heard side by side; None: as many as there are cores."""
         import csv
 
         import librosa
@@ -97,7 +99,7 @@ class Yamnet:
         self.classes = [row["display_name"] for row in csv.DictReader(io.StringIO(table))]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._threads = threads
+        self._threads = threads or os.cpu_count() or 1
         self._session = _session(files, [self._embedding, self._logits], options)
         self._window = torch.hann_window(400)
         self._filters = torch.from_numpy(

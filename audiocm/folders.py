@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from .clips import Form, Intake, list_clips
+from .clips import Form, Intake, UnusableClipError, decode, list_clips
 from .embedders import Embedder
 from .lookup import default_embedder, find_embedder, find_tagger, read_prompt_lines
 from .store import FeatureSet, collect
@@ -50,6 +51,7 @@ class Context:
         self.intakes: dict[str, Intake] = {}
         self.prompts: dict[str, dict] = {}
         self.judges: list = []  # what else judged: has name and digest
+        self.sets: dict = {}  # set statistics by metric name (measures.SetStatistic), for paired tests
         if request.prompts is not None:
             self.prompts = read_prompt_lines(
                 request.prompts, [self.key("generated", p) for p in self.paths["generated"]]
@@ -109,6 +111,40 @@ class Context:
             raise ValueError(
                 f"{role}: {bad} of {bad + intake.used} clips cannot be used: {counts}; --left-out allows more"
             )
+
+    def wavs(self, *roles: str, rate: int | None = None) -> Iterator[tuple[str, list[np.ndarray], int]]:
+        """(name, one wav a role, their rate) of "generated", or of it and "reference", in the request's form at `rate`
+        (None: the last file's own), for clips that all roles can use. Raises as `features` does."""
+        rows = self.pairs() if len(roles) > 1 else [(path,) for path in self.paths[roles[0]]]
+        intakes = {role: Intake() for role in roles}
+        for paths in rows:
+            read = [self._read(intakes[role], path) for role, path in zip(roles, paths, strict=True)]
+            if None in read:
+                continue
+            wanted, wavs = rate or read[-1][1], []
+            for role, path, (wav, own) in zip(roles, paths, read, strict=True):
+                try:
+                    wavs.append(self.request.form(wav, own, wanted))
+                except UnusableClipError as error:
+                    intakes[role].leave_out(error.reason, str(path))
+            if len(wavs) == len(roles):
+                for role in roles:
+                    intakes[role].used += 1
+                yield self.key("generated", paths[0]), wavs, wanted
+        for role, intake in intakes.items():
+            self.intakes.setdefault(role, intake)
+            self._refuse(role, intake)
+
+    @staticmethod
+    def _read(intake: Intake, path: Path) -> tuple[np.ndarray, int] | None:
+        try:
+            data = path.read_bytes()
+            found = decode(data)
+        except (OSError, UnusableClipError):
+            return intake.leave_out("corrupt", str(path))
+        intake.contents.append(hashlib.sha256(data).hexdigest())
+        intake.rates[found[1]] = intake.rates.get(found[1], 0) + 1
+        return found
 
     def pairs(self) -> list[tuple[Path, Path]]:
         """(generated, reference) files of one name. Raises ValueError naming files without a partner."""

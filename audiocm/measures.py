@@ -9,21 +9,32 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import metrics
-from .clips import decode
 from .embedders import Embedder
 from .folders import Context
 from .metrics import Score, fidelity
 from .metrics.draws import subsampled_score
-from .metrics.fidelity import resampled
+from .metrics.frechet import frechet_from_moments, moments
 from .store import FeatureSet
 
 
 @dataclass
+class SetStatistic:
+    """A number of a whole set, as a function of which of its clips (`names`) are drawn: for paired tests.
+
+    `halves`: copies of a clip would spoil it, so halves are drawn without replacement."""
+
+    names: list[str]
+    of: Callable[[np.ndarray], float]
+    halves: bool = False
+
+
+@dataclass
 class Found:
-    """What one metric gives: numbers, and per-clip numbers by metric name for paired tests."""
+    """What one metric gives: numbers, and per-clip numbers and statistics by metric name for paired tests."""
 
     scores: list[Score]
     items: dict[str, dict[str, float]] = field(default_factory=dict)
+    sets: dict[str, SetStatistic] = field(default_factory=dict)
 
 
 def per_item(name: str, names: Sequence[str], values: np.ndarray, context: Context) -> Found:
@@ -36,53 +47,81 @@ def distance_name(kind: str, embedder: Embedder) -> str:
     return "FAD" if kind == "FD" and embedder.name == "vggish" else f"{kind} {embedder.name}"
 
 
+def _few(made: FeatureSet, real: FeatureSet, embedder: Embedder, what: str) -> None:
+    if (fewest := min(made.count, real.count)) <= made.dimension:
+        told = f"{fewest} clips are fewer than the {made.dimension} dimensions of {embedder.name}: {what}"
+        warnings.warn(f"{told}; KAD stays valid at any size", stacklevel=3)
+
+
+def _each(context: Context, compute: Callable[[Embedder, FeatureSet, FeatureSet], Found]) -> Found:
+    """`compute` of every embedder and both sets under it, together."""
+    found = Found([])
+    for embedder in context.embedders:
+        one = compute(embedder, *(context.features(role, embedder) for role in ("generated", "reference")))
+        found = Found(found.scores + one.scores, sets=found.sets | one.sets)
+    return found
+
+
 def fad(context: Context) -> Found:
-    scores = []
-    for embedder in context.embedders:
-        made, real = context.features("generated", embedder), context.features("reference", embedder)
-        if min(made.count, real.count) <= made.dimension:
-            warnings.warn(
-                f"{min(made.count, real.count)} clips are fewer than the {made.dimension} dimensions of {embedder.name}: "
-                "its Fréchet distance compares only between sets of equal size; KAD stays valid at any size",
-                stacklevel=2,
-            )
-        scores.append(made.frechet(distance_name("FD", embedder), real, context.request.draws, context.request.seed))
-    return Found(scores)
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
+        name, y = distance_name("FD", e), real.features["embedding"]
+        _few(made, real, e, "its Fréchet distance compares only between sets of equal size")
+        score = made.frechet(name, real, context.request.draws, context.request.seed)
+        if made.frames is not None:
+            y = moments(np.concatenate(real.frames))
+            return Found([score], sets={name: SetStatistic(made.names, lambda rows: frechet_from_moments(
+                moments(np.concatenate([made.frames[i] for i in rows])), y))})  # fmt: skip
+        x = made.features["embedding"]
+        return Found([score], sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_distance(x[rows], y))})
 
-
-def _each(context: Context, compute: Callable[[Embedder, FeatureSet, FeatureSet], list[Score]]) -> Found:
-    scores = []
-    for embedder in context.embedders:
-        scores += compute(embedder, *(context.features(role, embedder) for role in ("generated", "reference")))
-    return Found(scores)
+    return _each(context, compute)
 
 
 def fad_infinity(context: Context) -> Found:
-    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> list[Score]:
-        x, y = made.features["embedding"], real.features["embedding"]
-        return [metrics.frechet_infinity_score(f"FD-infinity {e.name}", x, y, seed=context.request.seed)]
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
+        name, x, y = f"FD-infinity {e.name}", made.features["embedding"], real.features["embedding"]
+        _few(made, real, e, "FD-infinity's line through subsets bends there and what it extrapolates to is not valid")
+        return Found(
+            [metrics.frechet_infinity_score(name, x, y, seed=context.request.seed)],
+            sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(x[rows], y, steps=5))},
+        )
 
     return _each(context, compute)
 
 
 def kad(context: Context) -> Found:
-    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> list[Score]:
-        x, y, r = made.features["embedding"], real.features["embedding"], context.request
-        return [metrics.kernel_score(f"KAD {e.name}", x, y, made.draw(real), r.draws, r.seed)]
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
+        name, x, y, r = f"KAD {e.name}", made.features["embedding"], real.features["embedding"], context.request
+        score = metrics.kernel_score(name, x, y, made.draw(real), r.draws, r.seed)
+        if score.high < 0:
+            warnings.warn(
+                f"{name} lies below 0: the clips are not independent of the reference clips (round trips of them?), "
+                f"which lowers it by up to {200 / made.count:.2g}; it still ranks systems on the same clips",
+                stacklevel=2,
+            )
+        width = metrics.median_bandwidth(y)
+        of = lambda rows: metrics.kernel_distance(x[rows], y, width)  # noqa: E731
+        return Found([score], sets={name: SetStatistic(made.names, of, halves=True)})
 
     return _each(context, compute)
 
 
 def coverage(context: Context) -> Found:
-    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> list[Score]:
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
         x, y = made.features["embedding"], real.features["embedding"]
-        names = ("density", "coverage", "precision", "recall")
-        functions = (lambda a: metrics.density_coverage(a, y)[0], lambda a: metrics.density_coverage(a, y)[1],
-                     lambda a: metrics.precision_recall(a, y)[0], lambda a: metrics.precision_recall(a, y)[1])  # fmt: skip
-        return [
-            subsampled_score(f"{name} {e.name}", function, x, seed=context.request.seed)
-            for name, function in zip(names, functions, strict=True)
-        ]
+        functions = {
+            "density": lambda a: metrics.density_coverage(a, y)[0],
+            "coverage": lambda a: metrics.density_coverage(a, y)[1],
+            "precision": lambda a: metrics.precision_recall(a, y)[0],
+            "recall": lambda a: metrics.precision_recall(a, y)[1],
+        }
+        found = Found([])
+        for title, function in functions.items():
+            name, most = f"{title} {e.name}", np.inf if title == "density" else 1.0
+            score = subsampled_score(name, function, x, seed=context.request.seed, within=(0.0, most))
+            found.scores.append(score)
+            found.sets[name] = SetStatistic(made.names, lambda rows, f=function: f(x[rows]), halves=True)
+        return found
 
     return _each(context, compute)
 
@@ -103,29 +142,35 @@ def kl(context: Context) -> Found:
 
 
 def inception(context: Context) -> Found:
-    tagger = context.tagger
-    shares = _distribution(context.features("generated", tagger))
-    return Found([metrics.inception_score(shares, f"IS {tagger.name}", context.request.draws, context.request.seed)])
+    tagger, name = context.tagger, f"IS {context.tagger.name}"
+    made = context.features("generated", tagger)
+    shares = _distribution(made)
+    score = metrics.inception_score(shares, name, context.request.draws, context.request.seed)
+    of = lambda rows: metrics.inception_score(shares[rows], draws=1).value  # noqa: E731
+    return Found([score], sets={name: SetStatistic(made.names, of)})
 
 
 def diversity(context: Context) -> Found:
     """Over all clips, and between takes of one prompt where there are some (1 − cosine; centred where a reference is)."""
-    scores = []
+    found = Found([])
     for embedder in context.embedders:
         made = context.features("generated", embedder)
         x = made.features["embedding"]
         if "reference" in context.paths:
             x = x - context.features("reference", embedder).features["embedding"].mean(axis=0)
-        scores.append(subsampled_score(f"diversity {embedder.name}", metrics.set_diversity, x))
+        name = f"diversity {embedder.name}"
+        found.scores.append(subsampled_score(name, metrics.set_diversity, x, within=(0.0, 2.0)))
+        found.sets[name] = SetStatistic(made.names, lambda rows, x=x: metrics.set_diversity(x[rows]), halves=True)
         if not context.prompts:
             continue
         groups: dict[str, list[int]] = {}
         for i, line in enumerate(context.prompts_of(made.names)):
             groups.setdefault(line["prompt"], []).append(i)
-        takes = [metrics.set_diversity(x[rows]) for rows in groups.values() if len(rows) > 1]
+        takes = {prompt: metrics.set_diversity(x[rows]) for prompt, rows in groups.items() if len(rows) > 1}
         if takes:
-            scores.append(metrics.mean_score(f"diversity of takes {embedder.name}", takes))
-    return Found(scores)
+            one = per_item(f"diversity of takes {embedder.name}", list(takes), np.array(list(takes.values())), context)
+            found = Found(found.scores + one.scores, found.items | one.items, found.sets)
+    return found
 
 
 def clap(context: Context) -> Found:
@@ -137,7 +182,9 @@ def clap(context: Context) -> Found:
         found = per_item(
             f"CLAP_T {judge.name}", made.names, judge.text_scores(made.features["embedding"], words), context
         )
-        found.scores += metrics.retrieval(made.features["embedding"], judge.text(words))
+        for name, values in metrics.retrieved(made.features["embedding"], judge.text(words)).items():
+            one = per_item(f"{name} {judge.name}", made.names, values, context)
+            found = Found(found.scores + one.scores, found.items | one.items)
     if "reference" in context.paths and {context.key("generated", p) for p in context.paths["generated"]} <= {
         context.key("reference", p) for p in context.paths["reference"]
     }:
@@ -177,58 +224,62 @@ def hits(context: Context) -> Found:
     return per_item(f"top-5 hits {tagger.name}", list(wanted), np.array(values), context)
 
 
-def _by_file(name: str, function: Callable[[np.ndarray, np.ndarray, int], float]) -> Callable[[Context], Found]:
+def _by_file(
+    *names: str, function: Callable[[np.ndarray, np.ndarray, int], tuple[float, ...]]
+) -> Callable[[Context], Found]:
+    """A metric of (reference wav, generated wav, rate) that gives one number for each of `names`."""
+
     def compute(context: Context) -> Found:
-        names, values, failed = [], [], []
-        for made, real in context.pairs():
+        rows, failed = {}, []
+        for clip, (made, real), rate in context.wavs("generated", "reference"):
             try:
-                (x, rate), (y, other) = decode(real.read_bytes()), decode(made.read_bytes())
-                x, y = (w if w.ndim == 1 else w.mean(axis=1) for w in (x, y))
-                values.append(function(x, resampled(y, other, rate), rate))
-                names.append(context.key("generated", made))
+                rows[clip] = function(real, made, rate)
             except ValueError as error:
-                failed.append(f"{made}: {error}")
-        if len(failed) > context.request.left_out * (len(failed) + len(values)):
-            raise ValueError(
-                f"{name}: {len(failed)} of {len(failed) + len(values)} pairs cannot be scored (first: {failed[0]})"
-            )
-        return per_item(name, names, np.array(values), context)
+                if isinstance(error.__cause__, ImportError):
+                    raise
+                failed.append(f"{clip}: {error}")
+        if failed:
+            told = f"{' and '.join(names)}: {len(failed)} of {len(failed) + len(rows)} pairs cannot be scored (first: {failed[0]})"
+            if not rows or len(failed) > context.request.left_out * (len(failed) + len(rows)):
+                raise ValueError(told)
+            warnings.warn(told, stacklevel=2)
+        return _columns(dict(zip(names, zip(*rows.values(), strict=True), strict=True)), list(rows), "", context)
 
     return compute
 
 
 def _mos(context: Context) -> Found:
-    rows = {}
-    for path in context.paths["generated"]:
-        wav, rate = decode(path.read_bytes())
-        rows[context.key("generated", path)] = fidelity.dnsmos(wav if wav.ndim == 1 else wav.mean(axis=1), rate)
-    parts = {f"DNSMOS {part}": {name: row[part] for name, row in rows.items()} for part in ("overall", "p808")}
-    return _columns(parts, "", context)
+    fidelity.needed("speechmos.dnsmos")
+    rows = {clip: fidelity.dnsmos(wav, rate) for clip, (wav,), rate in context.wavs("generated")}
+    parts = {f"DNSMOS {part}": [row[part] for row in rows.values()] for part in ("overall", "p808")}
+    return _columns(parts, list(rows), "", context)
 
 
-def _columns(columns: dict[str, dict[str, float]], judge: str, context: Context) -> Found:
-    """Several per-clip numbers as one Found, their names followed by the judge's."""
+def _columns(columns: dict[str, Sequence[float]], names: Sequence[str], judge: str, context: Context) -> Found:
+    """Several numbers of each of the clips `names` as one Found, their titles followed by the judge's name."""
     found = Found([])
     for title, values in columns.items():
-        one = per_item(f"{title} {judge}".strip(), list(values), np.array(list(values.values())), context)
+        one = per_item(f"{title} {judge}".strip(), names, np.array(values), context)
         found = Found(found.scores + one.scores, found.items | one.items)
     return found
 
 
 def words(context: Context) -> Found:
-    """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line."""
+    """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line; means over
+    clips. In a clip that cannot be used nothing is heard: all of its words are wrong."""
     from .speech_judges import Transcriber
 
-    transcriber, found = Transcriber(), {}
+    names = [context.key("generated", path) for path in context.paths["generated"]]
+    lines = context.prompts_of(names)
+    fidelity.needed("jiwer")
+    transcriber = Transcriber()
     context.judges.append(transcriber)
-    lines = dict(zip(names := [context.key("generated", p) for p in context.paths["generated"]],
-                     context.prompts_of(names), strict=True))  # fmt: skip
-    for path, name in zip(context.paths["generated"], names, strict=True):
-        wav, rate = decode(path.read_bytes())
-        heard = transcriber(resampled(wav if wav.ndim == 1 else wav.mean(axis=1), rate, transcriber.sample_rate))
-        found[name] = fidelity.word_errors(lines[name].get("text") or lines[name]["prompt"], heard)
-    return _columns({"WER": {n: e[0] for n, e in found.items()}, "CER": {n: e[1] for n, e in found.items()}},
-                    transcriber.name, context)  # fmt: skip
+    heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
+    if len(heard) < len(names):
+        warnings.warn(f"WER: {len(names) - len(heard)} clips that cannot be used count as nothing heard", stacklevel=2)
+    found = [fidelity.word_errors(line.get("text") or line["prompt"], heard.get(name, ""))
+             for name, line in zip(names, lines, strict=True)]  # fmt: skip
+    return _columns(dict(zip(("WER", "CER"), zip(*found, strict=True), strict=True)), names, transcriber.name, context)
 
 
 def speaker(context: Context) -> Found:
@@ -243,9 +294,10 @@ def speaker(context: Context) -> Found:
 METRICS: dict[str, Callable[[Context], Found]] = {
     "fad": fad, "fad-inf": fad_infinity, "kad": kad, "coverage": coverage, "kl": kl, "is": inception,
     "diversity": diversity, "clap": clap, "alignment": alignment, "hits": hits,
-    "lsd": _by_file("log-spectral distance dB", lambda x, y, rate: fidelity.log_spectral_distance(x, y)),
-    "stft": _by_file("multi-resolution STFT", lambda x, y, rate: fidelity.multi_resolution_stft(x, y)),
-    "pesq": _by_file("PESQ-WB", fidelity.pesq_wideband), "stoi": _by_file("STOI", fidelity.stoi),
-    "f0": _by_file("F0 RMSE cents", lambda x, y, rate: fidelity.pitch_errors(x, y, rate)["f0_rmse_cents"]),
+    "lsd": _by_file("log-spectral distance dB", function=lambda x, y, rate: (fidelity.log_spectral_distance(x, y),)),
+    "stft": _by_file("multi-resolution STFT", function=lambda x, y, rate: (fidelity.multi_resolution_stft(x, y),)),
+    "pesq": _by_file("PESQ-WB", function=lambda *clip: (fidelity.pesq_wideband(*clip),)),
+    "stoi": _by_file("STOI", function=lambda *clip: (fidelity.stoi(*clip),)),
+    "f0": _by_file("F0 RMSE cents", "voicing error", function=lambda *clip: tuple(fidelity.pitch_errors(*clip).values())),
     "dnsmos": _mos, "wer": words, "speaker": speaker,
 }  # fmt: skip

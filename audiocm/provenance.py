@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .clips import Form
 
-PACKAGES = ("audiocm", "torch", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime")
+PACKAGES = ("audiocm", "torch", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime",
+            "pesq", "pystoi", "speechmos", "jiwer", "faster-whisper", "resemblyzer")  # fmt: skip
 # keys that describe the run, not the measure: they may differ between two results that are compared
 DESCRIPTIVE = {"generated", "versions", "commit", "device", "date", "files", "python"}
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
+
 from .clips import LOUDNESS, Form, as_is
 from .embedders import digest_of
 from .features import cache_folder
@@ -38,6 +40,7 @@ def scored(request: Request) -> tuple[dict, Context]:
             found = METRICS[name](context)
             scores |= {s.name: s.as_dict() for s in found.scores}
             items |= found.items
+            context.sets |= found.sets
     told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     told += [f"{role}: {len(names)} {reason} left out (first: {names[0]})"
              for role, intake in context.intakes.items() for reason, names in intake.left_out.items()]  # fmt: skip
@@ -48,9 +51,7 @@ def scored(request: Request) -> tuple[dict, Context]:
 
 def _card(context: Context) -> dict:
     request = context.request
-    clips = {role: intake.used for role, intake in context.intakes.items()} or {
-        role: len(paths) for role, paths in context.paths.items()
-    }
+    clips = {role: intake.used for role, intake in context.intakes.items()}
     told = "prompt of the file's line" if context.prompts else None
     reference = context.intakes.get("reference")
     return card(
@@ -92,26 +93,22 @@ def compare(first: Request, second: Request, draws: int = 1000) -> dict:
         both = sorted(x.keys() & y.keys())
         if both:
             differences[name] = paired_difference(name, [x[k] for k in both], [y[k] for k in both], draws).as_dict()
-    if "fad" in first.metrics:
-        differences |= _frechet_differences(a, b)
+    differences |= _set_differences(a, b, first.draws)
     return {"card": one["card"], "first": one, "second": two, "differences": differences}
 
 
-def _frechet_differences(a: Context, b: Context) -> dict:
-    from .measures import distance_name
-    from .metrics import frechet_difference
+def _set_differences(a: Context, b: Context, draws: int) -> dict:
+    """Set statistics (Fréchet, KAD ...) of the clips that both folders have, drawn alike for both."""
+    from .metrics import set_difference
 
     found = {}
-    for embedder in a.embedders:
-        x, y = a.features("generated", embedder), b.features("generated", b.embedder(embedder))
-        real = a.features("reference", embedder)
-        place = {name: i for i, name in enumerate(y.names)}
-        rows = [(i, place[name]) for i, name in enumerate(x.names) if name in place]
-        if len(rows) < 2:
-            raise ValueError("a paired test needs files of the same names in both folders")
-        left, right = (s.features["embedding"][list(r)] for s, r in zip((x, y), zip(*rows, strict=True), strict=True))
-        name = distance_name("FD", embedder)
-        found[name] = frechet_difference(name, left, right, real.features["embedding"]).as_dict()
+    for name in (name for name in a.sets if name in b.sets):
+        x, y = a.sets[name], b.sets[name]
+        place = {clip: i for i, clip in enumerate(y.names)}
+        left = np.array([i for i, clip in enumerate(x.names) if clip in place], dtype=int)
+        right = np.array([place[clip] for clip in x.names if clip in place], dtype=int)
+        first, second = (lambda rows, one=one, at=at: one.of(at[rows]) for one, at in ((x, left), (y, right)))
+        found[name] = set_difference(name, first, second, len(left), x.halves, draws, a.request.seed).as_dict()
     return found
 
 
@@ -140,17 +137,25 @@ def table(result: dict) -> str:
     """The numbers, then what they are, then what to know about them; for a terminal."""
     width = max((len(name) for name in result["scores"]), default=0)
     lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
-    about = result["card"]
+    lines += ["", *_about(result["card"]), *(f"warning: {text}" for text in result["warnings"])]
+    lines += [f"outlier: {one['file']} adds {one['share']:.3g}" for one in result["outliers"]]
+    return "\n".join(lines)
+
+
+def _about(about: dict) -> list[str]:
+    """A card's lines under a table."""
     judges = ", ".join(
         f"{name} ({e['digest']}" + (f", {e['sample_rate']} Hz)" if e["sample_rate"] else ")")
         for name, e in about["embedders"].items()
     )
     form = ", ".join(f"{key} {value}" for key, value in about["form"].items() if value is not None)
-    lines += ["", f"embedders: {judges}", f"form: {form}", f"clips: {about['clips']}, seed {about['seed']}"]
-    lines += [f"versions: {', '.join(f'{k} {v}' for k, v in about['versions'].items())}; commit {about['commit']}"]
-    lines += [f"warning: {text}" for text in result["warnings"]]
-    lines += [f"outlier: {one['file']} adds {one['share']:.3g}" for one in result["outliers"]]
-    return "\n".join(lines)
+    words = f", words: {about['caption_policy']}" if about.get("caption_policy") else ""
+    return [
+        f"embedders: {judges or 'none'}",
+        f"form: {form}{words}",
+        f"clips: {about['clips']}, reference {about.get('reference')}, seed {about['seed']}",
+        f"versions: {', '.join(f'{k} {v}' for k, v in about['versions'].items())}; commit {about['commit']}",
+    ]
 
 
 def comparison_table(result: dict) -> str:
@@ -160,9 +165,13 @@ def comparison_table(result: dict) -> str:
     width = max((len(name) for name in names), default=0)
     lines = [f"{'':{width}}  first | second | first - second"]
     for name in names:
-        paired = str(Score(**differences[name])) if name in differences else "no paired test"
+        paired = str(Score(**differences[name])) if name in differences else "no paired test (compare the folders)"
         lines.append(f"{name:{width}}  {Score(**one[name])} | {Score(**two[name])} | {paired}")
-    return "\n".join(lines + [f"warning: {w}" for w in result["first"]["warnings"] + result["second"]["warnings"]])
+    for side in ("first", "second"):
+        clips = result[side]["card"]["clips"]
+        lines += ["", f"{side}: {result[side]['card']['generated']}, clips: {clips}"]
+        lines += [f"warning: {text}" for text in result[side]["warnings"]]
+    return "\n".join([*lines, "", *_about(result["card"])])
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -128,9 +128,13 @@ def test_paired_tests_see_a_difference_smaller_than_the_spread_and_no_other():
     assert metrics.paired_difference("d", same, other).p > 0.05
     reference = rng.normal(size=(150, 5))
     first, noise = rng.normal(size=(100, 5)), rng.normal(size=(100, 5)) * 0.05
-    far = metrics.frechet_difference("d", first + 0.5, first + noise, reference, draws=100)
-    near = metrics.frechet_difference("d", first, first + noise, reference, draws=100)
-    assert far.p < 0.05 < near.p and far.low > 0
+    for distance, halves in ((metrics.frechet_distance, False), (metrics.kernel_distance, True)):
+        moved, other, plain = (
+            lambda rows, x=x, d=distance: d(x[rows], reference) for x in (first + 0.5, first + noise, first)
+        )
+        far = metrics.set_difference("d", moved, other, 100, halves, draws=100)
+        near = metrics.set_difference("d", plain, other, 100, halves, draws=100)
+        assert far.p < 0.05 < near.p and far.low > 0
 
 
 def test_projection_is_fitted_on_the_reference_and_named():

@@ -180,6 +180,31 @@ def test_compare_is_paired_and_sees_the_better_system(folders):
     assert nothing["value"] == 0 and nothing["p"] == 1
 
 
+def test_every_set_statistic_has_a_paired_test(folders):
+    a, b, real = folders
+    more = {"metrics": ("fad-inf", "kad", "coverage", "is", "diversity"), "draws": 40}
+    tagger = Tagger(bands, "tags", RATE, "1")
+    result = compare(ask(a, real, tagger=tagger, **more), ask(b, real, tagger=tagger, **more))
+    assert result["differences"].keys() == result["first"]["scores"].keys()
+    for name, found in result["differences"].items():
+        one, two = (result[side]["scores"][name]["value"] for side in ("first", "second"))
+        assert found["value"] == pytest.approx(one - two, rel=0.3, abs=1e-6) and found["count"] == 40
+        assert found["low"] <= found["value"] <= found["high"]
+    assert result["differences"]["KAD bands"]["high"] < 0 and result["differences"]["KAD bands"]["p"] < 0.05
+    for name in ("coverage bands", "precision bands", "recall bands"):
+        assert 0 <= result["second"]["scores"][name]["low"] <= result["second"]["scores"][name]["high"] <= 1
+    assert any(
+        "FD-infinity's line" in w
+        for w in scored(ask(noise_folder(a.parent / "6", 6, 1), real, metrics=("fad-inf",)))[0]["warnings"]
+    )
+
+
+def test_round_trips_are_told_from_independent_sets(folders):
+    """Clips that are their own reference: KAD under 0, and a warning says why."""
+    result = scored(ask(folders[0], folders[0], metrics=("kad",)))[0]
+    assert result["scores"]["KAD bands"]["high"] < 0 and any("lies below 0" in w for w in result["warnings"])
+
+
 def test_cards_that_differ_refuse_to_be_compared(folders, tmp_path):
     a, b, real = folders
     files = []

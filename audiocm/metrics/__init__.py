@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from .draws import set_difference
 from .frechet import (
     Projection,
     RunningMoments,
     frechet_contributions,
-    frechet_difference,
     frechet_distance,
     frechet_infinity,
     frechet_infinity_score,
     frechet_score,
 )
 from .intervals import Score, mean_score, paired_difference
-from .judgements import cosines, hits, inception_score, kl_divergences, retrieval, seed_diversity, set_diversity
-from .kernels import density_coverage, kernel_distance, kernel_score, precision_recall
+from .judgements import (
+    cosines,
+    hits,
+    inception_score,
+    kl_divergences,
+    retrieval,
+    retrieved,
+    seed_diversity,
+    set_diversity,
+)
+from .kernels import density_coverage, kernel_distance, kernel_score, median_bandwidth, precision_recall
 
 __all__ = [
     "ClapScorer",
@@ -24,7 +33,6 @@ __all__ = [
     "cosines",
     "density_coverage",
     "frechet_contributions",
-    "frechet_difference",
     "frechet_distance",
     "frechet_infinity",
     "frechet_infinity_score",
@@ -35,11 +43,14 @@ __all__ = [
     "kernel_score",
     "kl_divergences",
     "mean_score",
+    "median_bandwidth",
     "paired_difference",
     "precision_recall",
     "retrieval",
+    "retrieved",
     "score",
     "seed_diversity",
+    "set_difference",
     "set_diversity",
 ]
 

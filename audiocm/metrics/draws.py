@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .intervals import Score, resample, spread_score
+from .intervals import Score, resample, spread_p, spread_score
 
 CAP = 1000  # a bootstrap draw takes at most this many clips; its spread is scaled by sqrt(taken / all)
 
@@ -43,13 +43,48 @@ def capped(x: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> tupl
 
 
 def subsampled_score(
-    name: str, statistic: Callable[[np.ndarray], float], x: np.ndarray, draws: int = 100, seed: int = 0
+    name: str,
+    statistic: Callable[[np.ndarray], float],
+    x: np.ndarray,
+    draws: int = 100,
+    seed: int = 0,
+    within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Score:
     """Interval of a statistic that copies of a clip would spoil (neighbours, pairs): from random halves drawn without
     replacement, whose spread is the whole set's (variance σ²/m · (1 − m/n) with m = n/2)."""
     generator = np.random.default_rng(seed)
-    halves = [x[generator.permutation(len(x))[: max(len(x) // 2, 2)]] for _ in range(draws)]
-    return spread_score(name, statistic(x), [statistic(half) for half in halves], len(x))
+    some = x[np.sort(generator.permutation(len(x))[:CAP])]
+    values = [statistic(some[half(len(some), generator)]) for _ in range(draws)]
+    return spread_score(name, statistic(x), values, len(x), float(np.sqrt(len(some) / len(x))), within)
+
+
+def half(count: int, generator: np.random.Generator) -> np.ndarray:
+    """Which clips are in a random half of `count`."""
+    return generator.permutation(count)[: max(count // 2, 2)]
+
+
+def set_difference(
+    name: str,
+    first: Callable[[np.ndarray], float],
+    second: Callable[[np.ndarray], float],
+    count: int,
+    halves: bool = False,
+    draws: int = 200,
+    seed: int = 0,
+) -> Score:
+    """`first(rows) − second(rows)` of two systems whose clip i answers the same prompt, rows of [0, count) drawn alike
+    for both (with replacement, or as halves): its interval and p-value. The reference stays as it is."""
+    if count < 4:
+        raise ValueError(f"{name}: a paired test needs at least 4 files of the same names in both folders, got {count}")
+    generator, everything = np.random.default_rng(seed), np.arange(count)
+    some = np.sort(generator.permutation(count)[:CAP])
+    values = []
+    for _ in range(draws):
+        rows = half(len(some), generator) if halves else generator.integers(0, len(some), len(some))
+        values.append(first(some[rows]) - second(some[rows]))
+    value, scale = first(everything) - second(everything), float(np.sqrt(len(some) / count))
+    score = spread_score(name, value, values, count, scale)
+    return Score(name, value, score.low, score.high, count, spread_p(value, np.asarray(values) * scale))
 
 
 def mean_halves(statistic, x: np.ndarray, repeats: int = 10, seed: int = 0) -> Sequence[float]:

@@ -108,10 +108,25 @@ def dnsmos(wav: np.ndarray, rate: int) -> dict[str, float]:
     return {name: float(found[key]) for name, key in names.items()}
 
 
+@lru_cache(maxsize=1)
+def _normaliser():
+    from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
+
+    return EnglishTextNormalizer({})
+
+
+def plain_words(text: str) -> str:
+    """What both sides of a word error rate go through: Whisper's English normaliser (case, punctuation, contractions,
+    titles, spelled-out numbers), after 5:45 → 545 (as "five forty-five" becomes) and p.m. → pm."""
+    text = re.sub(r"(\d):(?=\d\d\b)", r"\1", text)
+    text = re.sub(r"\b[A-Za-z](?:\.[A-Za-z])+\b\.?", lambda match: match[0].replace(".", ""), text)
+    return " ".join(word for word in _normaliser()(text).split() if re.search(r"\w", word))
+
+
 def word_errors(expected: str, heard: str) -> tuple[float, float]:
-    """Word and character error rate of one transcript, both sides lower-cased and without punctuation (jiwer)."""
+    """Word and character error rate (jiwer) of one English transcript, both sides as `plain_words` writes them."""
     jiwer = needed("jiwer")
-    expected, heard = (" ".join(re.sub(r"[^\w' ]+", " ", text.lower()).split()) for text in (expected, heard))
+    expected, heard = plain_words(expected), plain_words(heard)
     if not expected:
         raise ValueError("the expected transcript is empty")
     return float(jiwer.wer(expected, heard)), float(jiwer.cer(expected, heard))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import linalg
 
 from .draws import CAP, capped, checked, independent
-from .intervals import Score, resample, spread_p, spread_score
+from .intervals import Score, resample, spread_score
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,7 @@ def frechet_score(
     x, y = capped(generated, reference, np.random.default_rng(seed))
     gram, generator = _Gram(x, y), np.random.default_rng(seed)
     values = [gram.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
-    score = spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
-    return Score(name, value, max(score.low, 0.0), score.high, score.count)
+    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))), (0.0, np.inf))
 
 
 def _weighted_moments(x: np.ndarray, weight: np.ndarray) -> Moments:
@@ -184,8 +183,7 @@ def frame_frechet_score(
             _weighted_moments(x, resample(clips, generator)[owner].astype(np.float64)) for x, owner, clips in sides
         ]
         values.append(frechet_from_moments(*drawn))
-    score = spread_score(name, value, values, count, float(np.sqrt(sides[0][2] / count)))
-    return Score(name, value, max(score.low, 0.0), score.high, count)
+    return spread_score(name, value, values, count, float(np.sqrt(sides[0][2] / count)), (0.0, np.inf))
 
 
 def frechet_infinity(generated: np.ndarray, reference: np.ndarray, steps: int = 15, seed: int = 0) -> float:
@@ -211,21 +209,3 @@ def frechet_infinity_score(
     drawn = [x[generator.integers(0, len(x), len(x))] for _ in range(draws)]
     values = [frechet_infinity(d, y, steps=5, seed=seed + k) for k, d in enumerate(drawn)]
     return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
-
-
-def frechet_difference(
-    name: str, first: np.ndarray, second: np.ndarray, reference: np.ndarray, draws: int = 200, seed: int = 0
-) -> Score:
-    """Fréchet distance of `first` minus that of `second`, paired: clip i of both systems answers the same prompt, so
-    every draw takes the same clips of both and the same reference clips."""
-    if len(first) != len(second):
-        raise ValueError(f"{name}: a paired test needs the same prompts, got {len(first)} and {len(second)} clips")
-    generator = np.random.default_rng(seed)
-    grams = [_Gram(checked(x, name), checked(reference, "reference")) for x in (first, second)]
-    value = frechet_distance(first, reference) - frechet_distance(second, reference)
-    values = []
-    for _ in range(draws):
-        weight, weight_reference = resample(len(first), generator), resample(len(reference), generator)
-        values.append(grams[0].distance(weight, weight_reference) - grams[1].distance(weight, weight_reference))
-    score = spread_score(name, value, values, len(first))
-    return Score(name, value, score.low, score.high, len(first), spread_p(value, values))

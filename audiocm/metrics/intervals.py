@@ -64,11 +64,19 @@ def statistic_score(
     return spread_score(name, value, [statistic(resample(count, generator)) for _ in range(draws)], count)
 
 
-def spread_score(name: str, value: float, draws: Sequence[float], count: int, scale: float = 1.0) -> Score:
-    """`value` with the spread of bootstrap `draws` (times `scale`) around their own mean as its interval."""
+def spread_score(
+    name: str,
+    value: float,
+    draws: Sequence[float],
+    count: int,
+    scale: float = 1.0,
+    within: tuple[float, float] = (-np.inf, np.inf),
+) -> Score:
+    """`value` with the spread of bootstrap `draws` (times `scale`) around their own mean as its interval, cut at the
+    values that the statistic can have (`within`)."""
     deviation = (np.asarray(draws) - np.mean(draws)) * scale
-    low, high = np.quantile(deviation, [0.025, 0.975])
-    return Score(name, float(value), float(value + low), float(value + high), count)
+    low, high = np.clip(value + np.quantile(deviation, [0.025, 0.975]), *within)
+    return Score(name, float(value), float(low), float(high), count)
 
 
 def paired_difference(name: str, first: np.ndarray, second: np.ndarray, draws: int = 2000, seed: int = 0) -> Score:

