@@ -78,9 +78,9 @@ class ClapScorer:
 
             words = AutoTokenizer.from_pretrained(tokenizer)
         hear = _hearing(model.to(device), front_end, as_int16)
-        return cls(
-            hear, _reading(model, words), f"laion:{Path(file).stem}", 48000, digest_of(data, front_end.to_json_string())
-        )
+        read = [] if words is None else [str(sorted(words.get_vocab().items()))]
+        digest = digest_of(data, front_end.to_json_string(), *read)
+        return cls(hear, _reading(model, words), f"laion:{Path(file).stem}", 48000, digest)
 
 
 class ZeroShotTagger:
@@ -132,7 +132,9 @@ def _reading(model, tokenizer) -> Read:
     @torch.inference_mode()
     def read(texts: Sequence[str]) -> np.ndarray:
         if tokenizer is None:
-            raise ValueError("this CLAP checkpoint holds no tokenizer: name one (a RoBERTa folder or hub id)")
+            raise ValueError(
+                "this CLAP checkpoint holds no tokenizer: name one (--tokenizer, a RoBERTa folder or hub id)"
+            )
         found = []
         for start in range(0, len(texts), 64):
             words = tokenizer(

@@ -29,6 +29,7 @@ class Request:
     embedders: Sequence[str | Embedder] = ()
     clap: str | Embedder | None = None
     tagger: str | Embedder | None = None
+    tokenizer: str | None = None  # of LAION's files, which hold none: a RoBERTa folder or hub id
     form: Form = field(default_factory=Form)
     cache: Path | None = None
     workers: int = 2
@@ -65,7 +66,7 @@ class Context:
         if not isinstance(which, str):
             return self._embedders.setdefault(which.name, which)
         if which not in self._embedders:
-            self._embedders[which] = find_embedder(which, self.request.device)
+            self._embedders[which] = find_embedder(which, self.request.device, self.request.tokenizer)
         return self._embedders[which]
 
     @property
@@ -87,7 +88,7 @@ class Context:
             return self.embedder(wanted)
         named = self.embedders if self.request.embedders and wanted is None else []
         found = next((e for e in named if e.name in ("yamnet", "panns")), None)
-        return found or self.embedder(find_tagger(wanted, self.request.device))
+        return found or self.embedder(find_tagger(wanted, self.request.device, self.request.tokenizer))
 
     def features(self, role: str, embedder: Embedder) -> FeatureSet:
         """The embedded folder. Raises ValueError where too large a share of it cannot be used."""

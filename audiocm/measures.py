@@ -47,9 +47,9 @@ def distance_name(kind: str, embedder: Embedder) -> str:
     return "FAD" if kind == "FD" and embedder.name == "vggish" else f"{kind} {embedder.name}"
 
 
-def _few(made: FeatureSet, real: FeatureSet, embedder: Embedder, what: str) -> None:
-    if (fewest := min(made.count, real.count)) <= made.dimension:
-        told = f"{fewest} clips are fewer than the {made.dimension} dimensions of {embedder.name}: {what}"
+def _few(embedder: Embedder, counts: tuple[int, int], dimension: int, what: str) -> None:
+    if (fewest := min(counts)) <= dimension:
+        told = f"{fewest} clips or frames are fewer than the {dimension} dimensions of {embedder.name}: {what}"
         warnings.warn(f"{told}; KAD stays valid at any size", stacklevel=3)
 
 
@@ -65,7 +65,8 @@ def _each(context: Context, compute: Callable[[Embedder, FeatureSet, FeatureSet]
 def fad(context: Context) -> Found:
     def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
         name, y = distance_name("FD", e), real.features["embedding"]
-        _few(made, real, e, "its Fréchet distance compares only between sets of equal size")
+        counts = made.running.count, real.running.count
+        _few(e, counts, made.dimension, "its Fréchet distance compares only between sets of equal size")
         score = made.frechet(name, real, context.request.draws, context.request.seed)
         if made.frames is not None:
             y = moments(np.concatenate(real.frames))
@@ -80,7 +81,8 @@ def fad(context: Context) -> Found:
 def fad_infinity(context: Context) -> Found:
     def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
         name, x, y = f"FD-infinity {e.name}", made.features["embedding"], real.features["embedding"]
-        _few(made, real, e, "FD-infinity's line through subsets bends there and what it extrapolates to is not valid")
+        told = "FD-infinity's line through subsets bends there and what it extrapolates to is not valid"
+        _few(e, (made.count, real.count), made.dimension, told)
         return Found(
             [metrics.frechet_infinity_score(name, x, y, seed=context.request.seed)],
             sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(x[rows], y, steps=5))},

@@ -189,6 +189,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--metrics", type=_listed, default=("fad", "kad"), help=f"default fad,kad; of {', '.join(METRICS)}")
     add("--embedder", type=_listed, default=(), metavar="NAME,...", help=" ".join(KNOWN.split()).replace("%", "%%"))
     add("--clap", metavar="NAME", help="for the clap metric (default small-clap)")
+    add("--tokenizer", metavar="NAME", help="with a LAION .pt file, which holds none: a RoBERTa folder or hub id")
     add(
         "--tagger",
         metavar="NAME",

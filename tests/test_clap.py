@@ -11,6 +11,7 @@ from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
 from audiocm.clap import ClapScorer
 from audiocm.laion import RENAMED, config_of, load_laion, renamed
+from audiocm.lookup import find_embedder
 from audiocm.small_clap import SmallClap, contrast, scorer, windows
 
 AUDIO = {
@@ -112,7 +113,7 @@ def test_laion_keys_convert_back_and_sizes_are_read(tmp_path):
     assert config.text_config.num_hidden_layers == 2 and not config.audio_config.enable_fusion
 
 
-def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path):
+def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path, folder):
     torch.manual_seed(0)
     config = ClapConfig(
         audio_config=AUDIO | {"patch_embeds_hidden_size": 32, "hidden_size": 256, "num_attention_heads": [4, 8, 16, 32]},
@@ -131,6 +132,8 @@ def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path):
     assert judge.audio([noise(48000)]).shape == (1, 32)
     with pytest.raises(ValueError, match="holds no tokenizer"):
         judge.text(["rain"])
+    reads = find_embedder(str(file), "cpu", str(folder))  # as --clap FILE.pt --tokenizer FOLDER
+    assert reads.text(["rain"]).shape == (1, 32) and reads.digest != judge.digest
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not a LAION CLAP checkpoint"):
         ClapScorer.from_pretrained(tmp_path / "other.pt")

@@ -91,7 +91,7 @@ def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
 def test_few_clips_warn_and_say_what_stays_valid(folders, tmp_path):
     few = noise_folder(tmp_path / "few", 6, 4)
     warnings = scored(ask(few, folders[2]))[0]["warnings"]
-    assert any("6 clips are fewer than the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
+    assert any("6 clips or frames are fewer than the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
 
 
 def test_what_a_metric_needs_is_asked_for_by_name(folders):
@@ -262,7 +262,7 @@ def test_features_do_not_depend_on_chunks_or_workers(folders):
 
 
 def test_command_line(folders, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("audiocm.folders.find_embedder", lambda name, device: toy())
+    monkeypatch.setattr("audiocm.folders.find_embedder", lambda name, *_more: toy())
     monkeypatch.setenv("AUDIOCM_CACHE", str(tmp_path / "cache"))
     a, b, real = map(str, folders)
     out = str(tmp_path / "out.json")
