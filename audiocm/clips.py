@@ -108,6 +108,13 @@ def decode(data: bytes) -> tuple[np.ndarray, int]:
     return wav, rate
 
 
+def channels_of(data: bytes) -> int:
+    """Channels of a file that can be read, from its head."""
+    import soundfile
+
+    return soundfile.info(io.BytesIO(data)).channels
+
+
 def list_clips(folder: str | Path) -> list[Path]:
     """Sound files under `folder`, by path. Raises ValueError if there is no such folder or none in it."""
     folder = Path(folder)
@@ -121,17 +128,35 @@ def list_clips(folder: str | Path) -> list[Path]:
 
 @dataclass
 class Intake:
-    """Counts and names of what was used and what was left out; `rates` are the files' own."""
+    """Counts and names of what was used and what was left out; `rates` and `channels` are the files' own."""
 
     used: int = 0
     left_out: dict[str, list[str]] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
+    channels: dict[int, int] = field(default_factory=dict)
     contents: list[str] = field(default_factory=list)  # hashes of the used files
+
+    def count(self, content: str, rate: int, channels: int) -> None:
+        """One more file that could be read."""
+        self.contents.append(content)
+        self.rates[rate] = self.rates.get(rate, 0) + 1
+        self.channels[channels] = self.channels.get(channels, 0) + 1
+
+    def mixed(self) -> list[str]:
+        """What the files do not have in common, in words."""
+        found = []
+        for what, counts in (("rates", self.rates), ("channel counts", self.channels)):
+            if len(counts) > 1:
+                found.append(
+                    f"{what} mixed: {', '.join(f'{n} files with {value}' for value, n in sorted(counts.items()))}"
+                )
+        return found
 
     def leave_out(self, reason: str, name: str) -> None:
         self.left_out.setdefault(reason, []).append(name)
 
     def as_dict(self) -> dict:
         counts = {reason: len(names) for reason, names in sorted(self.left_out.items())}
-        rates = {str(rate): count for rate, count in sorted(self.rates.items())}
-        return {"used": self.used, "left_out": counts, "rates": rates, "left_out_names": self.left_out}
+        rates, channels = ({str(k): n for k, n in sorted(d.items())} for d in (self.rates, self.channels))
+        return {"used": self.used, "left_out": counts, "rates": rates, "channels": channels,
+                "left_out_names": self.left_out}  # fmt: skip

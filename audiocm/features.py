@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .clips import Form, Intake, UnusableClipError, decode
+from .clips import Form, Intake, UnusableClipError, channels_of, decode
 from .embedders import Embedder, digest_of
 
 
@@ -58,6 +58,7 @@ class _Read:
     content: str
     wav: np.ndarray | None  # None = the cache has it, or it cannot be used
     rate: int
+    channels: int
     known: dict[str, np.ndarray] | None
     problem: UnusableClipError | None
 
@@ -68,15 +69,16 @@ def _read(path: Path, embedder: Embedder, form: Form, cache: FeatureCache) -> _R
         content = hashlib.sha256(data).hexdigest()
         known = cache.read(content)
         if known is not None:
-            return _Read(path, content, None, int(known["rate"]), known, None)
+            return _Read(path, content, None, int(known["rate"]), channels_of(data), known, None)
         if not data:
             raise UnusableClipError("corrupt", "the file is empty")
         wav, rate = decode(data)
-        return _Read(path, content, form(wav, rate, embedder.sample_rate), rate, None, None)
+        channels = 1 if wav.ndim == 1 else wav.shape[1]
+        return _Read(path, content, form(wav, rate, embedder.sample_rate), rate, channels, None, None)
     except OSError as error:
-        return _Read(path, "", None, 0, None, UnusableClipError("corrupt", str(error)))
+        return _Read(path, "", None, 0, 0, None, UnusableClipError("corrupt", str(error)))
     except UnusableClipError as error:
-        return _Read(path, "", None, 0, None, error)
+        return _Read(path, "", None, 0, 0, None, error)
 
 
 def stream(
@@ -118,8 +120,7 @@ def _embedded(reads: list[_Read], embedder: Embedder, store: FeatureCache, intak
         if read.known is None:
             store.write(read.content, {**found, "rate": np.array(read.rate)})
         intake.used += 1
-        intake.contents.append(read.content)
-        intake.rates[read.rate] = intake.rates.get(read.rate, 0) + 1
+        intake.count(read.content, read.rate, read.channels)
         yield read.path, {key: value for key, value in found.items() if key != "rate"}
 
 

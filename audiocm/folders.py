@@ -140,12 +140,11 @@ class Context:
     def _read(intake: Intake, path: Path) -> tuple[np.ndarray, int] | None:
         try:
             data = path.read_bytes()
-            found = decode(data)
+            wav, rate = decode(data)
         except (OSError, UnusableClipError):
             return intake.leave_out("corrupt", str(path))
-        intake.contents.append(hashlib.sha256(data).hexdigest())
-        intake.rates[found[1]] = intake.rates.get(found[1], 0) + 1
-        return found
+        intake.count(hashlib.sha256(data).hexdigest(), rate, 1 if wav.ndim == 1 else wav.shape[1])
+        return wav, rate
 
     def pairs(self) -> list[tuple[Path, Path]]:
         """(generated, reference) files of one name. Raises ValueError naming files without a partner."""

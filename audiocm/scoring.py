@@ -18,6 +18,7 @@ from .folders import LEFT_OUT, Context, Request
 from .lookup import KNOWN
 from .metrics import Score, paired_difference
 from .provenance import card, require_comparable
+from .provenance import differences as card_differences
 
 
 def score(generated: str | Path, reference: str | Path | None = None, **options) -> dict:
@@ -44,9 +45,20 @@ def scored(request: Request) -> tuple[dict, Context]:
     told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     told += [f"{role}: {len(names)} {reason} left out (first: {names[0]})"
              for role, intake in context.intakes.items() for reason, names in intake.left_out.items()]  # fmt: skip
+    told += _mixed(context)
     intake = {role: one.as_dict() for role, one in context.intakes.items()}
     result = {"card": _card(context), "scores": scores, "items": items, "intake": intake, "warnings": told}
     return result | {"outliers": _outliers(context)}, context
+
+
+def _mixed(context: Context) -> list[str]:
+    """Rates and channels that are not all alike: their bandwidths differ, and embedders hear that."""
+    found = [f"{role}: {text}" for role, intake in context.intakes.items() for text in intake.mixed()]
+    rates = {role: sorted(intake.rates) for role, intake in context.intakes.items()}
+    if len(rates) > 1 and rates["generated"] != rates["reference"]:
+        found.append(f"generated has rates {rates['generated']}, the reference {rates['reference']}")
+    advice = " (all are brought to the embedder's; --band-limit makes bandwidths alike)"
+    return [text + advice if "rates" in text and context.request.form.band_limit is None else text for text in found]
 
 
 def _card(context: Context) -> dict:
@@ -171,7 +183,8 @@ def comparison_table(result: dict) -> str:
         clips = result[side]["card"]["clips"]
         lines += ["", f"{side}: {result[side]['card']['generated']}, clips: {clips}"]
         lines += [f"warning: {text}" for text in result[side]["warnings"]]
-    return "\n".join([*lines, "", *_about(result["card"])])
+    apart = card_differences(result["first"]["card"], result["second"]["card"])
+    return "\n".join([*lines, "", *_about(result["card"]), *(f"differs: {text}" for text in apart)])
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -186,6 +186,9 @@ def test_pairs_of_other_rates_and_channels_are_brought_together_and_bad_ones_nam
         "1 of 21 pairs cannot be scored (first: 01: paired wavs differ in length" in w for w in found["warnings"]
     )
     assert found["intake"]["generated"]["rates"] == {"16000": 20, "44100": 1}
+    assert found["intake"]["generated"]["channels"] == {"1": 20, "2": 1}
+    assert any("rates mixed: 20 files with 16000, 1 files with 44100" in w for w in found["warnings"])
+    assert any("channel counts mixed: 20 files with 1, 1 files with 2" in w for w in found["warnings"])
     other = write(tmp_path / "other", {name: wav + 0.01 for name, wav in real.items()})
     difference = compare(request, ask(other, tmp_path / "real", ("lsd",)))["differences"]["log-spectral distance dB"]
     assert difference["count"] == 20 and difference["p"] < 0.05
