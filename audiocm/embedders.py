@@ -122,8 +122,12 @@ class Yamnet:
         return embedding.mean(axis=0), expit(logits).mean(axis=0)
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        with ThreadPoolExecutor(self._threads) as pool:  # the graph takes one patch at a time: clips run side by side
-            embeddings, probabilities = zip(*pool.map(self._one, wavs), strict=True)
+        if len(wavs) == 1:  # a new thread would bring new OpenMP threads with it: dearer than the clip
+            found = [self._one(wavs[0])]
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:  # the graph takes one patch at a time: clips side by side
+                found = list(pool.map(self._one, wavs))
+        embeddings, probabilities = zip(*found, strict=True)
         return {"embedding": np.stack(embeddings), "probabilities": np.stack(probabilities)}
 
     def class_numbers(self, labels: Sequence[str]) -> list[int]:

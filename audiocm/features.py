@@ -69,7 +69,8 @@ def _read(path: Path, embedder: Embedder, form: Form, cache: FeatureCache) -> _R
         content = hashlib.sha256(data).hexdigest()
         known = cache.read(content)
         if known is not None:
-            return _Read(path, content, None, int(known["rate"]), channels_of(data), known, None)
+            channels = int(known["channels"]) if "channels" in known else channels_of(data)
+            return _Read(path, content, None, int(known["rate"]), channels, known, None)
         if not data:
             raise UnusableClipError("corrupt", "the file is empty")
         wav, rate = decode(data)
@@ -118,10 +119,10 @@ def _embedded(reads: list[_Read], embedder: Embedder, store: FeatureCache, intak
             continue
         found = read.known or computed[id(read)]
         if read.known is None:
-            store.write(read.content, {**found, "rate": np.array(read.rate)})
+            store.write(read.content, {**found, "rate": np.array(read.rate), "channels": np.array(read.channels)})
         intake.used += 1
         intake.count(read.content, read.rate, read.channels)
-        yield read.path, {key: value for key, value in found.items() if key != "rate"}
+        yield read.path, {key: value for key, value in found.items() if key not in ("rate", "channels")}
 
 
 def gather(
