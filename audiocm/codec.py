@@ -252,6 +252,11 @@ class Codec:
         return self.vae.encode(self.vocoder.mel(wav))
 
     @torch.no_grad()
-    def decode(self, latent: Tensor) -> Tensor:
-        """Latent `[batch, channels, frame]` -> wav `[batch, sample]`, float32. Not clipped: see `pipelines` for the checks."""
-        return self.vocoder(self.vae.decode(latent))
+    def decode(self, latent: Tensor, loudest: float | None = None) -> Tensor:
+        """Latent `[batch, channels, frame]` -> wav `[batch, sample]`, float32. Not clipped: see `pipelines` for the checks.
+
+        `loudest`: RMS that no frame may pass, for latents that a net made up: one in the loudness channel that is half a
+        std too high is four times too loud.
+        """
+        log_mel = self.vae.decode(latent)
+        return self.vocoder(log_mel if loudest is None else self.vocoder.mel.limited(log_mel, loudest))

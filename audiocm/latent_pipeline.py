@@ -20,6 +20,7 @@ from .denoiser import Condition, Net
 from .distill import guided
 
 SILENT = 1e-4  # RMS; -80 dB of full scale
+LOUDEST = 0.3  # RMS of a frame, -10 dB; what the nets learn from is levelled well below
 FLAT = 0.01  # share of samples beyond full scale, or stuck at the loudest value, that makes a sound clipped
 
 Seeds = torch.Generator | Sequence[torch.Generator] | None

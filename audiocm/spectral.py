@@ -83,6 +83,17 @@ class LogMel(nn.Module):
             guess = guess * (self.filters.T @ mel) / (self.filters.T @ (self.filters @ guess)).clamp_min(1e-8)
         return guess.clamp_min(1e-7)
 
+    def level(self, log_mel: Tensor) -> Tensor:
+        """RMS `[batch, frames]` of the sound with this mel, by Parseval; within a few dB (a mel does not say where in its band a line is)."""
+        power = 2 * self.magnitude(log_mel).square().sum(1) / self.n_fft
+        return (power / self.window.square().sum()).sqrt()
+
+    def limited(self, log_mel: Tensor, loudest: float, reach: int = 4) -> Tensor:
+        """A limiter: frames with an RMS over `loudest` are turned down to it, their neighbours gradually, all bands alike."""
+        over = (self.level(log_mel) / loudest).log().clamp_min(0)[:, None]
+        held = F.max_pool1d(over, 2 * reach + 1, 1, reach)
+        return log_mel - F.avg_pool1d(held, 2 * reach + 1, 1, reach, count_include_pad=False)
+
     def consistent(self, spectrum: Tensor, log_mel: Tensor) -> Tensor:
         """Rescale every bin so that the spectrum's mel moves to `log_mel`; phases and fine structure stay."""
         ratio = (log_mel - self.of_spectrum(spectrum)).clamp(-4.0, 4.0).exp()

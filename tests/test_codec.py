@@ -231,3 +231,15 @@ def test_std_is_learned_by_likelihood() -> None:
         mean, std = vae.reconstruct(torch.zeros(1, 2, 16))
     assert std.mean().item() == pytest.approx(0.4, rel=0.25)
     assert mean.mean().item() == pytest.approx(-4.0, abs=0.2)
+
+
+def test_the_limiter_turns_down_what_is_too_loud_and_nothing_else() -> None:
+    mel = LogMel()
+    wav = torch.randn(1, 24 * 1024, generator=torch.Generator().manual_seed(0)) * 0.1
+    level = mel.level(mel(wav))[:, 4:-4]
+    assert (level.log().mean() - torch.tensor(0.1).log()).abs() < 0.2  # nepers: under 2 dB
+    loud = wav.clone()
+    loud[:, 10 * 1024 : 14 * 1024] *= 20
+    limited = mel.limited(mel(loud), 0.3)
+    assert mel.level(limited).max() <= 0.3 * 1.001
+    assert torch.equal(limited[:, :, :30], mel(loud)[:, :, :30]) and torch.equal(mel.limited(mel(wav), 0.3), mel(wav))
