@@ -187,6 +187,30 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
         self.latent_mean.copy_(mean[:, None])
         self.latent_std.copy_(std[:, None].clamp_min(1e-4))
 
+    @torch.no_grad()
+    def audibility(self, latent: Tensor, amount: float = 0.3) -> Tensor:
+        """What is heard of each channel `[channels]`: the log-mel's RMS change per unit of noise in it, around `latent`."""
+        raw, changes = latent * self.latent_std + self.latent_mean, []
+        before = self.reconstruct(raw)[0]
+        for channel in range(latent.shape[1]):
+            moved = raw.clone()
+            noise = torch.randn(latent[:, 0].shape, generator=torch.Generator().manual_seed(channel)).to(raw)
+            moved[:, channel] += amount * self.latent_std[channel] * noise
+            changes.append((self.reconstruct(moved)[0] - before).square().mean().sqrt() / amount)
+        return torch.stack(changes)
+
+    @torch.no_grad()
+    def emphasise(self, latent: Tensor, power: float) -> Tensor:
+        """Let every channel's std follow its audibility ** `power` (mean square 1 over channels); returns the gains `[channels]`.
+
+        0 changes nothing. At 1, equal noise in all channels is equal noise in the log-mel; with unit stds the same noise moves the
+        loudness of everything by nepers before it touches a detail, and a net has to settle what matters most at the lowest noise.
+        """
+        gains = self.audibility(latent) ** power
+        gains /= gains.square().mean().sqrt()
+        self.latent_std /= gains[:, None]
+        return gains
+
 
 class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
     """Log-mel `[batch, bins, frame]` -> wav `[batch, frame * hop]`."""

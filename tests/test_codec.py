@@ -243,3 +243,21 @@ def test_the_limiter_turns_down_what_is_too_loud_and_nothing_else() -> None:
     limited = mel.limited(mel(loud), 0.3)
     assert mel.level(limited).max() <= 0.3 * 1.001
     assert torch.equal(limited[:, :, :30], mel(loud)[:, :, :30]) and torch.equal(mel.limited(mel(wav), 0.3), mel(wav))
+
+
+def test_emphasis_makes_noise_in_every_channel_equally_audible(codec: Codec) -> None:
+    vae = MelVAE.from_config(codec.vae.config)
+    vae.load_state_dict(codec.vae.state_dict())
+    log_mel = codec.vocoder.mel(tones())
+    with torch.no_grad():
+        vae.linear_decoder.weight *= torch.logspace(0, 1, 16)[:, None, None]
+    latent = vae.encode(log_mel)
+    before, heard = vae.decode(latent), vae.audibility(latent)
+    gains = vae.emphasise(latent, 1.0)
+    again = vae.encode(log_mel)
+    assert torch.allclose(again, latent * gains[:, None], rtol=1e-3, atol=1e-4)
+    assert torch.allclose(vae.decode(again), before, atol=1e-3) and torch.allclose(
+        gains.square().mean(), torch.tensor(1.0)
+    )
+    after = vae.audibility(again)
+    assert after.max() / after.min() < 1.5 < 5 < heard.max() / heard.min()

@@ -281,12 +281,13 @@ def test_no_readable_clip_is_an_error(tmp_path):
 def test_packed_latents_travel(corpus, tmp_path):
     latents = latents_of(corpus)
     file = tmp_path / "packed.safetensors"
-    pack(latents, file, step=0.01)
+    pack(latents, file, step=0.03)
     again = unpack(file, of_split("train"))
     assert [c.captions for c in again.clips] == [c.captions for c in latents.clips[:11]]
     kept = again.frames.float()
     assert torch.equal(again.lengths, latents.lengths[:11]) and torch.equal(again.starts, latents.starts[:11])
-    assert (kept - latents.frames[: len(kept)].float()).abs().max() <= 0.0051
+    steps = 0.03 * latents.frames.float().std(0)
+    assert ((kept - latents.frames[: len(kept)].float()).abs() <= 0.51 * steps + 1e-3).all()
     whole = joined([again, unpack(file, of_split("test"))])
     assert len(whole.clips) == 12 and torch.equal(whole.starts, latents.starts)
     with pytest.raises(ValueError, match="no clip in it is wanted"):
