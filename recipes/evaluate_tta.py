@@ -78,8 +78,9 @@ def score_system(judges, name: str, out: Path, entries: list[dict], references: 
 
 
 def chance(judges, real, captions: list[dict]) -> dict:
-    """What words and labels score that belong to another real clip: each caption moved to the next clip but one."""
-    moved = captions[2:] + captions[:2]
+    """What words and labels score that belong to another real clip: captions moved half the list along (neighbours are of one package)."""
+    half = len(captions) // 2
+    moved = captions[half:] + captions[:half]
     scores = agreement(judges, real, [e["prompt"] for e in moved], [e["labels"] for e in moved], "captions")
     return {"clips": str(len(captions)), "scores": {s.name: s.as_dict() for s in scores}}
 
