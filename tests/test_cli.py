@@ -149,7 +149,8 @@ def test_a_damaged_weight_file_is_named(models, place, capsys):
 def test_a_silent_net_is_an_error_and_not_a_file(place, capsys, monkeypatch):
     from audiocm.codec import Codec
 
-    monkeypatch.setattr(Codec, "decode", lambda self, latent: 0 * latent.mean(1).repeat_interleave(1024, 1))
+    silence = lambda self, latent, loudest: 0 * latent.mean(1).repeat_interleave(1024, 1)  # noqa: E731
+    monkeypatch.setattr(Codec, "decode", silence)
     assert generate("rain", "-o", "x.wav") == 2
     assert "the sound made for 'rain' is silent" in capsys.readouterr().err and not os.listdir(place)
 
