@@ -75,6 +75,10 @@ class Texture(nn.Module):
         missed noise; one that is closer than that has missed a detail of something tonal, which noise would only hide."""
         return torch.sigmoid((std / self.spread - 0.65) / 0.07)
 
+    def added(self, mean: Tensor, std: Tensor, pattern: Tensor) -> Tensor:
+        """The log-mel `[batch, bins, frames]` with the texture's share of `std` in a pattern of `self(frames)` or `anywhere`."""
+        return mean + std * self.share(std) * pattern
+
     def forward(self, frames: int) -> Tensor:
         count = math.ceil(frames / self.pattern.shape[1])
         return self.pattern.repeat(1, count)[:, :frames]
@@ -173,7 +177,7 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
     def decode(self, latent: Tensor) -> Tensor:
         """Whitened latent `[batch, channels, frame]` -> log-mel `[batch, bins, 4 * frame]`, with its texture."""
         mean, std = self.reconstruct(latent * self.latent_std + self.latent_mean)
-        return mean + std * self.texture.share(std) * self.texture(mean.shape[2])
+        return self.texture.added(mean, std, self.texture(mean.shape[2]))
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Training pass: mean and std of the log-mel from a sampled latent; the latent's mean and log-variance."""

@@ -177,7 +177,7 @@ class VAELoss:
         rest = self.kl * divergence + self.scale * likelihood
         if self.critic is None:
             return main + rest
-        textured = mean + std * student.texture.share(std) * student.texture.anywhere(len(mean), mean.shape[2])
+        textured = student.texture.added(mean, std, student.texture.anywhere(len(mean), mean.shape[2]))
         judged = judge(self.critic, textured, log_mel)
         on = self.share * gate(progress, self.warm, x)
         return (
@@ -188,8 +188,7 @@ class VAELoss:
         """Real and fake log-mels for the critic's own step."""
         log_mel = self.mel(x)
         mean, std, *_ = student(log_mel)
-        texture = student.texture.anywhere(len(mean), mean.shape[2])
-        return log_mel, mean + std * student.texture.share(std) * texture
+        return log_mel, student.texture.added(mean, std, student.texture.anywhere(len(mean), mean.shape[2]))
 
 
 class VocoderLoss:

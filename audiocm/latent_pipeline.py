@@ -89,6 +89,11 @@ def checked(wav: Tensor, names: Sequence[str]) -> Tensor:
     return wav * torch.where(peak > 1, 0.99 / peak, torch.ones_like(peak))
 
 
+def sounded(codec: Codec, latent: Tensor, names: Sequence[str], samples: int | None = None) -> Tensor:
+    """What a net made, as sounds `[item, sample]` on the CPU: limited, decoded, cut to `samples` and `checked` (SoundError)."""
+    return checked(codec.decode(latent.float(), LOUDEST)[:, :samples], names).cpu()
+
+
 class LatentPipeline(DiffusionPipeline):
     """Codec, latent transformer and the way from noise to a latent.
 

@@ -147,8 +147,16 @@ def _gather(places: list[dict], folder: Path, channels: int) -> tuple[Tensor, Te
 STEP = 0.25  # of a channel's std: the rounding error, 0.07 of it, is far below the posterior's
 
 
-def pack(latents: Latents, file: str | Path, step: float = STEP) -> None:
-    """The latents, in int8 at `step` of each channel's std, and their clips' words in one safetensors file that can travel alone."""
+def pack(
+    latents: Latents,
+    file: str | Path,
+    step: float = STEP,
+    more: dict[str, Tensor] | None = None,
+    about: dict[str, str] | None = None,
+) -> None:
+    """The latents, in int8 at `step` of each channel's std, and their clips' words in one safetensors file that can travel alone.
+
+    `more` tensors and `about` metadata go along: what a conditioner needs of the clips."""
     rows = []
     for clip in latents.clips:
         named = {f.name: getattr(clip, f.name) for f in fields(clip)}
@@ -163,7 +171,7 @@ def pack(latents: Latents, file: str | Path, step: float = STEP) -> None:
     }
     partial = Path(file).with_suffix(".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, partial, {"clips": json.dumps(rows)})
+    save_file(tensors | (more or {}), partial, {"clips": json.dumps(rows), **(about or {})})
     partial.replace(file)
 
 

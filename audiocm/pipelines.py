@@ -13,7 +13,7 @@ from torch import Tensor
 from . import solvers
 from .conditioning import INT8_FILE, TextConditioner
 from .denoiser import Condition, Net
-from .latent_pipeline import LOUDEST, AudioOutput, ItemNoise, LatentPipeline, Seeds, checked, seeds_of
+from .latent_pipeline import AudioOutput, ItemNoise, LatentPipeline, Seeds, seeds_of, sounded
 from .weights import save_int8
 
 Prompt = str | Sequence[str]
@@ -97,9 +97,8 @@ class TextToAudioPipeline(LatentPipeline):
         latent = self.solved(net, cond, lambda: unit(frames, device), steps, noise, solver, callback)
         if output_type == "latent":
             return AudioOutput(latent, self.sample_rate)
-        wav = self.codec.decode(latent.float(), LOUDEST)[:, : round(audio_length_in_s * self.sample_rate)]
         names = [one for one in prompts for _ in range(num_waveforms_per_prompt)]
-        wav = checked(wav, names).cpu()
+        wav = sounded(self.codec, latent, names, round(audio_length_in_s * self.sample_rate))
         return AudioOutput(wav.numpy() if output_type == "np" else wav, self.sample_rate)
 
     def check_inputs(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .denoiser import Condition
 from .durations import whole
-from .latent_pipeline import LOUDEST, ItemNoise, LatentPipeline, Seeds, checked, seeds_of
+from .latent_pipeline import ItemNoise, LatentPipeline, Seeds, seeds_of, sounded
 from .phonemes import Sentence, check, halves, sentences
 from .singing import check_notes, fitted, sung
 from .solvers import Solver
@@ -232,7 +232,7 @@ class TextToSpeechPipeline(LatentPipeline):
         latent = self._latent(cond, seeds, asked)
         found = []
         for i, part in enumerate(parts):  # decoded alone: nothing after its last frame is heard
-            wav = checked(self.codec.decode(latent[i : i + 1, :, : counts[i]].float(), LOUDEST), [part.text])[0].cpu()
+            wav = sounded(self.codec, latent[i : i + 1, :, : counts[i]], [part.text])[0]
             found.append(Spoke(F.pad(wav, (0, self._samples(part.pause))), part, self._timed(spoken, i)))
         return found
 

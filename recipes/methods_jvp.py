@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from audiocm.optimise import compile_blocks
 from audiocm.provenance import commit
 from audiocm.tangents import exact, finite
 from audiocm.train import best_device
+from recipes.benchmark import median_seconds
 
 Action = Callable[[], Tensor]
 GOAL = 4.0
@@ -92,16 +92,8 @@ def recorded(action: Action, device: torch.device) -> Action:
 def measured(action: Action, device: torch.device, repeats: int) -> tuple[Tensor, float]:
     """Its result, and the median of its wall seconds; two runs before do not count."""
 
-    def once() -> float:
-        start = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    for _ in range(2):
-        once()
-    seconds = statistics.median(once() for _ in range(repeats))
+    action()
+    seconds = median_seconds(action, repeats, device)
     return action().float().clone(), seconds
 
 

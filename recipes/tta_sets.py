@@ -106,15 +106,13 @@ def make(pipe, system: System, batch: list[dict], kind: str = "pt") -> list[torc
 
 def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[torch.Tensor | None]:
     """The sounds of stored latents, with the pipeline's checks."""
-    from audiocm.latent_pipeline import LOUDEST, checked
+    from audiocm.latent_pipeline import sounded
 
     made: list[torch.Tensor | None] = []
     for entry in batch:
-        wav = pipe.codec.decode(stored[name_of(entry)].float()[None], LOUDEST)[
-            :, : round(entry["seconds"] * pipe.sample_rate)
-        ]
         try:
-            made += list(checked(wav, [entry["prompt"]]))
+            samples = round(entry["seconds"] * pipe.sample_rate)
+            made += list(sounded(pipe.codec, stored[name_of(entry)][None], [entry["prompt"]], samples))
         except ValueError:
             made.append(None)
     return made

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from tqdm import tqdm
 
 from audiocm.clips import AUDIO_SUFFIXES
@@ -150,18 +149,13 @@ def gathered(
 
 def pack_speech(latents: Latents, lines: dict[Path, Timed], frame_rate: float, file: str | Path) -> None:
     """What `latents.pack` writes, with the clips' lines: seconds and F0 as float16, how many of each clip (0: not known)."""
-    pack(latents, file)
-    told = [lines[clip.path] for clip in latents.clips]
-    with safe_open(file, "pt") as stored:
-        about, tensors = stored.metadata(), {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    told, more = [lines[clip.path] for clip in latents.clips], {}
     for name in ("seconds", "hertz"):
         rows = [getattr(one, name) or () for one in told]
-        tensors[name] = torch.tensor([value for row in rows for value in row], dtype=torch.float16)
-        tensors[f"{name}_counts"] = torch.tensor([len(row) for row in rows])
-    about |= {"phonemes": json.dumps([one.phonemes for one in told]), "frame_rate": str(frame_rate)}
-    partial = Path(file).with_suffix(".partial")
-    save_file(tensors, partial, about)
-    partial.replace(file)
+        more[name] = torch.tensor([value for row in rows for value in row], dtype=torch.float16)
+        more[f"{name}_counts"] = torch.tensor([len(row) for row in rows])
+    about = {"phonemes": json.dumps([one.phonemes for one in told]), "frame_rate": str(frame_rate)}
+    pack(latents, file, more=more, about=about)
 
 
 def unpack_speech(file: str | Path, split: str) -> tuple[Latents, dict[Path, Timed], float]:
