@@ -104,7 +104,7 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
     def __init__(
         self,
         mel_bins: int = 100,
-        channels: int = 96,
+        channels: int = 160,
         widths: tuple[int, ...] = (256, 320, 384),
         blocks: tuple[int, ...] = (2, 2, 3),
         noise_channels: int = 8,
@@ -223,7 +223,7 @@ class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
     def __init__(
         self,
         mel_bins: int = 100,
-        width: int = 448,
+        width: int = 320,
         depth: int = 8,
         sample_rate: int = 24000,
         n_fft: int = 1024,
@@ -258,10 +258,14 @@ class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
 
 
 class Codec:
-    """A `MelVAE` and a `Vocoder` as one wav <-> latent map. Holds no weights of its own."""
+    """A `MelVAE` and a `Vocoder` as one wav <-> latent map. Holds no weights of its own.
 
-    def __init__(self, vae: MelVAE, vocoder: Vocoder):
-        self.vae, self.vocoder = vae, vocoder
+    `iterations`: Griffin-Lim steps after the vocoder's proposal (None: the vocoder's own). Noisy sounds want them, speech sounds
+    better without.
+    """
+
+    def __init__(self, vae: MelVAE, vocoder: Vocoder, iterations: int | None = None):
+        self.vae, self.vocoder, self.iterations = vae, vocoder, iterations
         self.sample_rate: int = vocoder.config.sample_rate
         self.samples_per_frame: int = vocoder.config.hop * vae.compression
         self.frame_rate: float = self.sample_rate / self.samples_per_frame
@@ -287,4 +291,4 @@ class Codec:
         std too high is four times too loud.
         """
         log_mel = self.vae.decode(latent)
-        return self.vocoder(log_mel if loudest is None else self.vocoder.mel.limited(log_mel, loudest))
+        return self.vocoder(log_mel if loudest is None else self.vocoder.mel.limited(log_mel, loudest), self.iterations)

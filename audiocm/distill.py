@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -239,7 +240,7 @@ class Method:
         draw = self.draw(x, cond, progress)
         net, frozen = draw.here(student), draw.here(student if target is None else target)
         draw = self.start(draw, net)
-        masks = _DropoutState(student, draw.x)
+        masks = _DropoutState(student, draw.x) if getattr(self.goal, "asks_target", True) else nullcontext()
         clean = net(draw.x_t, draw.t, draw.s, draw.cond)
         with torch.no_grad(), masks:
             goal = self.goal(draw, self.field(draw, frozen), frozen, clean.detach())

@@ -24,6 +24,9 @@ def follow(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
     return field(draw.x_t, draw.t)
 
 
+follow.asks_target = False  # so there is no pair that would have to share its dropout masks
+
+
 def agree(solver: Solver) -> Goal:
     """One solver move t -> r along the field, then the target's jump r -> s. Song et al. 2023, eq. 7."""
 

@@ -101,9 +101,9 @@ class LatentPipeline(DiffusionPipeline):
     its ODE is solved with guidance from outside (two rows of one batch a query).
     """
 
-    def join(self) -> None:
-        """For the end of a subclass' __init__. ValueError when net and codec do not fit."""
-        self.codec = Codec(self.vae, self.vocoder)
+    def join(self, iterations: int | None = None) -> None:
+        """For the end of a subclass' __init__; `iterations` as for `Codec`. ValueError when net and codec do not fit."""
+        self.codec = Codec(self.vae, self.vocoder, iterations)
         if self.transformer.config.channels != self.codec.channels:
             raise ValueError(
                 f"the net makes {self.transformer.config.channels} channels, the codec has {self.codec.channels}"

@@ -144,7 +144,9 @@ def _gather(places: list[dict], folder: Path, channels: int) -> tuple[Tensor, Te
     return frames, starts, lengths
 
 
-STEP = 0.25  # of a channel's std: the rounding error, 0.07 of it, is far below the posterior's
+STEP = (
+    0.4  # the same for all channels, whose mean square is 1: an emphasised channel is rounded as finely as it is heard
+)
 
 
 def pack(
@@ -154,20 +156,18 @@ def pack(
     more: dict[str, Tensor] | None = None,
     about: dict[str, str] | None = None,
 ) -> None:
-    """The latents, in int8 at `step` of each channel's std, and their clips' words in one safetensors file that can travel alone.
+    """The latents, rounded to int8 multiples of `step`, and their clips' words in one safetensors file that can travel alone.
 
     `more` tensors and `about` metadata go along: what a conditioner needs of the clips."""
     rows = []
     for clip in latents.clips:
         named = {f.name: getattr(clip, f.name) for f in fields(clip)}
         rows.append({name: str(value) if isinstance(value, Path) else value for name, value in named.items()})
-    frames = latents.frames.float()
-    steps = step * frames.std(0).clamp_min(1e-6)
     tensors = {
-        "frames": (frames / steps).round().clamp(-127, 127).to(torch.int8).contiguous(),
+        "frames": (latents.frames.float() / step).round().clamp(-127, 127).to(torch.int8).contiguous(),
         "lengths": latents.lengths,
         "silence": latents.silence.contiguous(),
-        "steps": steps,
+        "step": torch.tensor(step),
     }
     partial = Path(file).with_suffix(".partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -180,7 +180,7 @@ def unpack(file: str | Path, keep: Callable[[Clip], bool] = lambda clip: True) -
     try:
         with safe_open(file, "pt") as stored:
             about = stored.metadata()
-            tensors = {name: stored.get_tensor(name) for name in ("frames", "lengths", "silence", "steps")}
+            tensors = {name: stored.get_tensor(name) for name in ("frames", "lengths", "silence", "step")}
             rows = json.loads(about["clips"])
     except Exception as error:  # safetensors raises its own bare exceptions
         raise ValueError(f"packed latents {file}: missing or damaged ({error})") from error
@@ -188,7 +188,7 @@ def unpack(file: str | Path, keep: Callable[[Clip], bool] = lambda clip: True) -
     wanted = torch.tensor([keep(clip) for clip in clips])
     if not wanted.any():
         raise ValueError(f"packed latents {file}: no clip in it is wanted")
-    frames = (tensors["frames"][wanted.repeat_interleave(tensors["lengths"])] * tensors["steps"]).half()
+    frames = (tensors["frames"][wanted.repeat_interleave(tensors["lengths"])] * tensors["step"]).half()
     lengths = tensors["lengths"][wanted]
     return Latents(
         [c for c, w in zip(clips, wanted.tolist(), strict=True) if w],

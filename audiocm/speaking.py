@@ -75,15 +75,16 @@ class TextToSpeechPipeline(LatentPipeline):
         guidance_scale: float = 1.0,
         guidance_range: tuple[float, float] = (0.0, 10.0),
         noise_mean: float = 1.0,
+        vocoder_iterations: int | None = 0,
     ):
-        """num_inference_steps, guidance_scale: defaults of a call."""
+        """num_inference_steps, guidance_scale: defaults of a call. vocoder_iterations: see `Codec`."""
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, vocoder=vocoder, speech_encoder=speech_encoder)
         self.register_to_config(
             num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
-            guidance_range=tuple(guidance_range), noise_mean=noise_mean,
+            guidance_range=tuple(guidance_range), noise_mean=noise_mean, vocoder_iterations=vocoder_iterations,
         )  # fmt: skip
-        self.join()
+        self.join(vocoder_iterations)
 
     @property
     def voices(self) -> tuple[str, ...]:

@@ -1,12 +1,5 @@
-"""What the codec's recipes share: waves of several corpora, held-out crops, and the whitening of a trained VAE.
+"""What the codec's recipes share: waves of several corpora, held-out crops, and the whitening of a trained VAE."""
 
-    python -m recipes.codec_data --vae runs/codec_vae/model --latents data/latents.safetensors --emphasis 0.5 --output runs/emphasised
-
-writes the same VAE with channels that are as large as they are heard (`MelVAE.emphasise`), and its packed latents, without encoding anew.
-"""
-
-import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +7,6 @@ from torch import Tensor
 
 from audiocm.codec import MelVAE
 from audiocm.data import WaveBatches
-from audiocm.latents import Latents, pack, unpack
 from audiocm.manifest import Clip, read_manifest
 from audiocm.spectral import LogMel
 
@@ -69,31 +61,3 @@ def whitened(vae: MelVAE, mel: LogMel, batches: WaveBatches, count: int = 64) ->
     raw = torch.cat([vae.posterior(mel(next(batches)[0]))[0].transpose(1, 2).flatten(0, 1) for _ in range(count)])
     vae.whiten(raw.mean(0), raw.std(0))
     return vae
-
-
-@torch.no_grad()
-def emphasised(vae: MelVAE, latents: Latents, power: float, frames: int = 32, count: int = 32) -> Latents:
-    """Rescale the VAE's channels, measured on `count` random clips, and the latents with it. Seed 0."""
-    long = [i for i, n in enumerate(latents.lengths.tolist()) if n >= frames]
-    chosen = torch.randperm(len(long), generator=torch.Generator().manual_seed(0))[:count].tolist()
-    pieces = [latents.frames[latents.starts[long[i]] :][:frames].float().T for i in chosen]
-    gains = vae.emphasise(torch.stack(pieces), power)
-    return replace(latents, frames=(latents.frames.float() * gains).half(), silence=latents.silence * gains)
-
-
-def main() -> None:
-    """Command line; see the module's text."""
-    parser = argparse.ArgumentParser(description="Channels as large as they are heard.")
-    parser.add_argument("--vae", required=True)
-    parser.add_argument("--latents", required=True)
-    parser.add_argument("--emphasis", type=float, default=0.5)
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
-    vae = MelVAE.from_pretrained(args.vae)
-    latents = emphasised(vae, unpack(args.latents), args.emphasis)
-    vae.save_pretrained(args.output / "vae", variant="int8")
-    pack(latents, args.output / "latents.safetensors")
-
-
-if __name__ == "__main__":
-    main()

@@ -24,16 +24,17 @@ def run(
     steps: int = 60_000,
     batch: int = 48,
     seconds_per_crop: float = 2.73067,  # 256 mel frames
-    channels: int = 96,
+    channels: int = 160,
     widths: str = "256,320,384",
     critic: bool = True,
     start: str = "",
     share: float = 0.5,
     kl: float = 1e-2,
+    emphasis: float = 0.5,
     lr: float = 0.0,
     seed: int = 0,
 ) -> Run:
-    """`minutes` of training in all calls together; stops early after `steps`. `start`: a VAE to go on from."""
+    """`minutes` in all calls together; stops early after `steps`. `start`: a VAE to go on from. `emphasis`: see `MelVAE.emphasise`."""
     device = best_device()
     shape = {"channels": channels, "widths": tuple(int(w) for w in widths.split(","))}
     mel, net = LogMel().to(device), MelVAE.from_pretrained(start) if start else MelVAE(**shape)
@@ -50,7 +51,8 @@ def run(
         return {"mel_l1": (mean - log_mel).abs().mean(), "std": std.mean()}
 
     def export(vae: MelVAE, folder: Path) -> None:
-        whitened(vae.eval(), mel, batches).save_pretrained(folder)
+        whitened(vae.eval(), mel, batches).emphasise(vae.encode(mel(wavs[:16])), emphasis)
+        vae.save_pretrained(folder)
 
     return Run(
         "codec_vae",

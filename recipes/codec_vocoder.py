@@ -13,6 +13,7 @@ from recipes.codec_data import held_out, waves
 def run(
     corpora: str = "data/corpus,data/rendered,data/speech",
     adversarial: bool = True,
+    width: int = 320,
     start: str = "",
     vae: str = "",
     minutes: float = 5.0,
@@ -24,7 +25,7 @@ def run(
 ) -> Run:
     """`start`: a folder with the vocoder to go on from. `vae`: half of every batch voices this VAE's mels."""
     device = best_device()
-    net = Vocoder.from_pretrained(start) if start else Vocoder()
+    net = Vocoder.from_pretrained(start) if start else Vocoder(width=width)
     judge = WaveCritic().to(device) if adversarial else None
     frozen = MelVAE.from_pretrained(vae).to(device).requires_grad_(False) if vae else None
     distance = SpectralDistance().to(device)

@@ -93,7 +93,6 @@ def unpack_shards(folder: Path, root: Path) -> int:
     shards = sorted(folder.glob("shard_*.tar"))
     if not shards:
         raise ValueError(f"{folder}: no shard_*.tar found")
-    (root / "clips").mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for shard in tqdm(shards, desc="unpack shards"):
         try:
@@ -116,6 +115,7 @@ def unpack_shards(folder: Path, root: Path) -> int:
 def _write_clip(path: Path, data: bytes) -> None:
     if path.exists():
         return
+    path.parent.mkdir(parents=True, exist_ok=True)
     wave, _ = soundfile.read(io.BytesIO(data), dtype="float32")
     soundfile.write(path.with_suffix(".part"), wave, RATE, format="FLAC", subtype="PCM_16")
     os.replace(path.with_suffix(".part"), path)

@@ -42,7 +42,7 @@ def griffin_lim(codec: Codec, log_mel: torch.Tensor, iterations: int = 32) -> np
 
 @torch.inference_mode()
 def versions_of(codec: Codec, wav: np.ndarray) -> dict[str, np.ndarray]:
-    """What each system makes of one clip [sample] at the codec's rate; all as long as the clip."""
+    """What each system makes of one clip [sample] at the codec's rate; all as long as the clip. The vocoder as `codec` uses it."""
     device = next(codec.vae.parameters()).device
     whole = torch.nn.functional.pad(torch.from_numpy(wav)[None], (0, -len(wav) % codec.samples_per_frame)).to(device)
     true = codec.vocoder.mel(whole)
@@ -51,8 +51,8 @@ def versions_of(codec: Codec, wav: np.ndarray) -> dict[str, np.ndarray]:
         "real": wav,
         "mel + Griffin-Lim": griffin_lim(codec, true),
         "VAE mel + Griffin-Lim": griffin_lim(codec, coded),
-        "mel + vocoder": codec.vocoder(true)[0].cpu().numpy(),
-        "codec": codec.vocoder(coded)[0].cpu().numpy(),
+        "mel + vocoder": codec.vocoder(true, codec.iterations)[0].cpu().numpy(),
+        "codec": codec.vocoder(coded, codec.iterations)[0].cpu().numpy(),
     }
     return {name: np.clip(x[: len(wav)], -1, 1).astype(np.float32) for name, x in made.items()}
 
@@ -171,7 +171,7 @@ def add_speech(codec: Codec, args: argparse.Namespace, rows: dict[str, dict]) ->
     except ValueError as error:
         print(f"no speech scores: {error}")
         return
-    paths = render(codec, entries, args.out / "speech")
+    paths = render(Codec(codec.vae, codec.vocoder, 0), entries, args.out / "speech")  # as the speech pipeline does
     for name in SYSTEMS:
         with ProcessPoolExecutor(2) as pool:
             items = list(pool.map(speech_numbers, zip(paths["real"], paths[name], strict=True)))

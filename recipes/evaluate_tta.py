@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--sweep", type=numbers, default=[])
     parser.add_argument("--systems", type=lambda s: s.split(","), default=[])
+    parser.add_argument("--split", default="test", help="of the captions: valid to choose by, test to report")
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--takes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=4.0)

@@ -147,12 +147,10 @@ def speak(args: argparse.Namespace) -> None:
 
 
 def through_codec(args: argparse.Namespace, source: Path, folder: Path) -> None:
-    from audiocm.bundles import described, loaded, model_folder
-    from audiocm.codec import Codec
+    from audiocm.speaking import TextToSpeechPipeline
 
     folder.mkdir(parents=True, exist_ok=True)
-    parts = described(model_folder(args.student))[1]
-    codec = Codec(*(loaded(part, *parts[part]) for part in ("vae", "vocoder")))
+    codec = TextToSpeechPipeline.from_pretrained(args.student).codec
     for path in sorted(source.glob("*.flac")):
         wav = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
         made = codec.decode(codec.encode(wav[None]))[0, : len(wav)]

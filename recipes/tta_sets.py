@@ -46,11 +46,11 @@ def systems(args: argparse.Namespace) -> list[System]:
 def plan(args: argparse.Namespace) -> list[dict]:
     """One entry a sound: set, id, take, prompt, labels, seconds, seed and, for captions, the real clip's file."""
     lines = corpus_entries(args.corpus)
-    test = [e for e in lines if e["split"] == "test" and e["kind"] in args.kinds and e.get("captions")]
-    if not test:
-        raise ValueError(f"{', '.join(args.corpus)}: no captioned test clips of kinds {', '.join(args.kinds)}")
+    held = [e for e in lines if e["split"] == args.split and e["kind"] in args.kinds and e.get("captions")]
+    if not held:
+        raise ValueError(f"{', '.join(args.corpus)}: no captioned {args.split} clips of kinds {', '.join(args.kinds)}")
     generator = np.random.default_rng(args.seed)
-    chosen = [test[i] for i in sorted(generator.permutation(len(test))[: args.clips])]
+    chosen = [held[i] for i in sorted(generator.permutation(len(held))[: args.clips])]
     entries = []
     for i, e in enumerate(chosen):
         seconds = min(max(np.ceil(e["seconds"] / BUCKET) * BUCKET, 1.0), 10.0)

@@ -1,25 +1,30 @@
-"""The one-step text-to-audio student, distilled from the teacher with its guidance. Three stages, each a run:
+"""The one-step text-to-audio student, distilled from the teacher with its guidance. Stages, each a run:
 
     audiocm train recipes/tta_student.py --stage guidance   --output runs/tta_guidance   --minutes 1
     audiocm train recipes/tta_student.py --stage regression --output runs/tta_regression --minutes 2 --start runs/tta_guidance/model
     audiocm train recipes/tta_student.py --stage consistency --output runs/tta_student   --minutes 3 --start runs/tta_regression/model
+    audiocm train recipes/tta_student.py --stage adversarial --output runs/tta_sharp     --minutes 2 --start runs/tta_student/model
 
 guidance: the student, told w, equals the guided teacher (ConsistencyTTA stage 1). regression: one call equals the end of stored teacher
-trajectories. consistency: ConsistencyTTA stage 2. `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1 --w_high 1` none.
+trajectories. consistency: ConsistencyTTA stage 2. adversarial: the same, and a discriminator that starts as the teacher compares what one
+call makes with real latents at several noise levels (LADD, Sauer et al. 2024). `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1
+--w_high 1` none.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiocm import methods
+from audiocm import methods, times
 from audiocm.backbone import LatentTransformer
 from audiocm.bundles import save_bundle
-from audiocm.distill import Method
+from audiocm.critic import Adversarial, Generated, Judge
+from audiocm.distill import Method, Mix, pure_at_top, uniform_guidance
+from audiocm.goals import follow
 from audiocm.optimise import compile_blocks
 from audiocm.train import Run, best_device
 from recipes.tta_data import CODEC, CORPORA, Trajectories, batches
 
-STAGES = ("guidance", "regression", "consistency")
+STAGES = ("guidance", "regression", "consistency", "adversarial")
 GUIDANCE = (0.0, 6.0)
 
 
@@ -28,6 +33,13 @@ def export(net: LatentTransformer, folder: Path) -> None:
     save_bundle(
         folder, net, num_inference_steps=1, guidance_scale=3.0, guidance_range=[*GUIDANCE], seconds_range=[0.5, 10.0]
     )
+
+
+def sharpened(method: Method, discriminator: LatentTransformer, w: tuple[float, float], share: float) -> Mix:
+    """`method` with an adversary that judges the student's single calls from noise."""
+    calls = Generated(Method(times.top, follow, noising=pure_at_top, guidance=uniform_guidance(*w)))
+    judge = Judge(discriminator, calls, times.lognormal(0.0, 1.2))
+    return Mix(((1.0, method), (share, Adversarial(judge, calls))), critic=judge)
 
 
 def run(
@@ -44,10 +56,11 @@ def run(
     w_low: float = 0.0,
     w_high: float = 6.0,
     lr: float = 0.0,
+    share: float = 0.2,
     compile: bool = True,
     seed: int = 0,
 ) -> Run:
-    """`start`: the student folder to go on from; empty: the teacher's weights."""
+    """`start`: the student folder to go on from; empty: the teacher's weights. `share`: the adversary's weight."""
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r}: must be one of {', '.join(STAGES)}")
     device, w = best_device(), (w_low, w_high)
@@ -57,7 +70,7 @@ def run(
     if compile:
         compile_blocks(guide)
     source: Iterator = batches(corpora, vae, device, seed, scale=scale)
-    method: Method
+    method: Method | Mix
     if stage == "guidance":
         method, rate, target = methods.guidance_distillation(guide, w), 2e-4, None
     elif stage == "regression":
@@ -65,6 +78,11 @@ def run(
         method, rate, target = methods.regression(), 3e-4, None
     else:
         method, rate, target = methods.consistencytta(guide, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
+    if stage == "adversarial":
+        discriminator = LatentTransformer.from_pretrained(teacher).to(device)
+        if compile:
+            compile_blocks(discriminator)
+        method, rate = sharpened(method, discriminator, w, share), 5e-5
     return Run(
         f"tta_{stage}",
         net,
@@ -75,6 +93,8 @@ def run(
         warmup=200,
         ema=0.999,
         target_ema=target,
+        critic=getattr(method, "critic", None),
+        critic_lr=1e-4,
         precision="bf16" if device.type == "cuda" else "no",
         seed=seed,
         budget=60 * minutes,

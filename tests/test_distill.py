@@ -276,6 +276,24 @@ def test_both_sides_of_a_pair_see_one_dropout_mask():
     methods.ect().loss(net, None, x, None, 0.5)
 
 
+def test_training_without_pairs_leaves_the_random_state_alone(monkeypatch):
+    """Reading it waits for the device, which no recorded step may: a teacher with dropout has no pair to keep alike."""
+    monkeypatch.setattr(torch, "get_rng_state", lambda: pytest.fail("the random state was read"))
+    net = Wrapped(torch.nn.Dropout(0.5)).train()
+    methods.diffusion().loss(net, None, torch.randn(16, 8), None, 0.5)
+
+
+class Wrapped(torch.nn.Module):
+    """A contract net around a plain one."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x_t, t, s=None, cond=None):
+        return self.net(x_t)
+
+
 def test_pure_noise_at_the_top():
     x, eps, t = torch.ones(2, 3), torch.ones(2, 3), torch.tensor([80.0, 2.0])
     assert pure_at_top(paths.edm, x, eps, t).tolist() == [[80.0] * 3, [3.0] * 3]
