@@ -44,15 +44,19 @@ def quantise(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def restore(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a file holds -> float32 state dict; inverse of quantise up to half a step of 1/127 of a row's largest."""
+    """What a file holds -> float32 state dict; inverse of quantise up to half a step of 1/127 of a row's largest.
+
+    All tensors are new: none shares memory with `stored`.
+    """
     state: dict[str, Tensor] = {}
     for name, value in stored.items():
         if name.endswith(_SCALE):
             continue
         scale = stored.get(name + _SCALE)
         if scale is not None:
-            value = value.float() * scale.float().reshape(-1, *[1] * (value.ndim - 1))
-        state[name] = value.float() if value.is_floating_point() else value
+            state[name] = value.float().mul_(scale.float().reshape(-1, *[1] * (value.ndim - 1)))
+        else:
+            state[name] = value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
     return state
 
 
@@ -72,20 +76,21 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
         raise ValueError(f"weight file {file} is missing")
     try:
         with safe_open(file, framework="pt") as opened:
-            state = restore({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
+            stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"weight file {file} is damaged ({error}); install or download it again") from error
-    for name, value in state.items():
+    for name, value in stored.items():  # what is finite here is finite when restored
         if value.is_floating_point() and not value.isfinite().all():
+            name = name.removesuffix(_SCALE)
             raise ValueError(f"weight file {file} is damaged: {name!r} holds numbers that are not finite")
-    return state
+    return restore(stored)
 
 
 def fill(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
     """Load a file's weights into a model and return it. ValueError names the file when it does not fit the model."""
     state = load_state(file)
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(state, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"weight file {file} does not fit {type(model).__name__}: {reason}") from error

@@ -1,5 +1,6 @@
 """`audiocm generate` as a user meets it: files, folders, manifest, seeds, and one line for each bad input."""
 
+import gc
 import json
 import os
 import subprocess
@@ -196,6 +197,23 @@ def test_help_imports_nothing_heavy():
         sys.exit(f"imported {heavy}" if heavy else 0)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, stdout=subprocess.DEVNULL, cwd=_root())
+
+
+def test_a_sound_needs_no_slow_extras_and_garbage_is_collected_after_the_start(models, place):
+    code = f"""
+        import gc, pathlib, sys
+        from audiocm import bundles, cli
+        bundles.PRETRAINED = pathlib.Path({str(models)!r})
+        code = cli.main(["generate", "a dog barks", "-o", {str(place / "dog.wav")!r}, "--seconds", "1"])
+        slow = {{"librosa", "numba"}} & set(sys.modules)
+        sys.exit(f"imported {{slow}}" if slow else "collection is off" if not gc.isenabled() else code)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, stdout=subprocess.DEVNULL, cwd=_root())
+
+
+def test_a_start_that_fails_leaves_garbage_collection_on(place):
+    assert generate("rain", "-o", "x.wav", "--model", "no-such-model") == 2
+    assert gc.isenabled()
 
 
 def _root() -> str:

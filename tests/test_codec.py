@@ -45,6 +45,13 @@ def test_istft_refuses_ragged_hop() -> None:
         istft(torch.zeros(1, 513, 4, dtype=torch.complex64), 1024, 300, torch.hann_window(1024))
 
 
+@pytest.mark.parametrize("settings", [(24000, 1024, 100), (16000, 512, 64), (44100, 2048, 128), (1600, 400, 20)])
+def test_mel_filters_are_librosas_to_the_bit(settings: tuple[int, int, int]) -> None:
+    rate, n_fft, bins = settings
+    theirs = pytest.importorskip("librosa").filters.mel(sr=rate, n_fft=n_fft, n_mels=bins)
+    assert torch.equal(mel_filters(*settings), torch.from_numpy(theirs))
+
+
 def test_mel_of_a_tone_peaks_at_its_bin() -> None:
     mel = LogMel()
     centre = (mel_filters(24000, 1024, 100) * torch.linspace(0, 12000, 513)).sum(1) / mel_filters(24000, 1024, 100).sum(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from audiocm.weights import StoredWeights, load_state, local_folder, quantise, restore, save_int8
 
@@ -101,6 +101,29 @@ def test_damaged_missing_and_foreign_files_are_named(net, tmp_path):
         Net.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"nothing\.safetensors is missing"):
         load_state(tmp_path / "nothing.safetensors")
+
+
+def test_numbers_that_are_not_finite_are_named(net, tmp_path):
+    """In a float32 file, and in the float16 parts of an int8 file: what was not rounded, and the scales."""
+    file = tmp_path / "weights.safetensors"
+    for stored in (net.state_dict(), quantise(net.state_dict())):
+        for name in stored.keys() & {"big.weight", "big.weight::scale", "small.bias"}:
+            if stored[name].is_floating_point():
+                bad = stored[name].clone()
+                bad.view(-1)[1] = float("inf")
+                save_file(stored | {name: bad}, file)
+                with pytest.raises(
+                    ValueError, match=f"{name.removesuffix('::scale')!r} holds numbers that are not finite"
+                ):
+                    load_state(file)
+
+
+def test_what_is_restored_shares_no_memory(net):
+    """Models take restored tensors as they are: neither another model nor the file behind a tensor may change under them."""
+    state = net.state_dict()
+    for stored in (state, quantise(state)):
+        taken = {value.data_ptr() for value in stored.values()}
+        assert not taken & {value.data_ptr() for value in restore(stored).values()}
 
 
 def test_only_a_hub_id_may_reach_the_network():
