@@ -7,7 +7,7 @@ from scipy import linalg
 
 from audiocm import metrics
 from audiocm.metrics import draws, frechet
-from audiocm.metrics.intervals import Score, statistic_score
+from audiocm.metrics.intervals import Score, spread_score, statistic_score
 
 
 def gaussian(count, mean, covariance, seed):
@@ -117,6 +117,8 @@ def test_intervals_of_means_and_statistics():
         metrics.mean_score("m", [1.0, np.nan])
     with pytest.raises(ValueError, match="no items"):
         metrics.mean_score("m", [])
+    rare = spread_score("m", 0.0, [0.0] * 99 + [-1.0], 30)  # nearly all draws are equal
+    assert rare.low == 0 <= rare.high
 
 
 def test_paired_tests_see_a_difference_smaller_than_the_spread_and_no_other():

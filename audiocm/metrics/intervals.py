@@ -73,9 +73,10 @@ def spread_score(
     within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Score:
     """`value` with the spread of bootstrap `draws` (times `scale`) around their own mean as its interval, cut at the
-    values that the statistic can have (`within`)."""
+    values that the statistic can have (`within`). It holds `value` even where nearly all draws are equal."""
     deviation = (np.asarray(draws) - np.mean(draws)) * scale
-    low, high = np.clip(value + np.quantile(deviation, [0.025, 0.975]), *within)
+    low, high = np.quantile(deviation, [0.025, 0.975])
+    low, high = np.clip([value + min(low, 0.0), value + max(high, 0.0)], *within)
     return Score(name, float(value), float(low), float(high), count)
 
 
