@@ -22,11 +22,13 @@ Read = Callable[[Sequence[str]], np.ndarray]
 
 
 class ClapScorer:
-    """hear: wavs [sample] at `sample_rate` → [clip, dim]; read: texts → [text, dim]."""
+    """hear: wavs [sample] at `sample_rate` → [clip, dim]; read: texts → [text, dim]; `clip`: how hear cuts and pads."""
 
-    def __init__(self, hear: Hear, read: Read, name: str, sample_rate: int, digest: str) -> None:
+    def __init__(
+        self, hear: Hear, read: Read, name: str, sample_rate: int, digest: str, clip: str | None = None
+    ) -> None:
         self.audio, self.text = hear, read
-        self.name, self.sample_rate, self.digest = name, sample_rate, digest
+        self.name, self.sample_rate, self.digest, self.clip = name, sample_rate, digest, clip
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {"embedding": self.audio(wavs)}
@@ -59,12 +61,16 @@ class ClapScorer:
         from .weights import local_folder, weight_file
 
         folder = local_folder(name)
-        model = ClapModel.from_pretrained(folder, local_files_only=True).eval().to(device)
-        processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
+        try:
+            model = ClapModel.from_pretrained(folder, local_files_only=True).eval().to(device)
+            processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
+        except OSError as error:
+            raise ValueError(f"{name}: holds no CLAP that transformers can read ({error})") from error
         front_end = processor.feature_extractor
         digest = digest_of(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
         hear = _hearing(model, front_end, lambda wav: wav)
-        return cls(hear, _reading(model, processor.tokenizer), str(name), front_end.sampling_rate, digest)
+        read = _reading(model, processor.tokenizer)
+        return cls(hear, read, str(name), front_end.sampling_rate, digest, _cut_and_padded(front_end))
 
     @classmethod
     def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu"):
@@ -80,7 +86,13 @@ class ClapScorer:
         hear = _hearing(model.to(device), front_end, as_int16)
         read = [] if words is None else [str(sorted(words.get_vocab().items()))]
         digest = digest_of(data, front_end.to_json_string(), *read)
-        return cls(hear, _reading(model, words), f"laion:{Path(file).stem}", 48000, digest)
+        name = f"laion:{Path(file).stem}"
+        return cls(hear, _reading(model, words), name, 48000, digest, _cut_and_padded(front_end))
+
+
+def _cut_and_padded(front_end) -> str:
+    """How a transformers CLAP front end brings clips to one length, for the card."""
+    return f"{front_end.truncation} to {front_end.nb_max_samples / front_end.sampling_rate:g} s, {front_end.padding}"
 
 
 class ZeroShotTagger:

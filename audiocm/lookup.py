@@ -24,6 +24,8 @@ def find_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
         if not file:
             raise ValueError(f"{kind} needs its weight file: {kind}:FILE")
         return {"vggish": Vggish, "panns": Panns}[kind](file)
+    if Path(name).suffix in (".pt", ".pth", ".safetensors") and not Path(name).is_file():
+        raise ValueError(f"{name}: no such weight file")
     if name != "small-clap" and not Path(name).exists() and "/" not in name:
         raise ValueError(f"unknown embedder {name!r}: {' '.join(KNOWN.split())}")
     from .clap import ClapScorer
@@ -81,7 +83,14 @@ def read_prompt_lines(file: str | Path, names: list[str]) -> dict[str, dict]:
     if bad:
         raise ValueError(f"{file}: {len(bad)} lines have no prompt (first: line {bad[0]})")
     if all("file" in line for line in lines):
-        table = {str(Path(line["file"]).with_suffix("")): line for line in lines}
+        table = {}
+        for i, line in enumerate(lines, 1):
+            name = str(Path(str(line["file"])).with_suffix(""))
+            if name in table:
+                raise ValueError(
+                    f"{file}: {line['file']} has more than one line (the second: line {i}); keep one caption a file"
+                )
+            table[name] = line
     elif len(lines) == len(names):
         table = dict(zip(names, lines, strict=True))
     else:

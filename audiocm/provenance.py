@@ -27,6 +27,13 @@ def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
+class PackageJudge:
+    """A package whose own arithmetic and weights are the measure (PESQ, STOI, DNSMOS ...): its version is its digest."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.digest = name, versions((name,)).get(name, "unknown")
+
+
 def commit(folder: Path | None = None) -> str | None:
     """The commit of the source tree, with "+" where tracked files were changed; None outside a repository."""
     folder = folder or Path(__file__).parent
@@ -40,10 +47,17 @@ def commit(folder: Path | None = None) -> str | None:
         return None
 
 
+def _told_of(embedder) -> dict:
+    """What a card says of one embedder; `clip`: how it cuts and pads by itself, where it does."""
+    found = {"digest": embedder.digest, "sample_rate": getattr(embedder, "sample_rate", None)}
+    own = getattr(embedder, "clip", None)
+    return found | ({"clip": own} if own else {})
+
+
 def card(embedders: Sequence, form: Form, seed: int, **more) -> dict:
     """What a result says about itself. `more` holds counts, the caption policy, references ..."""
     return {
-        "embedders": {e.name: {"digest": e.digest, "sample_rate": getattr(e, "sample_rate", None)} for e in embedders},
+        "embedders": {e.name: _told_of(e) for e in embedders},
         "form": form.as_dict(),
         "seed": seed,
         "versions": versions(),

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
 from audiocm.clap import ClapScorer
+from audiocm.clips import Form
 from audiocm.laion import RENAMED, config_of, load_laion, renamed
 from audiocm.lookup import find_embedder
+from audiocm.provenance import card
 from audiocm.small_clap import SmallClap, contrast, scorer, windows
 
 AUDIO = {
@@ -130,6 +132,7 @@ def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path, fold
     assert torch.allclose(first, second, atol=1e-6)
     judge = ClapScorer.from_pretrained(file)
     assert judge.audio([noise(48000)]).shape == (1, 32)
+    assert card([judge], Form(), 0)["embedders"]["laion:tiny"]["clip"] == "rand_trunc to 10 s, repeatpad"
     with pytest.raises(ValueError, match="holds no tokenizer"):
         judge.text(["rain"])
     reads = find_embedder(str(file), "cpu", str(folder))  # as --clap FILE.pt --tokenizer FOLDER
@@ -137,6 +140,11 @@ def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path, fold
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not a LAION CLAP checkpoint"):
         ClapScorer.from_pretrained(tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"gone\.pt: no such weight file"):
+        find_embedder("gone.pt")
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(ValueError, match="bare: holds no CLAP that transformers can read"):
+        find_embedder(str(tmp_path / "bare"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("laion_clap") is None, reason="laion-clap is not installed")
