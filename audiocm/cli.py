@@ -179,7 +179,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], tuple[Callable, Callable]]]] = {
     "speak": ("speak a text", _elsewhere(".speak", "speak")),
     "train": ("train a recipe", lambda: (train_arguments, train_command)),
     "score": ("score a folder of sounds", _elsewhere(".scoring", "score")),
-    "compare": ("compare score files", _elsewhere(".scoring", "compare")),
+    "compare": ("compare two systems: folders, or results of score --json", _elsewhere(".scoring", "compare")),
 }
 
 

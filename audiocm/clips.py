@@ -12,6 +12,7 @@ import numpy as np
 from .metrics.fidelity import resampled
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}
+UNREAD_SUFFIXES = {".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape"}  # sound, but not decoded here
 SILENT_PEAK = 1e-4  # -80 dBFS
 
 
@@ -116,12 +117,15 @@ def channels_of(data: bytes) -> int:
 
 
 def list_clips(folder: str | Path) -> list[Path]:
-    """Sound files under `folder`, by path. Raises ValueError if there is no such folder or none in it."""
+    """Sound files under `folder`, by path; those of UNREAD_SUFFIXES too, so that they are counted as left out.
+
+    Raises ValueError if there is no such folder or no file in it that could be read."""
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
-    if not found:
+    wanted = AUDIO_SUFFIXES | UNREAD_SUFFIXES
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in wanted and p.is_file())
+    if all(p.suffix.lower() in UNREAD_SUFFIXES for p in found):
         raise ValueError(f"{folder}: holds no sound file ({', '.join(sorted(AUDIO_SUFFIXES))})")
     return found
 

@@ -70,6 +70,8 @@ def explained(error: BaseException) -> Exception:
                 "run `pip uninstall torchaudio` (audiocm does not need it) or install the torchaudio build of this torch"
             )
         seen = seen.__cause__ or seen.__context__
+    if isinstance(error, OSError) and error.filename:
+        return ValueError(f"{error.filename}: {error.strerror}")
     if isinstance(error, OSError):
         return ValueError(f"text encoder could not be read: {' '.join(str(error).split())[:200]}")
     return error if isinstance(error, Exception) else RuntimeError(str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class FeatureCache:
         try:
             with np.load(self.path(content)) as stored:
                 return {key: stored[key] for key in stored.files}
-        except (OSError, ValueError, EOFError):  # half-written by a killed run: computed again
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # half-written by a killed run: computed again
             return None
 
     def write(self, content: str, features: dict[str, np.ndarray]) -> None:

@@ -15,6 +15,7 @@ from .embedders import Embedder
 from .lookup import default_embedder, find_embedder, find_tagger, read_prompt_lines
 from .store import FeatureSet, collect
 
+FEWEST_DRAWS = 40  # the outer 2.5 % of fewer bootstrap draws are no draw at all
 LEFT_OUT = 0.05  # share of a folder that may be unusable before a score is refused
 
 
@@ -38,6 +39,25 @@ class Request:
     left_out: float = LEFT_OUT
     device: str = "cpu"
 
+    def __post_init__(self) -> None:
+        """Raises ValueError naming what cannot be meant; one name stands for a list of one."""
+        if isinstance(self.metrics, str):
+            self.metrics = (self.metrics,)
+        if isinstance(self.embedders, str):
+            self.embedders = (self.embedders,)
+        if not self.metrics:
+            raise ValueError("no metric is named: --metrics fad,kad for example")
+        if self.draws < FEWEST_DRAWS:
+            raise ValueError(f"--draws must be at least {FEWEST_DRAWS} for a 95 % interval, not {self.draws}")
+        if self.seed < 0 or self.workers < 1:
+            raise ValueError(f"--seed must be 0 or more and --workers 1 or more, not {self.seed} and {self.workers}")
+        if not 0 <= self.left_out < 1:
+            raise ValueError(f"--left-out is a share of the clips, from 0 to less than 1, not {self.left_out}")
+        if self.form.longest < self.form.shortest:
+            raise ValueError(f"--longest must be at least {self.form.shortest} s, not {self.form.longest}")
+        if self.form.band_limit is not None and self.form.band_limit < 1000:
+            raise ValueError(f"--band-limit is a rate in hertz, at least 1000, not {self.form.band_limit}")
+
 
 class Context:
     """The sets a metric asks for, made when first asked for and then kept: every clip is embedded once."""
@@ -54,20 +74,24 @@ class Context:
         self.judges: list = []  # what else judged: has name and digest
         self.sets: dict = {}  # set statistics by metric name (measures.SetStatistic), for paired tests
         if request.prompts is not None:
-            self.prompts = read_prompt_lines(
-                request.prompts, [self.key("generated", p) for p in self.paths["generated"]]
-            )
+            self.prompts = read_prompt_lines(request.prompts, list(self.by_name("generated")))
 
     def key(self, role: str, path: Path) -> str:
         """What pairs clips of two folders and prompts: the path inside the folder without suffix."""
         return str(path.relative_to(getattr(self.request, role)).with_suffix(""))
 
     def embedder(self, which: str | Embedder) -> Embedder:
-        if not isinstance(which, str):
-            return self._embedders.setdefault(which.name, which)
-        if which not in self._embedders:
-            self._embedders[which] = find_embedder(which, self.request.device, self.request.tokenizer)
-        return self._embedders[which]
+        """An embedder, found once. Raises ValueError where two would give their numbers the same name."""
+        key = which if isinstance(which, str) else which.name
+        if key not in self._embedders or which not in (key, self._embedders[key]):
+            found = which
+            if isinstance(which, str):
+                found = find_embedder(which, self.request.device, self.request.tokenizer)
+            digests = {e.digest for e in self._embedders.values() if e.name == found.name}
+            if digests - {found.digest}:
+                raise ValueError(f"two embedders are called {found.name}: rename one, or score with one at a time")
+            self._embedders[key] = found
+        return self._embedders[key]
 
     @property
     def embedders(self) -> list[Embedder]:
@@ -146,12 +170,20 @@ class Context:
         intake.count(hashlib.sha256(data).hexdigest(), rate, 1 if wav.ndim == 1 else wav.shape[1])
         return wav, rate
 
+    def by_name(self, role: str) -> dict[str, Path]:
+        """Files by the name that pairs them. Raises ValueError where two have the same one."""
+        found: dict[str, Path] = {}
+        for path in self.paths[role]:
+            if (name := self.key(role, path)) in found:
+                raise ValueError(f"{role}: {found[name]} and {path} differ only in their suffix: which one is {name}?")
+            found[name] = path
+        return found
+
     def pairs(self) -> list[tuple[Path, Path]]:
         """(generated, reference) files of one name. Raises ValueError naming files without a partner."""
         if "reference" not in self.paths:
             raise ValueError("this metric compares file by file: name a folder with --reference")
-        real = {self.key("reference", p): p for p in self.paths["reference"]}
-        made = {self.key("generated", p): p for p in self.paths["generated"]}
+        real, made = self.by_name("reference"), self.by_name("generated")
         alone = sorted(set(made) - set(real))
         if alone:
             raise ValueError(f"paired metrics need files of the same names: {len(alone)} generated files have no "

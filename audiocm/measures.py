@@ -14,6 +14,7 @@ from .folders import Context
 from .metrics import Score, fidelity
 from .metrics.draws import subsampled_score
 from .metrics.frechet import frechet_from_moments, moments
+from .provenance import PackageJudge
 from .store import FeatureSet
 
 
@@ -38,6 +39,8 @@ class Found:
 
 
 def per_item(name: str, names: Sequence[str], values: np.ndarray, context: Context) -> Found:
+    if len(values) == 1:
+        warnings.warn(f"{name} is of one clip: its interval says nothing", stacklevel=2)
     score = metrics.mean_score(name, values, seed=context.request.seed)
     return Found([score], {name: dict(zip(names, map(float, values), strict=True))})
 
@@ -53,11 +56,20 @@ def _few(embedder: Embedder, counts: tuple[int, int], dimension: int, what: str)
         warnings.warn(f"{told}; KAD stays valid at any size", stacklevel=3)
 
 
+def _at_least(fewest: int, what: str, **counts: int) -> None:
+    """Raises ValueError where a set (counts by role) has fewer clips than `what` needs."""
+    for role, count in counts.items():
+        if count < fewest:
+            raise ValueError(f"{what} needs at least {fewest} clips, and {role} has {count} that can be used")
+
+
 def _each(context: Context, compute: Callable[[Embedder, FeatureSet, FeatureSet], Found]) -> Found:
     """`compute` of every embedder and both sets under it, together."""
     found = Found([])
     for embedder in context.embedders:
-        one = compute(embedder, *(context.features(role, embedder) for role in ("generated", "reference")))
+        made, real = (context.features(role, embedder) for role in ("generated", "reference"))
+        _at_least(2, "a distance of two sets", generated=made.count, reference=real.count)
+        one = compute(embedder, made, real)
         found = Found(found.scores + one.scores, sets=found.sets | one.sets)
     return found
 
@@ -111,6 +123,9 @@ def kad(context: Context) -> Found:
 def coverage(context: Context) -> Found:
     def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
         x, y = made.features["embedding"], real.features["embedding"]
+        _at_least(
+            12, "coverage (halves, in each 5 neighbours of every clip)", generated=made.count, reference=real.count
+        )
         functions = {
             "density": lambda a: metrics.density_coverage(a, y)[0],
             "coverage": lambda a: metrics.density_coverage(a, y)[1],
@@ -147,6 +162,10 @@ def inception(context: Context) -> Found:
     tagger, name = context.tagger, f"IS {context.tagger.name}"
     made = context.features("generated", tagger)
     shares = _distribution(made)
+    _at_least(2, "an inception score", generated=len(shares))
+    if len(shares) < shares.shape[1]:
+        told = f"{name}: {len(shares)} clips are fewer than the {shares.shape[1]} classes, which lowers it"
+        warnings.warn(f"{told}: it compares only between sets of equal size", stacklevel=2)
     score = metrics.inception_score(shares, name, context.request.draws, context.request.seed)
     of = lambda rows: metrics.inception_score(shares[rows], draws=1).value  # noqa: E731
     return Found([score], sets={name: SetStatistic(made.names, of)})
@@ -158,6 +177,7 @@ def diversity(context: Context) -> Found:
     for embedder in context.embedders:
         made = context.features("generated", embedder)
         x = made.features["embedding"]
+        _at_least(2, "diversity", generated=len(x))
         if "reference" in context.paths:
             x = x - context.features("reference", embedder).features["embedding"].mean(axis=0)
         name = f"diversity {embedder.name}"
@@ -195,6 +215,8 @@ def clap(context: Context) -> Found:
         found = Found(found.scores + paired.scores, found.items | paired.items)
     if not found.scores:
         raise ValueError("CLAP compares with words or with clips of the same names: name --prompts or a --reference")
+    if not context.prompts:
+        warnings.warn("CLAP_T and R@k are not scored: they need the words (--prompts)", stacklevel=2)
     return found
 
 
@@ -227,12 +249,15 @@ def hits(context: Context) -> Found:
 
 
 def _by_file(
-    *names: str, function: Callable[[np.ndarray, np.ndarray, int], tuple[float, ...]]
+    *names: str, function: Callable[[np.ndarray, np.ndarray, int], tuple[float, ...]], package: str | None = None
 ) -> Callable[[Context], Found]:
-    """A metric of (reference wav, generated wav, rate) that gives one number for each of `names`."""
+    """A metric of (reference wav, generated wav, rate) that gives one number for each of `names`, by a `package`."""
 
     def compute(context: Context) -> Found:
         rows, failed = {}, []
+        if package is not None:
+            fidelity.needed(package)
+            context.judges.append(PackageJudge(package))
         for clip, (made, real), rate in context.wavs("generated", "reference"):
             try:
                 rows[clip] = function(real, made, rate)
@@ -243,7 +268,7 @@ def _by_file(
         if failed:
             told = f"{' and '.join(names)}: {len(failed)} of {len(failed) + len(rows)} pairs cannot be scored (first: {failed[0]})"
             if not rows or len(failed) > context.request.left_out * (len(failed) + len(rows)):
-                raise ValueError(told)
+                raise ValueError(f"{told}; leave the metric out, or --left-out allows more")
             warnings.warn(told, stacklevel=2)
         return _columns(dict(zip(names, zip(*rows.values(), strict=True), strict=True)), list(rows), "", context)
 
@@ -252,6 +277,7 @@ def _by_file(
 
 def _mos(context: Context) -> Found:
     fidelity.needed("speechmos.dnsmos")
+    context.judges.append(PackageJudge("speechmos"))
     rows = {clip: fidelity.dnsmos(wav, rate) for clip, (wav,), rate in context.wavs("generated")}
     parts = {f"DNSMOS {part}": [row[part] for row in rows.values()] for part in ("overall", "p808")}
     return _columns(parts, list(rows), "", context)
@@ -275,7 +301,7 @@ def words(context: Context) -> Found:
     lines = context.prompts_of(names)
     fidelity.needed("jiwer")
     transcriber = Transcriber()
-    context.judges.append(transcriber)
+    context.judges += [transcriber, PackageJudge("jiwer"), PackageJudge("transformers")]  # the last one's normaliser
     heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
     if len(heard) < len(names):
         warnings.warn(f"WER: {len(names) - len(heard)} clips that cannot be used count as nothing heard", stacklevel=2)
@@ -298,8 +324,9 @@ METRICS: dict[str, Callable[[Context], Found]] = {
     "diversity": diversity, "clap": clap, "alignment": alignment, "hits": hits,
     "lsd": _by_file("log-spectral distance dB", function=lambda x, y, rate: (fidelity.log_spectral_distance(x, y),)),
     "stft": _by_file("multi-resolution STFT", function=lambda x, y, rate: (fidelity.multi_resolution_stft(x, y),)),
-    "pesq": _by_file("PESQ-WB", function=lambda *clip: (fidelity.pesq_wideband(*clip),)),
-    "stoi": _by_file("STOI", function=lambda *clip: (fidelity.stoi(*clip),)),
-    "f0": _by_file("F0 RMSE cents", "voicing error", function=lambda *clip: tuple(fidelity.pitch_errors(*clip).values())),
+    "pesq": _by_file("PESQ-WB", function=lambda *clip: (fidelity.pesq_wideband(*clip),), package="pesq"),
+    "stoi": _by_file("STOI", function=lambda *clip: (fidelity.stoi(*clip),), package="pystoi"),
+    "f0": _by_file("F0 RMSE cents", "voicing error", package="librosa",
+                   function=lambda *clip: tuple(fidelity.pitch_errors(*clip).values())),
     "dnsmos": _mos, "wer": words, "speaker": speaker,
 }  # fmt: skip

@@ -123,6 +123,8 @@ def test_prompts_must_match_files(folders, tmp_path):
         ([*lines, {"file": "z.wav", "prompt": "z"}], r"1 prompts without a file \(first: z\)"),
         ([{"prompt": "x"}] * 3, "3 prompts for 40 files"),
         ([{"prompt": " "}], "1 lines have no prompt"),
+        ([*lines, lines[0]], r"000\.wav has more than one line \(the second: line 41\)"),
+        ([line | {"file": i} for i, line in enumerate(lines)], r"files without a prompt \(first: 000\)"),
     ):
         write(some)
         with pytest.raises(ValueError, match=message):
@@ -142,6 +144,13 @@ class Tagger(CallableEmbedder):
 
     def class_numbers(self, labels):
         return [self.classes.index(label) for label in labels]
+
+
+class OneOfThree(CallableEmbedder):
+    """Three classes, alike for all clips."""
+
+    def features(self, wavs):
+        return super().features(wavs) | {"probabilities": np.tile([0.5, 0.3, 0.2], (len(wavs), 1))}
 
 
 def test_words_are_judged_by_clap_and_by_tags(folders, tmp_path):
@@ -165,6 +174,16 @@ def test_words_are_judged_by_clap_and_by_tags(folders, tmp_path):
     assert found["top-5 hits tags"] == 1 and found["KL tags"] > 0 and 1 <= found["IS tags"] <= 2
     assert {"toy-clap", "tags"} <= result["card"]["embedders"].keys()
     assert len(result["items"]["CLAP_T toy-clap"]) == 40
+    wordless = scored(ask(b, a, metrics=("clap", "is"), clap=judge, tagger=tagger))[0]
+    assert "CLAP_T toy-clap" not in wordless["scores"]
+    assert wordless["warnings"] == ["CLAP_T and R@k are not scored: they need the words (--prompts)"]
+    assert "CLAP_T and R@k" not in "".join(result["warnings"])
+    few = scored(
+        ask(noise_folder(tmp_path / "pair", 2, 7), metrics="is", tagger=OneOfThree(bands, "three", RATE, "1"))
+    )[0]
+    assert few["warnings"] == [
+        "IS three: 2 clips are fewer than the 3 classes, which lowers it: it compares only between sets of equal size"
+    ]
     soundfile.write(b / "005.wav", np.zeros(4000), RATE)
     assert scored(request)[0]["scores"]["top-5 hits tags"]["value"] == pytest.approx(39 / 40)  # silence is a miss
 
@@ -222,6 +241,77 @@ def test_cards_that_differ_refuse_to_be_compared(folders, tmp_path):
     assert provenance.differences(one, one | {"seed": 5}) == ["seed: 0 != 5"]
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"draws": 1}, "--draws must be at least 40"),
+        ({"seed": -1}, "--seed must be 0 or more"),
+        ({"workers": 0}, "--workers 1 or more"),
+        ({"left_out": 1.0}, "--left-out is a share"),
+        ({"metrics": ()}, "no metric is named"),
+        ({"form": Form(longest=0.01)}, "--longest must be at least 0.05 s"),
+        ({"form": Form(band_limit=0)}, "--band-limit is a rate"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(folders, option, message):
+    with pytest.raises(ValueError, match=message):
+        ask(folders[0], folders[2], **option)
+
+
+def test_one_metric_or_embedder_may_be_named_without_a_list(folders):
+    request = Request(folders[0], metrics="is", embedders="yamnet")
+    assert (request.metrics, request.embedders) == (("is",), ("yamnet",))
+
+
+def test_two_embedders_of_one_name_are_refused(folders):
+    a, _, real = folders
+    assert scored(ask(a, real, embedders=(toy(), toy())))[0]["scores"]
+    with pytest.raises(ValueError, match="two embedders are called bands"):
+        scored(ask(a, real, embedders=(toy("1"), toy("2"))))
+
+
+def test_files_that_cannot_be_told_apart_or_decoded_are_not_passed_over(folders, tmp_path):
+    a, b, real = folders
+    for i in range(20):
+        (b / f"{i:03d}.wav").rename(b / f"{i:03d}.m4a").write_bytes(b"\0\0\0 ftypM4A ")
+    with pytest.raises(ValueError, match="generated: 20 of 40 clips cannot be used: 20 corrupt"):
+        scored(ask(b, real))
+    soundfile.write(a / "003.flac", soundfile.read(a / "003.wav")[0], RATE)
+    assert scored(ask(a, real))[0]["card"]["clips"]["generated"] == 41
+    (tmp_path / "words").write_text("\n".join(json.dumps({"prompt": f"noise {i}"}) for i in range(41)))
+    for more in ({"metrics": "lsd"}, {"metrics": "diversity", "prompts": tmp_path / "words"}):
+        with pytest.raises(ValueError, match=r"003\.flac and .*003\.wav differ only in their suffix"):
+            scored(ask(a, real, **more))
+
+
+def test_sets_too_small_for_a_metric_are_told_in_clips(tmp_path):
+    one, few, real = (noise_folder(tmp_path / n, k, k) for n, k in (("one", 1), ("few", 8), ("real", 30)))
+    for metric, needed in (("fad", 2), ("kad", 2), ("diversity", 2), ("is", 2)):
+        with pytest.raises(ValueError, match=f"needs at least {needed} clips, and generated has 1"):
+            scored(ask(one, real, metrics=metric, tagger=Tagger(bands, "tags", RATE, "1")))
+    with pytest.raises(ValueError, match=r"coverage .* needs at least 12 clips, and generated has 8"):
+        scored(ask(few, real, metrics="coverage"))
+    told = scored(ask(one, noise_folder(tmp_path / "again", 1, 5), metrics="lsd"))[0]["warnings"]
+    assert told == ["log-spectral distance dB is of one clip: its interval says nothing"]
+
+
+def test_a_folder_with_nothing_left_is_refused_by_paired_metrics_too(tmp_path):
+    real, silent = noise_folder(tmp_path / "real", 3, 1), noise_folder(tmp_path / "silent", 3, 1)
+    for file in list_clips(silent):
+        soundfile.write(file, np.zeros(4000), RATE)
+    with pytest.raises(ValueError, match="3 of 3 clips cannot be used: 3 silent"):
+        scored(ask(silent, real, metrics="lsd"))
+    with pytest.raises(ValueError, match="3 of 3 clips cannot be used"):
+        scored(ask(silent, real, metrics="lsd", left_out=0.99))
+
+
+def test_a_broken_cache_entry_is_computed_again(folders, tmp_path):
+    first = scored(ask(folders[0], folders[2], cache=tmp_path / "kept"))[0]["scores"]
+    for file in (tmp_path / "kept").rglob("*.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert scored(ask(folders[0], folders[2], cache=tmp_path / "kept"))[0]["scores"] == first
+
+
 def test_a_capped_store_keeps_exact_moments(folders):
     real = list_clips(folders[2])
     whole = collect(real, toy(), Form(), Intake(), None)
@@ -275,6 +365,10 @@ def test_command_line(folders, tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().err.strip().splitlines()
     assert told == [f"audiocm: {tmp_path / 'missing'}: no such folder"]
     assert cli.main(["compare", a, out]) == 2
+    capsys.readouterr()
+    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--json", str(tmp_path)]) == 2
+    told = capsys.readouterr()
+    assert told.err.strip().splitlines()[-1] == f"audiocm: {tmp_path}: Is a directory" and "FD bands" in told.out
 
 
 def test_bundled_clap_is_the_tagger_where_no_other_is(tmp_path, monkeypatch):
