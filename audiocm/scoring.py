@@ -20,6 +20,9 @@ from .metrics import Score, paired_difference
 from .provenance import card, require_comparable
 from .provenance import differences as card_differences
 
+MOST_FOR_SHARES = 2000  # clips of a set: the files' shares take one singular value decomposition of clips × clips
+TOLD_OUTLIERS = 5  # in the table; --json holds all
+
 
 def score(generated: str | Path, reference: str | Path | None = None, **options) -> dict:
     """Score a folder; `options` are the fields of Request. The result (also what --json writes): card, scores, items,
@@ -48,7 +51,10 @@ def scored(request: Request) -> tuple[dict, Context]:
     told += _mixed(context)
     intake = {role: one.as_dict() for role, one in context.intakes.items()}
     result = {"card": _card(context), "scores": scores, "items": items, "intake": intake, "warnings": told}
-    return result | {"outliers": _outliers(context)}, context
+    result["outliers"] = _outliers(context)
+    if "fad" in request.metrics and not result["outliers"]:
+        told.append(f"no file's share of the Fréchet distance is given for sets over {MOST_FOR_SHARES} clips")
+    return result, context
 
 
 def _mixed(context: Context) -> list[str]:
@@ -73,30 +79,40 @@ def _card(context: Context) -> dict:
         clips=clips,
         reference=digest_of(*sorted(reference.contents)) if reference else None,
         caption_policy=told,
+        prompts=_digest_of_words(context.prompts),
         draws=request.draws,
         generated=str(request.generated),
         left_out={role: intake.as_dict()["left_out"] for role, intake in context.intakes.items()},
     )
 
 
-def _outliers(context: Context, most: int = 5) -> list[dict]:
-    """The generated files that add most to the first embedder's Fréchet distance: worth listening to."""
+def _digest_of_words(prompts: dict[str, dict]) -> str | None:
+    """Of all that a metric reads in the prompts' lines, whatever the files are called; None: there are no prompts."""
+    read = [json.dumps([line.get(key) for key in ("prompt", "text", "labels")]) for line in prompts.values()]
+    return digest_of("\n".join(sorted(read))) if read else None
+
+
+def _outliers(context: Context) -> list[dict]:
+    """What each generated file adds to the first embedder's Fréchet distance, the most first: worth listening to.
+
+    None of sets over MOST_FOR_SHARES clips; `scored` says so."""
     from .metrics import frechet_contributions
 
     if "fad" not in context.request.metrics:
         return []
     embedder = context.embedders[0]
     made, real = context.features("generated", embedder), context.features("reference", embedder)
-    if max(made.count, real.count) > 2000:  # one singular value decomposition of clips × clips
+    if max(made.count, real.count) > MOST_FOR_SHARES:
         return []
     shares = frechet_contributions(made.features["embedding"], real.features["embedding"])
-    worst = shares.argsort()[::-1][:most]
-    return [{"file": str(made.paths[i]), "share": float(shares[i])} for i in worst]
+    return [{"file": str(made.paths[i]), "share": float(shares[i])} for i in shares.argsort()[::-1]]
 
 
 def compare(first: Request, second: Request, draws: int = 1000) -> dict:
     """Two systems measured alike: differences first − second with intervals and p-values, paired by file name."""
     (one, a), (two, b) = scored(first), scored(second)
+    for context in (a, b):
+        context.by_name("generated")
     alike = {"clips", "left_out", "generated"}
     require_comparable(*({k: v for k, v in r["card"].items() if k not in alike} for r in (one, two)))
     differences = {}
@@ -130,12 +146,18 @@ def compare_files(first: Path, second: Path, anyway: bool) -> dict:
     for file in (first, second):
         try:
             results.append(json.loads(file.read_text(encoding="utf-8")))
-            results[-1]["card"], results[-1]["scores"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            results[-1]["card"]["generated"], results[-1]["card"]["clips"]
+            results[-1]["scores"], results[-1]["items"], results[-1]["warnings"]
+        except KeyError as error:
+            raise ValueError(f"{file}: not a result of audiocm score (it has no {error})") from error
+        except (OSError, ValueError, TypeError) as error:
             raise ValueError(f"{file}: not a result of audiocm score ({error})") from error
     if not anyway:
         require_comparable(results[0]["card"], results[1]["card"])
     one, two = results
+    if not one["scores"].keys() & two["scores"].keys():
+        names = (", ".join(result["scores"]) for result in results)
+        raise ValueError("the two results have no number in common: " + " against ".join(names))
     differences = {}
     for name in one["items"].keys() & two["items"].keys():
         both = sorted(one["items"][name].keys() & two["items"][name].keys())
@@ -150,14 +172,25 @@ def table(result: dict) -> str:
     width = max((len(name) for name in result["scores"]), default=0)
     lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
     lines += ["", *_about(result["card"]), *(f"warning: {text}" for text in result["warnings"])]
-    lines += [f"outlier: {one['file']} adds {one['share']:.3g}" for one in result["outliers"]]
+    lines += [f"outlier: {one['file']} adds {one['share']:.3g}" for one in result["outliers"][:TOLD_OUTLIERS]]
     return "\n".join(lines)
+
+
+def _counts(about: dict) -> str:
+    """Used and left-out clips of each folder, in words."""
+    return "; ".join(
+        f"{role} {used} used, "
+        + ", ".join(f"{about['left_out'][role].get(why, 0)} {why}" for why in ("silent", "corrupt", "too short"))
+        for role, used in about["clips"].items()
+    )
 
 
 def _about(about: dict) -> list[str]:
     """A card's lines under a table."""
     judges = ", ".join(
-        f"{name} ({e['digest']}" + (f", {e['sample_rate']} Hz)" if e["sample_rate"] else ")")
+        f"{name} ({e['digest']}"
+        + (f", {e['sample_rate']} Hz" if e["sample_rate"] else "")
+        + (f", {e['clip']})" if e.get("clip") else ")")
         for name, e in about["embedders"].items()
     )
     form = ", ".join(f"{key} {value}" for key, value in about["form"].items() if value is not None)
@@ -165,7 +198,7 @@ def _about(about: dict) -> list[str]:
     return [
         f"embedders: {judges or 'none'}",
         f"form: {form}{words}",
-        f"clips: {about['clips']}, reference {about.get('reference')}, seed {about['seed']}",
+        f"clips: {_counts(about)}, reference {about.get('reference')}, seed {about['seed']}",
         f"versions: {', '.join(f'{k} {v}' for k, v in about['versions'].items())}; commit {about['commit']}",
     ]
 
@@ -180,8 +213,8 @@ def comparison_table(result: dict) -> str:
         paired = str(Score(**differences[name])) if name in differences else "no paired test (compare the folders)"
         lines.append(f"{name:{width}}  {Score(**one[name])} | {Score(**two[name])} | {paired}")
     for side in ("first", "second"):
-        clips = result[side]["card"]["clips"]
-        lines += ["", f"{side}: {result[side]['card']['generated']}, clips: {clips}"]
+        about = result[side]["card"]
+        lines += ["", f"{side}: {about['generated']}, clips: {_counts(about)}"]
         lines += [f"warning: {text}" for text in result[side]["warnings"]]
     apart = card_differences(result["first"]["card"], result["second"]["card"])
     return "\n".join([*lines, "", *_about(result["card"]), *(f"differs: {text}" for text in apart)])
@@ -265,5 +298,8 @@ def compare_command(args: argparse.Namespace) -> None:
         request = request_of(args, args.first)
         result = compare(request, replace(request, generated=files[1]))
     else:
+        absent = [str(file) for file in files if not file.exists()]
+        if absent:
+            raise ValueError(f"{absent[0]}: no such file or folder")
         raise ValueError(f"{args.first}, {args.second}: give two folders, or two results of audiocm score --json")
     _told(result, comparison_table(result), args.json)

@@ -66,7 +66,8 @@ def test_the_public_call_names_the_embedder_and_the_card(folders):
     assert about["embedders"] == {"bands": {"digest": "1", "sample_rate": RATE}}
     assert about["clips"] == {"generated": 40, "reference": 60} and about["form"]["resampler"] == "soxr HQ"
     assert {"numpy", "torch"} <= about["versions"].keys() and "FD bands" in table(result)
-    assert len(result["outliers"]) == 5
+    assert len(result["outliers"]) == result["card"]["clips"]["generated"]
+    assert table(result).count("outlier: ") == 5
 
 
 def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
@@ -75,6 +76,7 @@ def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
     result = scored(ask(a, real))[0]
     assert any("1 silent left out" in w for w in result["warnings"])
     assert result["intake"]["generated"]["left_out"] == {"silent": 1}
+    assert "clips: generated 40 used, 1 silent, 0 corrupt, 0 too short; reference 60 used, 0 silent" in table(result)
     (a / "empty.wav").touch()
     soundfile.write(a / "short.wav", np.full(10, 0.5), RATE)
     with pytest.raises(ValueError, match=r"generated: 3 of 43 clips cannot be used: .*1 corrupt.*1 silent.*1 too short|"
@@ -239,6 +241,32 @@ def test_cards_that_differ_refuse_to_be_compared(folders, tmp_path):
     one = json.loads(files[0].read_text())["card"]
     assert provenance.differences(one, one | {"commit": "x", "versions": {}}) == []
     assert provenance.differences(one, one | {"seed": 5}) == ["seed: 0 != 5"]
+
+
+def test_other_words_are_another_measure_and_files_may_be_called_anything(folders, tmp_path):
+    a, cards = folders[0], []
+    for k, prompt in enumerate(("rain", "wind", "rain")):
+        (tmp_path / "words").write_text(
+            "\n".join(json.dumps({"prompt": f"{prompt} {i}", "seed": k}) for i in range(40))
+        )
+        cards.append(scored(ask(a, prompts=tmp_path / "words", metrics=("diversity",)))[0]["card"])
+    assert provenance.differences(cards[0], cards[2]) == []
+    assert [told.split(":")[0] for told in provenance.differences(cards[0], cards[1])] == ["prompts"]
+
+
+def test_stored_results_without_what_a_comparison_needs_are_refused_in_one_line(folders, tmp_path, capsys):
+    a = folders[0]
+    files = [tmp_path / f"{name}.json" for name in ("fad", "lsd", "bare")]
+    small = noise_folder(tmp_path / "small", 40, 3)
+    for file, metric in zip(files, ("fad", "lsd"), strict=False):
+        file.write_text(json.dumps(scored(ask(a, small, metrics=metric))[0]))
+    files[2].write_text('{"card": {"generated": "a", "clips": {}}, "scores": {}}')
+    with pytest.raises(ValueError, match="no number in common: FD bands against log-spectral distance dB"):
+        compare_files(files[0], files[1], anyway=True)
+    with pytest.raises(ValueError, match=r"bare\.json: not a result of audiocm score \(it has no 'items'\)"):
+        compare_files(files[0], files[2], anyway=True)
+    assert cli.main(["compare", str(files[0]), str(tmp_path / "gone.json")]) == 2
+    assert "gone.json: no such file or folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
