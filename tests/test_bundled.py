@@ -11,7 +11,7 @@ from audiocm.pipelines import TextToAudioPipeline
 
 needs = {
     name: pytest.mark.skipif(name not in bundled_models(), reason=f"{name} is not bundled")
-    for name in ("tta", "tta-teacher")
+    for name in ("tta", "tta-teacher", "tts", "tts-teacher")
 }
 NOISY, TONAL = ["heavy rain falls", "wind blows", "applause"], ["a flute plays a long note", "a violin plays a note"]
 
@@ -112,3 +112,41 @@ def test_what_ships_is_small_and_described():
     for name in bundled_models():
         assert list((PRETRAINED / name).rglob("README.md")), f"{name} has no model card"
     assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 200e6
+
+
+# --- speech -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def voice():
+    from audiocm import TextToSpeechPipeline
+
+    return TextToSpeechPipeline.from_pretrained("tts")
+
+
+@needs["tts"]
+def test_speech_has_the_length_and_loudness_of_speech(voice):
+    """9 to 22 characters a second, every voice above -45 dB, and twice the speed is half the length."""
+    text = "The old lighthouse keeper climbed the stairs with a lamp in his hand."
+    for name in voice.voices:
+        wav = voice(text, voice=name, generator=seeded(0)).audios[0]
+        assert 9 < len(text) / (len(wav) / voice.sample_rate) < 22 and wav.square().mean().sqrt() > 10 ** (-45 / 20)
+    fast = voice(text, speed=2.0, voice=voice.voices[0], generator=seeded(0)).audios[0]
+    slow = voice(text, voice=voice.voices[0], generator=seeded(0)).audios[0]
+    assert len(fast) == pytest.approx(len(slow) / 2, rel=0.05)
+
+
+@needs["tts"]
+def test_the_voice_sings_the_notes_it_is_told(voice):
+    """Half of the voiced frames of a scale within a semitone of the note that is due, in one call: chance is a sixth."""
+    from recipes.pitch import f0_of
+
+    notes = [(55 + step, 0.6) for step in (0, 2, 4, 5, 7, 5, 4, 2)]
+    wav = voice("La la la la la la la la.", notes=notes, generator=seeded(0)).audios[0].numpy()
+    f0 = torch.from_numpy(f0_of(wav, voice.sample_rate).copy())
+    at = (torch.arange(len(f0)) + 0.5) / len(f0) * len(wav) / voice.sample_rate
+    begin = (len(wav) / voice.sample_rate - 0.6 * len(notes)) / 2  # silence before and after
+    due = torch.tensor([note for note, _ in notes])[((at - begin) / 0.6).long().clamp(0, len(notes) - 1)]
+    voiced = f0 > 0
+    semitones = 69 + 12 * (f0[voiced] / 440).log2() - due[voiced]
+    assert voiced.float().mean() > 0.4 and (semitones.abs() < 1).float().mean() > 0.5, semitones
