@@ -10,6 +10,7 @@ from tiny_speech import tiny_speech
 
 from audiocm import bundles
 from audiocm.cli import main
+from audiocm.latents import STEP
 from audiocm.singing import check_notes, read_notes, read_score
 from recipes import evaluate_f0, singing_corpus, tts_data
 from recipes.hibari_voice import shared, source
@@ -157,7 +158,7 @@ def test_packed_speech_gives_the_same_batches(corpus, models, tmp_path, monkeypa
         packed = tts_data.batches(files, voices, "no/vae", device, 0, split)
         for _ in range(3):
             (x, one), (y, two) = next(plain), next(packed)
-            assert x.shape == y.shape and (x - y).abs().max() < 0.13 and (x != 0).any()
+            assert x.shape == y.shape and (x - y).abs().max() < 0.51 * STEP and (x != 0).any()
             assert torch.equal(one.symbols, two.symbols) and torch.equal(one.voice, two.voice)
             assert torch.equal(one.mask, two.mask) and torch.equal(one.null, two.null)
             assert torch.allclose(one.durations, two.durations, atol=0.02, equal_nan=True)
