@@ -7,23 +7,26 @@
 
 `train` needs the plan and a GPU, no corpus of sounds (LATENTS: what recipes.tta_data packs) and no judges. It writes NAME.safetensors
 (latents of the plan's words, float16) and NAME.json (facts) for each method, skips those that are there, and tries failed ones
-again; `--minutes` begins none that would end later. `score` turns latents into sounds and judges them like evaluate_tta; it
-continues where it stopped. Settings: methods_settings.py; what the seconds count: methods_train.py; the derivative's cost:
-methods_jvp.py.
+again; `--minutes` begins none that would end later. `score` turns latents into sounds and judges them like evaluate_tta, `--jobs`
+rows side by side; it continues where it stopped, and may run while `train` does. Settings: methods_settings.py; what the seconds
+count: methods_train.py; the derivative's cost: methods_jvp.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import multiprocessing
 import shutil
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import soundfile
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from recipes.methods_jvp import WAYS, jvp
 from recipes.methods_settings import CALLS, NOT_RUN, SETTINGS
@@ -45,77 +48,118 @@ KEPT = ("group", "guidance", "sampler", "note", "steps", "samples", "seconds", "
         "buckets", "budget", "precision", "w", "int8", "rows a sound", "finite")  # fmt: skip
 
 
-# --- latents -> sounds ------------------------------------------------------------------------------------------------
+# --- latents -> sounds -> scores --------------------------------------------------------------------------------------
 
 
-def decode(args: argparse.Namespace, entries: list[dict], voice: SimpleNamespace, name: str) -> list[str]:
-    """Folders NAME-CALLS of sounds and facts.json, what is there already left alone; the rows' names."""
-    out, rows = Path(args.out), []
-    facts = json.loads((out / f"{name}.json").read_text())
-    stored = None
-    for calls in facts["calls"]:
-        row = name if name.startswith("teacher-") else f"{name}-{calls}"
-        folder, made = out / row, str(facts["made"])
-        rows.append(row)
-        if not (folder / "made").exists() or (folder / "made").read_text() != made:  # of an earlier training
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            (folder / "made").write_text(made)
-        if (folder / "facts.json").exists():
-            continue
-        stored = load_file(out / f"{name}.safetensors") if stored is None else stored
-        mine = {key.partition("/")[2]: restored(value) for key, value in stored.items() if key.startswith(f"{calls}/")}
-        refused = 0
-        for entry in entries:
-            if file_of(folder, entry).exists():
-                continue
-            sound = voiced(voice, [entry], mine)[0]
-            refused += sound is None
-            if sound is not None:
-                soundfile.write(file_of(folder, entry), sound.clamp(-1, 1).numpy(), voice.sample_rate)
-        told = {key: facts[key] for key in KEPT if key in facts}
-        (folder / "facts.json").write_text(json.dumps(told | {"calls": calls, "refused": refused}, indent=1))
-        print(f"{row}: decoded, {refused} refused", flush=True)
+def rows_of(out: Path, names: list[str]) -> dict[str, tuple[str, int]]:
+    """The table's rows of the methods that are trained: row -> (method, calls)."""
+    rows = {}
+    for name in names:
+        if (out / f"{name}.json").exists():
+            for calls in json.loads((out / f"{name}.json").read_text())["calls"]:
+                rows[name if name.startswith("teacher") else f"{name}-{calls}"] = (name, calls)
     return rows
 
 
-def real_through_codec(args: argparse.Namespace, entries: list[dict], voice: SimpleNamespace) -> None:
-    """The row "codec": the real test clips there and back."""
-    folder = Path(args.out) / "codec"
-    folder.mkdir(exist_ok=True)
+def decode(out: Path, entries: list[dict], voice: SimpleNamespace, row: str, name: str, calls: int) -> None:
+    """Folder ROW of sounds and facts.json; what is there already is left alone, unless of an earlier training."""
+    facts, folder = json.loads((out / f"{name}.json").read_text()), out / row
+    made = str(facts["made"])
+    if not (folder / "made").exists() or (folder / "made").read_text() != made:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        (folder / "made").write_text(made)
+    if (folder / "facts.json").exists():
+        return
+    with safe_open(out / f"{name}.safetensors", "pt") as stored:
+        keys = [key for key in stored.keys() if key.startswith(f"{calls}/")]  # noqa: SIM118 (it is no dict)
+        mine = {key.partition("/")[2]: restored(stored.get_tensor(key)) for key in keys}
+    refused = 0
     for entry in entries:
-        if entry["set"] == "captions" and not file_of(folder, entry).exists():
-            sound = round_trip(voice, [entry])[0]
+        if file_of(folder, entry).exists():
+            continue
+        sound = voiced(voice, [entry], mine)[0]
+        refused += sound is None
+        if sound is not None:
             soundfile.write(file_of(folder, entry), sound.clamp(-1, 1).numpy(), voice.sample_rate)
+    told = {key: facts[key] for key in KEPT if key in facts}
+    (folder / "facts.json").write_text(json.dumps(told | {"calls": calls, "refused": refused}, indent=1))
 
 
-# --- sounds -> table --------------------------------------------------------------------------------------------------
+def real_through_codec(out: Path, entries: list[dict], voice: SimpleNamespace) -> None:
+    """The row "codec": the real test clips there and back."""
+    (out / "codec").mkdir(exist_ok=True)
+    for entry in entries:
+        if entry["set"] == "captions" and not file_of(out / "codec", entry).exists():
+            sound = round_trip(voice, [entry])[0]
+            soundfile.write(file_of(out / "codec", entry), sound.clamp(-1, 1).numpy(), voice.sample_rate)
+
+
+class Bench:
+    """What judging a row needs: the plan, the codec, the judges and what they made of the real clips."""
+
+    def __init__(self, args: argparse.Namespace):
+        from recipes.evaluate_tta import other_clips
+        from recipes.judging import Judges
+
+        self.out = Path(args.out)
+        self.entries = json.loads((self.out / "plan.json").read_text())
+        self.captions = [e for e in self.entries if e["set"] == "captions"]
+        both = codec(f"{args.codec}/vae", f"{args.codec}/vocoder", torch.device(args.device))
+        self.voice = SimpleNamespace(codec=both, vae=both.vae, sample_rate=both.sample_rate)
+        self.judges = Judges()
+        self.references = {"test clips": self.judges.hear([Path(e["clip"]) for e in self.captions])}
+        others = other_clips(args, [e["kind"] for e in self.captions])
+        if len(others) >= 100:
+            self.references["other clips"] = self.judges.hear(others)
+
+    def row(self, row: str, name: str = "", calls: int = 0) -> dict:
+        """Decode (where there are latents) and judge; kept as ROW/scores.json until the method is trained again."""
+        from recipes.evaluate_tta import score_system
+
+        if name:
+            decode(self.out, self.entries, self.voice, row, name, calls)
+        kept = self.out / row / "scores.json"
+        if name and kept.exists():
+            return json.loads(kept.read_text())
+        scored = score_system(self.judges, row, self.out, self.entries, self.references)
+        if name:
+            kept.write_text(json.dumps(scored))
+        return scored
+
+
+@functools.cache
+def bench(frozen: tuple) -> Bench:
+    """One for each process."""
+    torch.set_num_threads(1)
+    return Bench(argparse.Namespace(**dict(frozen)))
+
+
+def one_row(frozen: tuple, row: str, name: str, calls: int) -> tuple[str, dict]:
+    return row, bench(frozen).row(row, name, calls)
 
 
 def score(args: argparse.Namespace) -> None:
-    """Decode, judge, write JSON, table and plot."""
-    from recipes.evaluate_tta import COLUMNS, chance, other_clips, score_system
-    from recipes.judging import Judges, write_results
+    """Decode and judge, several rows at a time; write JSON, table and plot."""
+    from recipes.evaluate_tta import COLUMNS, chance
+    from recipes.judging import write_results
 
-    out = Path(args.out)
-    entries = json.loads((out / "plan.json").read_text())
-    both = codec(f"{args.codec}/vae", f"{args.codec}/vocoder", torch.device(args.device))
-    voice = SimpleNamespace(codec=both, vae=both.vae, sample_rate=both.sample_rate)
-    names = [name for name in args.methods or [*TEACHER, *SETTINGS] if (out / f"{name}.json").exists()]
-    real_through_codec(args, entries, voice)
-    systems = ["real", "codec", *(row for name in names for row in decode(args, entries, voice, name))]
-    judges, captions = Judges(), [e for e in entries if e["set"] == "captions"]
-    references = {"test clips": judges.hear([Path(e["clip"]) for e in captions])}
-    others = other_clips(args, [e["kind"] for e in captions])
-    if len(others) >= 100:
-        references["other clips"] = judges.hear(others)
-    rows = {"chance": chance(judges, references["test clips"], captions)}
-    for system in systems:
-        rows[system] = score_system(judges, system, out, entries, references)
-        print(system, {k: round(v["value"], 3) for k, v in rows[system]["scores"].items()}, flush=True)
-    card = judges.card(args.seed, reference={k: v.total for k, v in references.items()}, guidance="told w = 3 where taken",
-                       caption_policy="first caption of the test clip", device="cpu (judges)")  # fmt: skip
-    missing = {name: why_not(out, name) for name in [*SETTINGS, *NOT_RUN] if not (out / f"{name}.json").exists()}
+    here = Bench(args)
+    real_through_codec(here.out, here.entries, here.voice)
+    rows = {"chance": chance(here.judges, here.references["test clips"], here.captions)}
+    rows |= {row: here.row(row) for row in ("real", "codec")}
+    wanted = rows_of(here.out, args.methods or [*TEACHER, *SETTINGS])
+    frozen = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in vars(args).items())
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
+        for future in [pool.submit(one_row, frozen, row, name, calls) for row, (name, calls) in wanted.items()]:
+            row, rows[row] = future.result()
+            print(row, {k: round(v["value"], 3) for k, v in rows[row]["scores"].items()}, flush=True)
+    heard = {k: v.total for k, v in here.references.items()}
+    card = here.judges.card(args.seed, reference=heard, guidance="told w = 3 where taken",
+                            caption_policy="first caption of the test clip", device="cpu (judges)")  # fmt: skip
+    missing = {
+        name: why_not(here.out, name) for name in [*SETTINGS, *NOT_RUN] if not (here.out / f"{name}.json").exists()
+    }
     path = Path(args.results)
     table = write_results(path, {"card": card, "not_run": missing, "systems": rows}, COLUMNS, FACTS)
     table += "".join(f"\n- {name}: not run, {why}" for name, why in missing.items()) + "\n" * bool(missing)
@@ -236,6 +280,7 @@ def main(arguments: list[str] | None = None) -> None:
     two.add_argument("--methods", type=names, default=[])
     two.add_argument("--seed", type=int, default=0)
     two.add_argument("--device", default="cpu")
+    two.add_argument("--jobs", type=int, default=2, help="rows judged side by side")
     three = actions.add_parser("jvp")
     three.add_argument("--teacher", required=True)
     three.add_argument("--out", default="samples/jvp_cost.json")

@@ -76,7 +76,7 @@ def test_two_methods_are_trained_once(place, capsys):
         assert (
             facts["finite"]
             and facts["steps"] > 0
-            and abs(facts["seconds"] - 0.3) < 0.3
+            and facts["seconds"] > 0.2
             and not facts["failed_attempts"]
         )
         assert facts["stages"][0]["warm_up_steps"] >= 4 and facts["steps/s"] == facts["steps"] / facts["seconds"]
@@ -124,11 +124,14 @@ def test_latents_become_sounds_once(place):
     save_file(stored, home / "out" / "toy.safetensors")
     (home / "out" / "toy.json").write_text(json.dumps({"calls": [1, 2], "made": 1, "steps": 3, "group": "follow"}))
     both = codec(str(home / "codec" / "vae"), "", torch.device("cpu"))
-    voice, args = SimpleNamespace(codec=both, sample_rate=both.sample_rate), SimpleNamespace(out=home / "out")
-    assert methods_table.decode(args, entries, voice, "toy") == ["toy-1", "toy-2"]
+    voice, out = SimpleNamespace(codec=both, sample_rate=both.sample_rate), home / "out"
+    rows = methods_table.rows_of(out, ["toy"])
+    assert rows == {"toy-1": ("toy", 1), "toy-2": ("toy", 2)}
+    for row, (name, calls) in rows.items():
+        methods_table.decode(out, entries, voice, row, name, calls)
     made = sorted((home / "out" / "toy-2").glob("*.flac"))
     facts = json.loads((home / "out" / "toy-2" / "facts.json").read_text())
     assert len(made) + facts["refused"] == len(entries) and facts["steps"] == 3 and facts["calls"] == 2
     (home / "out" / "toy.json").write_text(json.dumps({"calls": [1], "made": 2}))
-    methods_table.decode(args, entries, voice, "toy")
+    methods_table.decode(out, entries, voice, "toy-1", "toy", 1)
     assert "steps" not in json.loads((home / "out" / "toy-1" / "facts.json").read_text())
