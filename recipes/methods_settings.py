@@ -6,6 +6,7 @@ are sampled alike, with w = 3. What w then does is the setting's `guidance`:
     told    the field is the guided teacher, w ~ U[0, 6] drawn for each row and told
     pairs   the same, with the w that each stored trajectory was made with
     fixed   the field is the teacher guided with w = 3, baked in
+    outside the field is the teacher without guidance; the student's two branches are guided when sampled (two rows a call)
     own     MeanFlow's, from the student's own two branches, baked in
     none    data alone, no guidance: the method has none
 
@@ -96,6 +97,8 @@ SETTINGS: dict[str, Setting] = {
     "lcm": Setting("agree: teacher", "told", "again", one("lcm", 2e-4, 0.95)),
     "lcm-lora": Setting("agree: teacher", "fixed", "again", one("lcm-lora", 5e-4, 0.95), lora=True, compile=False),
     "consistencytta": Setting("agree: teacher", "told", "again", one("consistencytta", 2e-4, 0.95)),
+    "consistencytta-fixed": Setting("agree: teacher", "fixed", "again", one("consistencytta", 2e-4, 0.95)),
+    "consistencytta-outside": Setting("agree: teacher", "outside", "again", one("consistencytta", 2e-4, 0.95)),
     "comospeech": Setting("agree: teacher", "told", "again", one("comospeech", 2e-4, 0.95), note="no prior here: Euler CD"),
     "audiolcm": Setting("agree: teacher", "told", "again", one("audiolcm", 2e-4, 0.95)),
     "tta_student": Setting("agree: teacher", "told", "again", THREE, note="the shipped student's three stages"),
@@ -147,7 +150,7 @@ def member(stage: Stage, guidance: str, guide: nn.Module, student: nn.Module, co
         teacher = guided(guide) if first else copied(student)
         return telling_w(methods.progressive(teacher, int(steps)))
     if name == "consistencytta":
-        return methods.consistencytta(guide, GUIDANCE, top_weight=stage.top_weight)
+        return consistencytta(guide, guidance, stage.top_weight)
     if guidance == "fixed":
         return fixed(name, guide, copied)
     method = methods.family(guide, GUIDANCE)[name]
@@ -156,6 +159,14 @@ def member(stage: Stage, guidance: str, guide: nn.Module, student: nn.Module, co
     if guidance == "own":
         method = replace(method, field=self_guided(*OWN))
     return eager_goal(method) if SETTINGS.get(name) and SETTINGS[name].tangents else method
+
+
+def consistencytta(guide: nn.Module, guidance: str, top_weight: float) -> Method:
+    """ConsistencyTTA's three variants: w told, w baked in, and guidance from outside."""
+    if guidance == "told":
+        return methods.consistencytta(guide, GUIDANCE, top_weight=top_weight)
+    field = (lambda net: guided(net, SCALE)) if guidance == "fixed" else (lambda net: net)
+    return methods.consistencytta(guide, guide=field, top_weight=top_weight, guidance=None)
 
 
 def fixed(name: str, guide: nn.Module, copied: Copied) -> Method | Mix:

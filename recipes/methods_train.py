@@ -147,7 +147,7 @@ class Workshop:
 
     def student(self, setting: Setting, start: nn.Module | None) -> nn.Module:
         """A net to train that equals `start`, or the teacher."""
-        net = self.guide.student(GUIDANCE, setting.target_time)
+        net = self.guide.student(None if setting.guidance == "outside" else GUIDANCE, setting.target_time)
         if start is not None:
             net.load_state_dict(start.state_dict())
         if setting.lora:
