@@ -117,15 +117,15 @@ class Bench:
         """Decode (where there are latents) and judge; kept as ROW/scores.json until the method is trained again."""
         from recipes.evaluate_tta import score_system
 
-        if name:
+        if not name:
+            return score_system(self.judges, row, self.out, self.entries, self.references)
+        made, kept = json.loads((self.out / f"{name}.json").read_text())["made"], self.out / row / "scores.json"
+        stored = json.loads(kept.read_text()) if kept.exists() else {}
+        if stored.get("made") != made:
             decode(self.out, self.entries, self.voice, row, name, calls)
-        kept = self.out / row / "scores.json"
-        if name and kept.exists():
-            return json.loads(kept.read_text())
-        scored = score_system(self.judges, row, self.out, self.entries, self.references)
-        if name:
-            kept.write_text(json.dumps(scored))
-        return scored
+            stored = {"made": made} | score_system(self.judges, row, self.out, self.entries, self.references)
+            kept.write_text(json.dumps(stored))
+        return stored
 
 
 @functools.cache
