@@ -35,7 +35,10 @@ class PackageJudge:
 
 
 def commit(folder: Path | None = None) -> str | None:
-    """The commit of the source tree, with "+" where tracked files were changed; None outside a repository."""
+    """The commit of the source tree, with "+" where tracked files were changed; None outside a repository. A tree that
+    was copied without its history is told it by $AUDIOCM_COMMIT."""
+    if "AUDIOCM_COMMIT" in os.environ:
+        return os.environ["AUDIOCM_COMMIT"]
     folder = folder or Path(__file__).parent
 
     def git(*words: str) -> str:
