@@ -368,17 +368,25 @@ def add(
 
 
 def dmd2(
-    teacher: Net, fake: nn.Module, levels: tuple[float, ...] = (80.0,), w: float = 1.0, native: Path = paths.edm
+    teacher: Net,
+    fake: nn.Module,
+    levels: tuple[float, ...] = (80.0,),
+    w: float | tuple[float, float] = 1.0,
+    native: Path = paths.edm,
 ) -> Mix:
     """DMD2. Yin et al. 2024: match the teacher's score of the student's samples with a fake score's; no regression.
 
-    `fake`: a copy of the teacher, trained as the critic. Several levels: backward simulation. Deviations: opinions at
-    lognormal levels; without its GAN (add `critic.Adversarial` to the mix); one critic step a student step is the trainer's.
+    `fake`: a copy of the teacher, trained as the critic. Several levels: backward simulation. `w` as a range: each row
+    draws its own, told to the student and to the fake (which both need the input). Deviations: opinions at lognormal
+    levels; without its GAN (add `critic.Adversarial` to the mix); one critic step a student step is the trainer's.
     """
+    told = isinstance(w, tuple)
     base = Method(times.top, follow, start=rolled_out(levels), noising=pure_at_top, path=native, native=native)
+    base = replace(base, guidance=uniform_guidance(*w) if told else None)
     score = FakeScore(fake, Generated(base))
     goal = match_scores(times.lognormal(-0.4, 1.6), score)
-    return Mix(((0.5, replace(base, goal=goal, field=of(guided_by(teacher, w)))),), critic=score)
+    real = guided(teacher) if told else guided_by(teacher, w)
+    return Mix(((0.5, replace(base, goal=goal, field=of(real))),), critic=score)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@
     audiocm train recipes/tta_student.py --stage regression --output runs/tta_regression --minutes 2 --start runs/tta_guidance/model
     audiocm train recipes/tta_student.py --stage consistency --output runs/tta_student   --minutes 3 --start runs/tta_regression/model
     audiocm train recipes/tta_student.py --stage adversarial --output runs/tta_sharp     --minutes 2 --start runs/tta_student/model
+    audiocm train recipes/tta_student.py --stage matching    --output runs/tta_matched   --minutes 5 --start runs/tta_regression/model
 
 guidance: the student, told w, equals the guided teacher (ConsistencyTTA stage 1). regression: one call equals the end of stored teacher
 trajectories. consistency: ConsistencyTTA stage 2. adversarial: the same, and a discriminator that starts as the teacher compares what one
-call makes with real latents at several noise levels (LADD, Sauer et al. 2024). `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1
+call makes with real latents at several noise levels (LADD, Sauer et al. 2024). matching: DMD2, told w; the teacher's score of what one
+call makes against that of a net trained on what one call makes. `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1
 --w_high 1` none.
 """
 
@@ -24,7 +26,7 @@ from audiocm.optimise import compile_blocks
 from audiocm.train import Run, best_device
 from recipes.tta_data import CODEC, CORPORA, Trajectories, batches
 
-STAGES = ("guidance", "regression", "consistency", "adversarial")
+STAGES = ("guidance", "regression", "consistency", "adversarial", "matching")
 GUIDANCE = (0.0, 6.0)
 
 
@@ -56,6 +58,7 @@ def run(
     w_low: float = 0.0,
     w_high: float = 6.0,
     lr: float = 0.0,
+    critic_lr: float = 1e-4,
     share: float = 0.2,
     compile: bool = True,
     seed: int = 0,
@@ -76,6 +79,11 @@ def run(
     elif stage == "regression":
         source = Trajectories(guide, source, pairs, w=w, seed=seed)
         method, rate, target = methods.regression(), 3e-4, None
+    elif stage == "matching":
+        fake = guide.student(GUIDANCE).to(device)
+        if compile:
+            compile_blocks(fake)
+        method, rate, target = methods.dmd2(guide, fake, w=w), 5e-5, None
     else:
         method, rate, target = methods.consistencytta(guide, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
     if stage == "adversarial":
@@ -94,7 +102,7 @@ def run(
         ema=0.999,
         target_ema=target,
         critic=getattr(method, "critic", None),
-        critic_lr=1e-4,
+        critic_lr=critic_lr,
         precision="bf16" if device.type == "cuda" else "no",
         seed=seed,
         budget=60 * minutes,

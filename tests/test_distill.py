@@ -459,6 +459,20 @@ def test_fake_score_learns_the_students_samples():
     assert (fake(1 + 3 * torch.randn(64, 2), t) - 1).abs().mean() < 0.1
 
 
+def test_dmd2_tells_each_row_its_guidance():
+    """The guided teacher of a Gaussian is the Gaussian around w's mean: nothing to do where the fake is told w, else something."""
+    truth = Gaussian(paths.edm, mu_null=-0.2)
+
+    class Fake(torch.nn.Module):
+        def forward(self, x_t, t, s=None, cond=None):
+            return truth.denoise(x_t, t, s, cond)
+
+    told = methods.dmd2(truth.denoise, Fake(), w=(0.0, 6.0))
+    baked = methods.dmd2(truth.denoise, Fake(), w=3.0)
+    x, cond = torch.zeros(64, 2, dtype=torch.float64), Condition(null=torch.arange(64) % 4 == 0)
+    assert told.loss(truth.student, None, x, cond, 0.0) < 1e-20 < 1e-2 < baked.loss(truth.student, None, x, cond, 0.0)
+
+
 def test_judge_tells_real_from_made_and_its_gradient_points_home():
     torch.manual_seed(0)
     generated = Generated(Method(schedules.top, follow))
