@@ -22,8 +22,9 @@ from pathlib import Path
 import torch
 
 import audiocm
-from audiocm import TextToAudioPipeline, solvers
+from audiocm import TextToAudioPipeline, TextToSpeechPipeline, solvers
 from audiocm.provenance import commit
+from recipes.evaluate_tts import Stopwatch, sentences
 
 PROMPT = "a dog barks while rain falls on a roof"
 
@@ -83,6 +84,29 @@ def against_teacher(
     }
 
 
+def speech(student: TextToSpeechPipeline, teacher: TextToSpeechPipeline, repeats: int) -> dict[str, float]:
+    """One call against the teacher's 50, the same sentences in turn: seconds in the denoiser and end to end, medians of ratios."""
+    texts = [text for _, text in sentences()][:: 200 // (2 * repeats)]
+    sides = {"student": (student, 1, None), "teacher": (teacher, 50, solvers.euler)}
+    watches = {side: Stopwatch(pipe.transformer) for side, (pipe, _, _) in sides.items()}
+    found: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
+    for text in [texts[0], *texts]:  # the first warms up
+        for side, (pipe, steps, solver) in sides.items():
+            watches[side].seconds, start = 0.0, time.perf_counter()
+            out = pipe(text, num_inference_steps=steps, solver=solver, generator=torch.Generator().manual_seed(0))
+            length = len(out.audios[0]) / pipe.sample_rate
+            found[side].append((watches[side].seconds, time.perf_counter() - start, length))
+    one, many = (found[side][1:] for side in ("student", "teacher"))
+    start = time.perf_counter()
+    next(iter(student.stream(" ".join(texts), num_inference_steps=1)))
+    return {
+        "sentences": len(texts), "calls": 50,
+        "decoder_ratio": statistics.median(m[0] / o[0] for o, m in zip(one, many, strict=True)),
+        "wall_ratio": statistics.median(m[1] / o[1] for o, m in zip(one, many, strict=True)),
+        "rtf": sum(o[1] for o in one) / sum(o[2] for o in one), "first_audio_seconds": time.perf_counter() - start,
+    }  # fmt: skip
+
+
 def cold(model: str, repeats: int = 3) -> float:
     """Median seconds from starting a process to its first sound."""
     times = []
@@ -113,6 +137,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--model", default="tta")
     parser.add_argument("--teacher", default="tta-teacher")
+    parser.add_argument("--speech", default="tts")
+    parser.add_argument("--speech-teacher", default="tts-teacher")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -127,6 +153,10 @@ def main() -> None:
         "batch": {str(n): parts(student, n, args.seconds, args.repeats) for n in (1, 16)},
         "teacher_200_queries": against_teacher(student, teacher, args.seconds, max(1, args.repeats // 2)),
     }  # fmt: skip
+    voices = (
+        TextToSpeechPipeline.from_pretrained(name, device=args.device) for name in (args.speech, args.speech_teacher)
+    )
+    results["speech"] = speech(*voices, args.repeats)
     if args.device == "cpu":
         results["cold_process_seconds"] = cold(args.model)
     args.results.parent.mkdir(parents=True, exist_ok=True)
