@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from . import metrics
 from .embedders import Embedder
 from .folders import Context
 from .metrics import Score, fidelity
-from .metrics.draws import subsampled_score
-from .metrics.frechet import frechet_from_moments, moments
+from .metrics.draws import subsampled_score, taken
+from .metrics.frechet import weighted_distance
 from .provenance import PackageJudge
 from .store import FeatureSet
 
@@ -47,12 +48,13 @@ def per_item(name: str, names: Sequence[str], values: np.ndarray, context: Conte
 
 def distance_name(kind: str, embedder: Embedder) -> str:
     """Only VGGish's Fréchet distance is FAD; under another embedder it carries that name."""
-    return "FAD" if kind == "FD" and embedder.name == "vggish" else f"{kind} {embedder.name}"
+    return kind.replace("FD", "FAD") if embedder.name == "vggish" else f"{kind} {embedder.name}"
 
 
-def _few(embedder: Embedder, counts: tuple[int, int], dimension: int, what: str) -> None:
-    if (fewest := min(counts)) <= dimension:
-        told = f"{fewest} clips or frames are fewer than the {dimension} dimensions of {embedder.name}: {what}"
+def _few(embedder: Embedder, made: FeatureSet, real: FeatureSet, what: str) -> None:
+    if (fewest := min(made.running.count, real.running.count)) <= made.dimension:
+        unit = "clips" if made.frames is None else "frames"
+        told = f"{fewest} {unit} are too few for the {made.dimension} dimensions of {embedder.name}: {what}"
         warnings.warn(f"{told}; KAD stays valid at any size", stacklevel=3)
 
 
@@ -76,28 +78,24 @@ def _each(context: Context, compute: Callable[[Embedder, FeatureSet, FeatureSet]
 
 def fad(context: Context) -> Found:
     def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
-        name, y = distance_name("FD", e), real.features["embedding"]
-        counts = made.running.count, real.running.count
-        _few(e, counts, made.dimension, "its Fréchet distance compares only between sets of equal size")
+        name, told = distance_name("FD", e), "its Fréchet distance compares only between sets of equal size"
+        _few(e, made, real, told)
         score = made.frechet(name, real, context.request.draws, context.request.seed)
-        if made.frames is not None:
-            y = moments(np.concatenate(real.frames))
-            return Found([score], sets={name: SetStatistic(made.names, lambda rows: frechet_from_moments(
-                moments(np.concatenate([made.frames[i] for i in rows])), y))})  # fmt: skip
-        x = made.features["embedding"]
-        return Found([score], sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_distance(x[rows], y))})
+        distance, count = cache(lambda: weighted_distance(made.vectors, real.vectors)), len(made.names)
+        of = lambda rows: distance()(np.bincount(rows, minlength=count))  # noqa: E731
+        return Found([score], sets={name: SetStatistic(made.names, of)})
 
     return _each(context, compute)
 
 
 def fad_infinity(context: Context) -> Found:
     def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
-        name, x, y = f"FD-infinity {e.name}", made.features["embedding"], real.features["embedding"]
+        name, x, y = distance_name("FD-infinity", e), made.vectors, real.vectors
         told = "FD-infinity's line through subsets bends there and what it extrapolates to is not valid"
-        _few(e, (made.count, real.count), made.dimension, told)
+        _few(e, made, real, told)
         return Found(
             [metrics.frechet_infinity_score(name, x, y, seed=context.request.seed)],
-            sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(x[rows], y, steps=5))},
+            sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(taken(x, rows), y, steps=5))},
         )
 
     return _each(context, compute)

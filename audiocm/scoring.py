@@ -19,8 +19,8 @@ from .lookup import KNOWN
 from .metrics import Score, paired_difference
 from .provenance import card, require_comparable
 from .provenance import differences as card_differences
+from .store import CAP
 
-MOST_FOR_SHARES = 2000  # clips of a set: the files' shares take one singular value decomposition of clips × clips
 TOLD_OUTLIERS = 5  # in the table; --json holds all
 
 
@@ -53,7 +53,7 @@ def scored(request: Request) -> tuple[dict, Context]:
     result = {"card": _card(context), "scores": scores, "items": items, "intake": intake, "warnings": told}
     result["outliers"] = _outliers(context)
     if "fad" in request.metrics and not result["outliers"]:
-        told.append(f"no file's share of the Fréchet distance is given for sets over {MOST_FOR_SHARES} clips")
+        told.append(f"no file's share of the Fréchet distance is given for sets over {CAP} clips")
     return result, context
 
 
@@ -95,16 +95,16 @@ def _digest_of_words(prompts: dict[str, dict]) -> str | None:
 def _outliers(context: Context) -> list[dict]:
     """What each generated file adds to the first embedder's Fréchet distance, the most first: worth listening to.
 
-    None of sets over MOST_FOR_SHARES clips; `scored` says so."""
+    None of sets over CAP clips, whose features are not all held; `scored` says so."""
     from .metrics import frechet_contributions
 
     if "fad" not in context.request.metrics:
         return []
     embedder = context.embedders[0]
     made, real = context.features("generated", embedder), context.features("reference", embedder)
-    if max(made.count, real.count) > MOST_FOR_SHARES:
+    if not (made.whole and real.whole):
         return []
-    shares = frechet_contributions(made.features["embedding"], real.features["embedding"])
+    shares = frechet_contributions(made.vectors, real.vectors)
     return [{"file": str(made.paths[i]), "share": float(shares[i])} for i in shares.argsort()[::-1]]
 
 

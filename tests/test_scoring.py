@@ -1,12 +1,13 @@
 """`audiocm score` and `compare` end to end with a toy embedder: what they find, say and refuse."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
-from audiocm import cli, provenance
+from audiocm import cli, metrics, provenance
 from audiocm.clap import ClapScorer
 from audiocm.clips import Form, Intake, list_clips, peak
 from audiocm.embedders import CallableEmbedder
@@ -93,7 +94,7 @@ def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
 def test_few_clips_warn_and_say_what_stays_valid(folders, tmp_path):
     few = noise_folder(tmp_path / "few", 6, 4)
     warnings = scored(ask(few, folders[2]))[0]["warnings"]
-    assert any("6 clips or frames are fewer than the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
+    assert any("6 clips are too few for the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
 
 
 def test_what_a_metric_needs_is_asked_for_by_name(folders):
@@ -352,21 +353,33 @@ def test_a_capped_store_keeps_exact_moments(folders):
     assert partly.value == pytest.approx(full.value, rel=1e-9) and partly.low <= partly.value <= partly.high
 
 
+class Framed(CallableEmbedder):
+    """Four frames of a clip of half a second, eight of a longer one."""
+
+    def features(self, wavs):
+        frames = np.empty(len(wavs), dtype=object)
+        frames[:] = [np.stack([bands(part) for part in np.array_split(w, 4 if len(w) <= 4000 else 8)]) for w in wavs]
+        return {"embedding": np.stack([f.mean(0) for f in frames]), "frames": frames}
+
+
 def test_frames_are_what_fad_takes(folders):
-    """Fréchet distance over all frames of all clips, resampled by clip."""
-
-    class Framed(CallableEmbedder):
-        def features(self, wavs):
-            frames = np.empty(len(wavs), dtype=object)
-            frames[:] = [np.stack([bands(part) for part in np.array_split(w, 4)]) for w in wavs]
-            return {"embedding": np.stack([f.mean(0) for f in frames]), "frames": frames}
-
+    """Fréchet distance, FAD-infinity and each file's share over all frames of all clips, resampled by clip."""
+    made, real = folders[1:]
+    soundfile.write(made / "007.wav", np.random.default_rng(0).normal(0, 0.5, 8000), RATE)
     framed = Framed(bands, "vggish", RATE, "1")
-    found = scored(ask(folders[1], folders[2], embedders=(framed,)))[0]["scores"]
-    flat = [np.concatenate([bands(part)[None] for p in list_clips(f) for part in np.array_split(soundfile.read(p)[0], 4)])
-            for f in (folders[1], folders[2])]  # fmt: skip
-    assert found["FAD"]["value"] == pytest.approx(frechet_distance(*flat), rel=1e-5)
-    assert 0 < found["FAD"]["low"] < found["FAD"]["high"]
+    request = ask(made, real, embedders=(framed,), metrics=("fad", "fad-inf", "kad"))
+    result = scored(request)[0]
+    found = result["scores"]
+    frames = [list(framed.features([soundfile.read(p)[0] for p in list_clips(f)])["frames"]) for f in (made, real)]
+    expected = frechet_distance(*map(np.concatenate, frames))
+    assert found["FAD"]["value"] == pytest.approx(expected, rel=1e-5)
+    assert 0 < found["FAD"]["low"] < found["FAD"]["high"] and found["FAD"]["count"] == 40
+    assert found["FAD-infinity"]["value"] == pytest.approx(metrics.frechet_infinity(*frames), rel=1e-4)
+    assert found["FAD-infinity"]["value"] < expected
+    assert sum(one["share"] for one in result["outliers"]) == pytest.approx(expected, rel=1e-4)
+    assert result["outliers"][0]["file"].endswith("007.wav")
+    difference = compare(request, replace(request, generated=folders[0]))["differences"]
+    assert difference["FAD"]["low"] > 0 and difference["FAD-infinity"]["low"] > 0
 
 
 def test_features_do_not_depend_on_chunks_or_workers(folders):
