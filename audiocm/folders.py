@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .clips import Form, Intake, UnusableClipError, decode, list_clips
+from .devices import usable_device
 from .embedders import Embedder
 from .lookup import default_embedder, find_embedder, find_tagger, read_prompt_lines
 from .store import FeatureSet, collect
@@ -53,10 +55,11 @@ class Request:
             raise ValueError(f"--seed must be 0 or more and --workers 1 or more, not {self.seed} and {self.workers}")
         if not 0 <= self.left_out < 1:
             raise ValueError(f"--left-out is a share of the clips, from 0 to less than 1, not {self.left_out}")
-        if self.form.longest < self.form.shortest:
+        if not self.form.shortest <= self.form.longest < math.inf:
             raise ValueError(f"--longest must be at least {self.form.shortest} s, not {self.form.longest}")
         if self.form.band_limit is not None and self.form.band_limit < 1000:
             raise ValueError(f"--band-limit is a rate in hertz, at least 1000, not {self.form.band_limit}")
+        self.device = usable_device(self.device)
 
 
 class Context:

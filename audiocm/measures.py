@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 
 from . import metrics
+from .devices import only_cpu
 from .embedders import Embedder
 from .folders import Context
 from .metrics import Score, fidelity
@@ -299,6 +300,7 @@ def words(context: Context) -> Found:
     lines = context.prompts_of(names)
     fidelity.needed("jiwer")
     transcriber = Transcriber()
+    only_cpu(transcriber.name, context.request.device)
     context.judges += [transcriber, PackageJudge("jiwer"), PackageJudge("transformers")]  # the last one's normaliser
     heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
     if len(heard) < len(names):
@@ -313,6 +315,7 @@ def speaker(context: Context) -> Found:
     from .speech_judges import SpeakerEmbedder
 
     judge = context.embedder(SpeakerEmbedder())
+    only_cpu(judge.name, context.request.device)
     names, x, y = context.paired_features(judge, "embedding")
     return per_item(f"speaker similarity {judge.name}", names, metrics.cosines(x, y), context)
 

@@ -248,7 +248,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, default=2)
     add("--draws", type=int, default=200, help="bootstrap draws of set statistics (default 200)")
     add("--seed", type=int, default=0)
-    add("--device", default="cpu")
+    add("--device", default="cpu", help="auto, cpu, cuda, cuda:1 ... (default cpu)")
     add("--no-cache", action="store_true", help="compute every embedding again")
     add("--json", metavar="FILE", help="write the whole result with its card")
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocm import cli, metrics, provenance
+from audiocm import cli, lookup, metrics, provenance
 from audiocm.clap import ClapScorer
 from audiocm.clips import Form, Intake, list_clips, peak
 from audiocm.embedders import CallableEmbedder
 from audiocm.features import gather
 from audiocm.folders import Request
+from audiocm.lookup import find_embedder
 from audiocm.metrics import RunningMoments, frechet, frechet_distance, score
 from audiocm.scoring import compare, compare_files, scored, table
 from audiocm.store import collect
@@ -279,12 +280,30 @@ def test_stored_results_without_what_a_comparison_needs_are_refused_in_one_line(
         ({"left_out": 1.0}, "--left-out is a share"),
         ({"metrics": ()}, "no metric is named"),
         ({"form": Form(longest=0.01)}, "--longest must be at least 0.05 s"),
+        ({"form": Form(longest=float("nan"))}, "--longest must be at least 0.05 s, not nan"),
+        ({"form": Form(longest=float("inf"))}, "--longest must be at least 0.05 s, not inf"),
+        ({"device": "bogus"}, "device 'bogus' cannot be used here: choose auto, cpu"),
+        ({"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
+        ({"device": "meta"}, "device 'meta' cannot be used here"),
         ({"form": Form(band_limit=0)}, "--band-limit is a rate"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(folders, option, message):
     with pytest.raises(ValueError, match=message):
         ask(folders[0], folders[2], **option)
+
+
+@pytest.mark.parametrize("name", ["small-clap", "yamnet", "aisfx", "vggish:x.pth", "panns:x.pth", "owner/clap"])
+def test_no_embedder_takes_a_device_that_is_not_there(name):
+    with pytest.raises(ValueError, match="device 'bogus' cannot be used here: choose auto, cpu"):
+        find_embedder(name, "bogus")
+
+
+def test_what_only_runs_on_the_cpu_says_so(monkeypatch):
+    monkeypatch.setattr(lookup, "usable_device", lambda name: name)
+    monkeypatch.setattr(lookup, "Yamnet", lambda source: toy())
+    with pytest.warns(UserWarning, match="yamnet runs on the CPU only, not on cuda"):
+        find_embedder("yamnet", "cuda")
 
 
 def test_one_metric_or_embedder_may_be_named_without_a_list(folders):
