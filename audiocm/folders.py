@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .clips import Form, Intake, UnusableClipError, decode, list_clips
+from .clips import Form, Intake, Source, UnusableClipError, decode, list_clips
 from .devices import usable_device
 from .embedders import Embedder
 from .lookup import default_embedder, find_embedder, find_tagger, read_prompt_lines
@@ -75,6 +75,7 @@ class Context:
         self.intakes: dict[str, Intake] = {}
         self.prompts: dict[str, dict] = {}
         self.judges: list = []  # what else judged: has name and digest
+        self.paired = False  # has any metric paired files by name?
         self.sets: dict = {}  # set statistics by metric name (measures.SetStatistic), for paired tests
         if request.prompts is not None:
             self.prompts = read_prompt_lines(request.prompts, list(self.by_name("generated")))
@@ -150,28 +151,27 @@ class Context:
             if None in read:
                 continue
             wanted, wavs = rate or read[-1][1], []
-            for role, path, (wav, own) in zip(roles, paths, read, strict=True):
+            for role, path, (wav, own, _) in zip(roles, paths, read, strict=True):
                 try:
                     wavs.append(self.request.form(wav, own, wanted))
                 except UnusableClipError as error:
                     intakes[role].leave_out(error.reason, str(path))
             if len(wavs) == len(roles):
-                for role in roles:
-                    intakes[role].used += 1
+                for role, path, (_, _, source) in zip(roles, paths, read, strict=True):
+                    intakes[role].use(path, source, self.request.form)
                 yield self.key("generated", paths[0]), wavs, wanted
         for role, intake in intakes.items():
             self.intakes.setdefault(role, intake)
             self._refuse(role, intake)
 
     @staticmethod
-    def _read(intake: Intake, path: Path) -> tuple[np.ndarray, int] | None:
+    def _read(intake: Intake, path: Path) -> tuple[np.ndarray, int, Source] | None:
         try:
             data = path.read_bytes()
             wav, rate = decode(data)
         except (OSError, UnusableClipError):
             return intake.leave_out("corrupt", str(path))
-        intake.count(hashlib.sha256(data).hexdigest(), rate, 1 if wav.ndim == 1 else wav.shape[1])
-        return wav, rate
+        return wav, rate, Source.of(hashlib.sha256(data).hexdigest(), wav, rate)
 
     def by_name(self, role: str) -> dict[str, Path]:
         """Files by the name that pairs them. Raises ValueError where two have the same one."""
@@ -191,6 +191,7 @@ class Context:
         if alone:
             raise ValueError(f"paired metrics need files of the same names: {len(alone)} generated files have no "
                              f"reference (first: {alone[0]})")  # fmt: skip
+        self.paired = True
         return [(made[name], real[name]) for name in sorted(made)]
 
     def paired_features(self, embedder: Embedder, key: str) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -48,6 +48,8 @@ def scored(request: Request) -> tuple[dict, Context]:
     told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     told += [f"{role}: {len(names)} {reason} left out (first: {names[0]})"
              for role, intake in context.intakes.items() for reason, names in intake.left_out.items()]  # fmt: skip
+    told += [f"{role}: {intake.cut} clips are longer than {request.form.longest:g} s, the rest of them is not heard"
+             for role, intake in context.intakes.items() if intake.cut]  # fmt: skip
     told += _mixed(context)
     intake = {role: one.as_dict() for role, one in context.intakes.items()}
     result = {"card": _card(context), "scores": scores, "items": items, "intake": intake, "warnings": told}
@@ -71,19 +73,28 @@ def _card(context: Context) -> dict:
     request = context.request
     clips = {role: intake.used for role, intake in context.intakes.items()}
     told = "prompt of the file's line" if context.prompts else None
-    reference = context.intakes.get("reference")
     return card(
         [*context.used_embedders, *context.judges],
         request.form,
         request.seed,
         clips=clips,
-        reference=digest_of(*sorted(reference.contents)) if reference else None,
+        reference=_digest_of_reference(context),
         caption_policy=told,
         prompts=_digest_of_words(context.prompts),
         draws=request.draws,
         generated=str(request.generated),
         left_out={role: intake.as_dict()["left_out"] for role, intake in context.intakes.items()},
+        cut={role: intake.cut for role, intake in context.intakes.items()},
     )
+
+
+def _digest_of_reference(context: Context) -> str | None:
+    """Of the used reference files' contents, with their names where a metric paired by them; None: there is none."""
+    if "reference" not in context.intakes:
+        return None
+    files = context.intakes["reference"].contents.items()
+    names = (context.key("reference", path) if context.paired else "" for path, _ in files)
+    return digest_of(*sorted(f"{content} {name}" for name, (_, content) in zip(names, files, strict=True)))
 
 
 def _digest_of_words(prompts: dict[str, dict]) -> str | None:
@@ -113,7 +124,7 @@ def compare(first: Request, second: Request, draws: int = 1000) -> dict:
     (one, a), (two, b) = scored(first), scored(second)
     for context in (a, b):
         context.by_name("generated")
-    alike = {"clips", "left_out", "generated"}
+    alike = {"clips", "left_out", "cut", "generated"}
     require_comparable(*({k: v for k, v in r["card"].items() if k not in alike} for r in (one, two)))
     differences = {}
     for name in one["items"].keys() & two["items"].keys():
@@ -181,6 +192,7 @@ def _counts(about: dict) -> str:
     return "; ".join(
         f"{role} {used} used, "
         + ", ".join(f"{about['left_out'][role].get(why, 0)} {why}" for why in ("silent", "corrupt", "too short"))
+        + f", {about.get('cut', {}).get(role, 0)} cut"
         for role, used in about["clips"].items()
     )
 
