@@ -16,6 +16,7 @@ from .folders import Context
 from .metrics import Score, fidelity
 from .metrics.draws import subsampled_score, taken
 from .metrics.frechet import weighted_distance
+from .metrics.kernels import Neighbours, kernel_statistic
 from .provenance import PackageJudge
 from .store import FeatureSet
 
@@ -112,9 +113,8 @@ def kad(context: Context) -> Found:
                 f"which lowers it by up to {200 / made.count:.2g}; it still ranks systems on the same clips",
                 stacklevel=2,
             )
-        width = metrics.median_bandwidth(y)
-        of = lambda rows: metrics.kernel_distance(x[rows], y, width)  # noqa: E731
-        return Found([score], sets={name: SetStatistic(made.names, of, halves=True)})
+        of = cache(lambda: kernel_statistic(x, y))
+        return Found([score], sets={name: SetStatistic(made.names, lambda rows: of()(rows), halves=True)})
 
     return _each(context, compute)
 
@@ -125,18 +125,11 @@ def coverage(context: Context) -> Found:
         _at_least(
             12, "coverage (halves, in each 5 neighbours of every clip)", generated=made.count, reference=real.count
         )
-        functions = {
-            "density": lambda a: metrics.density_coverage(a, y)[0],
-            "coverage": lambda a: metrics.density_coverage(a, y)[1],
-            "precision": lambda a: metrics.precision_recall(a, y)[0],
-            "recall": lambda a: metrics.precision_recall(a, y)[1],
-        }
-        found = Found([])
-        for title, function in functions.items():
-            name, most = f"{title} {e.name}", np.inf if title == "density" else 1.0
-            score = subsampled_score(name, function, x, seed=context.request.seed, within=(0.0, most))
-            found.scores.append(score)
-            found.sets[name] = SetStatistic(made.names, lambda rows, f=function: f(x[rows]), halves=True)
+        near, rows, found = Neighbours(x, y), np.arange(len(x)), Found([])
+        for title in ("density", "coverage", "precision", "recall"):
+            name, most, of = f"{title} {e.name}", np.inf if title == "density" else 1.0, getattr(near, title)
+            found.scores.append(subsampled_score(name, of, rows, seed=context.request.seed, within=(0.0, most)))
+            found.sets[name] = SetStatistic(made.names, of, halves=True)
         return found
 
     return _each(context, compute)

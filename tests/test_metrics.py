@@ -8,6 +8,7 @@ from scipy import linalg
 from audiocm import metrics
 from audiocm.metrics import draws, frechet
 from audiocm.metrics.intervals import Score, spread_score, statistic_score
+from audiocm.metrics.kernels import Neighbours, kernel_statistic
 
 
 def gaussian(count, mean, covariance, seed):
@@ -196,6 +197,18 @@ def test_retrieval_counts_equal_captions_as_one():
     audio = np.array([[1, 0.1, 0], [0, 0.2, 1], [0, 1, 0]])
     scores = {s.name: s.value for s in metrics.retrieval(audio, text, tops=(1,))}
     assert scores == {"text→audio R@1": 1, "audio→text R@1": 1}
+    blind = {s.name: s.value for s in metrics.retrieval(np.ones((3, 3)), text, tops=(1, 2, 3))}
+    assert blind["text→audio R@1"] == 0 and blind["text→audio R@3"] == 1  # what cannot tell clips apart finds none
+
+
+def test_a_part_of_a_set_has_the_numbers_of_that_part():
+    x, y = np.random.default_rng(0).normal(size=(2, 30, 4))
+    rows = np.arange(3, 25)
+    near = Neighbours(x, y)
+    assert (near.density(rows), near.coverage(rows)) == metrics.density_coverage(x[rows], y)
+    assert (near.precision(rows), near.recall(rows)) == metrics.precision_recall(x[rows], y)
+    whole = metrics.kernel_distance(x[rows], y, bandwidth=1.5)
+    assert kernel_statistic(x, y, 1.5)(rows) == pytest.approx(whole, rel=1e-12)
 
 
 def test_bad_sets_are_named():
