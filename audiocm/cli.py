@@ -133,7 +133,7 @@ def uncollected() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """Libraries keep their notices to themselves; audiocm's own warnings are one line each."""
     for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error",
-                        "DIFFUSERS_VERBOSITY": "error"}.items():  # fmt: skip
+                        "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}.items():  # fmt: skip
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

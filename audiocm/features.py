@@ -96,7 +96,7 @@ def stream(
     Clips that cannot be used are not yielded; `intake` counts and names them."""
     store = FeatureCache(embedder, form, cache)
     starts = range(0, len(paths), chunk)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), desc=embedder.name, disable=len(paths) < 2) as bar:
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), desc=embedder.name, disable=None) as bar:
 
         def submit(start: int):
             return [pool.submit(_read, p, embedder, form, store) for p in paths[start : start + chunk]]

@@ -313,6 +313,8 @@ def speaker(context: Context) -> Found:
     return per_item(f"speaker similarity {judge.name}", names, metrics.cosines(x, y), context)
 
 
+NEED_REFERENCE = {"fad", "fad-inf", "kad", "coverage", "kl", "lsd", "stft", "pesq", "stoi", "f0", "speaker"}
+NEED_WORDS = {"alignment", "hits", "wer"}
 METRICS: dict[str, Callable[[Context], Found]] = {
     "fad": fad, "fad-inf": fad_infinity, "kad": kad, "coverage": coverage, "kl": kl, "is": inception,
     "diversity": diversity, "clap": clap, "alignment": alignment, "hits": hits,

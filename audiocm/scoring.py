@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .cli import quiet
 from .clips import LOUDNESS, Form, as_is
 from .embedders import digest_of
 from .features import cache_folder
@@ -34,9 +35,7 @@ def scored(request: Request) -> tuple[dict, Context]:
     """The result and the context with its embedded folders (for a paired comparison)."""
     from .measures import METRICS
 
-    unknown = sorted(set(request.metrics) - set(METRICS))
-    if unknown:
-        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    _check_needs(request)
     context, scores, items = Context(request), {}, {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -57,6 +56,22 @@ def scored(request: Request) -> tuple[dict, Context]:
     if "fad" in request.metrics and not result["outliers"]:
         told.append(f"no file's share of the Fréchet distance is given for sets over {CAP} clips")
     return result, context
+
+
+def _check_needs(request: Request) -> None:
+    """Raises ValueError, before anything is heard, where a metric is unknown or lacks what it compares with."""
+    from .measures import METRICS, NEED_REFERENCE, NEED_WORDS
+
+    asked = list(dict.fromkeys(request.metrics))
+    unknown = [name for name in asked if name not in METRICS]
+    if unknown:
+        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    if request.reference is None and (lacking := [name for name in asked if name in NEED_REFERENCE]):
+        raise ValueError(f"{', '.join(lacking)}: compared with real sound: name a folder with --reference")
+    if request.prompts is None and (lacking := [name for name in asked if name in NEED_WORDS]):
+        raise ValueError(f"{', '.join(lacking)}: compared with words: name a file with --prompts")
+    if "clap" in asked and request.reference is None and request.prompts is None:
+        raise ValueError("clap: compared with words or with clips of the same names: name --prompts or a --reference")
 
 
 def _mixed(context: Context) -> list[str]:
@@ -288,27 +303,38 @@ def request_of(args: argparse.Namespace, generated: str) -> Request:
     return Request(**(same | named | {"generated": Path(generated)}))
 
 
+def _writable(file: str | None) -> None:
+    """Raises ValueError or OSError, before anything is heard, where --json cannot be written."""
+    if file and Path(file).is_dir():
+        raise ValueError(f"--json {file}: is a folder, name a file")
+    if file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+
+
 def _told(result: dict, text: str, file: str | None) -> None:
     print(text)
     if file:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def score_command(args: argparse.Namespace) -> None:
     """Run `audiocm score`: the table on stdout, the whole result in --json."""
-    result, _ = scored(request_of(args, args.generated))
+    _writable(args.json)
+    with quiet():
+        result, _ = scored(request_of(args, args.generated))
     _told(result, table(result), args.json)
 
 
 def compare_command(args: argparse.Namespace) -> None:
     """Run `audiocm compare` on two folders or two stored results."""
+    _writable(args.json)
     files: Sequence[Path] = (Path(args.first), Path(args.second))
     if all(file.is_file() for file in files):
         result = compare_files(*files, args.anyway)
     elif all(file.is_dir() for file in files):
         request = request_of(args, args.first)
-        result = compare(request, replace(request, generated=files[1]))
+        with quiet():
+            result = compare(request, replace(request, generated=files[1]))
     else:
         absent = [str(file) for file in files if not file.exists()]
         if absent:

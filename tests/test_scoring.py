@@ -128,10 +128,13 @@ def test_few_clips_warn_and_say_what_stays_valid(folders, tmp_path):
 
 def test_what_a_metric_needs_is_asked_for_by_name(folders):
     a, _, real = folders
-    for metric, message in (("fad", "--reference"), ("lsd", "--reference"), ("nonsense", "known: fad"),
-                            ("clap", "--prompts or a --reference")):  # fmt: skip
+    heard = []
+    deaf = CallableEmbedder(lambda wav: heard.append(1) or bands(wav), "bands", RATE, "1")
+    for metric, message in (("fad", "fad: .*--reference"), ("lsd", "lsd: .*--reference"), ("nonsense", "known: fad"),
+                            ("clap", "clap: .*--prompts or a --reference"), ("wer", "wer: .*--prompts")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            scored(ask(a, metrics=(metric,), clap=toy()))
+            scored(ask(a, metrics=("diversity", metric), clap=deaf, embedders=(deaf,)))
+    assert not heard  # told before any clip is embedded
     with pytest.raises(ValueError, match=r"files of the same names: 40 generated files have no reference"):
         renamed = noise_folder(a.parent / "renamed", 40, 9, prefix="x")
         scored(ask(renamed, real, metrics=("lsd",)))
@@ -160,9 +163,9 @@ def test_prompts_must_match_files(folders, tmp_path):
     ):
         write(some)
         with pytest.raises(ValueError, match=message):
-            scored(ask(a, prompts=file))
+            scored(ask(a, prompts=file, metrics=("diversity",)))
     with pytest.raises(ValueError, match="cannot read"):
-        scored(ask(a, prompts=tmp_path / "none.jsonl"))
+        scored(ask(a, prompts=tmp_path / "none.jsonl", metrics=("diversity",)))
 
 
 class Tagger(CallableEmbedder):
@@ -455,7 +458,13 @@ def test_command_line(folders, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--json", str(tmp_path)]) == 2
     told = capsys.readouterr()
-    assert told.err.strip().splitlines()[-1] == f"audiocm: {tmp_path}: Is a directory" and "FD bands" in told.out
+    assert told.err.strip().splitlines() == [f"audiocm: --json {tmp_path}: is a folder, name a file"] and not told.out
+    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0", "--no-cache"]) == 0
+    assert capsys.readouterr().err == ""  # no bars where nobody watches
+    soundfile.write(f"{a}/silent.wav", np.zeros(4000), RATE)
+    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0"]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1 and "generated: 1 of 41 clips cannot be used: 1 silent" in told[0]
 
 
 def test_bundled_clap_is_the_tagger_where_no_other_is(tmp_path, monkeypatch):
