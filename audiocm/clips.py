@@ -119,7 +119,7 @@ def list_clips(folder: str | Path) -> list[Path]:
     Raises ValueError if there is no such folder or no file in it that could be read."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise ValueError(f"{folder}: {'is a file, name its folder' if folder.exists() else 'no such folder'}")
     wanted = AUDIO_SUFFIXES | UNREAD_SUFFIXES
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in wanted and p.is_file())
     if all(p.suffix.lower() in UNREAD_SUFFIXES for p in found):

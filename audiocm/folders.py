@@ -107,7 +107,11 @@ class Context:
 
     @property
     def clap(self) -> Embedder:
-        return self.embedder(self.request.clap or "small-clap")
+        """Raises ValueError for an embedder that is no CLAP."""
+        found = self.embedder(self.request.clap or "small-clap")
+        if not hasattr(found, "text"):
+            raise ValueError(f"{found.name} reads no words: --clap takes small-clap, a CLAP folder, hub id or .pt file")
+        return found
 
     @cached_property
     def tagger(self) -> Embedder:

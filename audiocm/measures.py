@@ -135,9 +135,17 @@ def coverage(context: Context) -> Found:
     return _each(context, compute)
 
 
+def _naming(tagger: Embedder) -> Embedder:
+    if not hasattr(tagger, "classes"):
+        raise ValueError(f"{tagger.name} does not name its classes: hits and alignment need --tagger yamnet or a CLAP")
+    return tagger
+
+
 def _distribution(found: FeatureSet) -> np.ndarray:
     if "distribution" in found.features:
         return found.features["distribution"]
+    if "probabilities" not in found.features:
+        raise ValueError("kl and is need an embedder with class probabilities: --tagger yamnet, panns:FILE or a CLAP")
     return found.features["probabilities"] / found.features["probabilities"].sum(axis=1, keepdims=True)
 
 
@@ -216,7 +224,7 @@ def alignment(context: Context) -> Found:
     """The second, CLAP-free judge of words: a tagger's class names against the prompt (see alignment.py)."""
     from .alignment import SentenceEncoder, TagAlignment
 
-    tagger = context.tagger
+    tagger = _naming(context.tagger)
     made = context.features("generated", tagger)
     words = [line["prompt"] for line in context.prompts_of(made.names)]
     encoder = SentenceEncoder()
@@ -227,7 +235,7 @@ def alignment(context: Context) -> Found:
 
 def hits(context: Context) -> Found:
     """Tagger's top-5 hits; an unusable clip is a miss. Needs `labels` (AudioSet names) in the prompts file."""
-    tagger = context.tagger
+    tagger = _naming(context.tagger)
     made = context.features("generated", tagger)
     wanted = {name: line["labels"] for name, line in context.prompts.items() if line.get("labels")}
     if not wanted:

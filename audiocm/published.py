@@ -30,8 +30,9 @@ def weights_of(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
             return load(data), data
         found = load_without_code(data)
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), str(error).splitlines()[0])
-        raise ValueError(f"{file}: not readable as weights without running code: {reason.strip()[:200]}") from error
+        lines = str(error).splitlines()
+        reason = next((line for line in lines if "Unsupported" in line), "damaged, or no weights at all").strip()[:200]
+        raise ValueError(f"{file}: not readable as weights without running code: {reason}") from error
     for key in ("model", "state_dict"):
         found = found[key] if isinstance(found, dict) and key in found else found
     return found, data

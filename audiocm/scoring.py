@@ -266,7 +266,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add(
         "--tagger",
         metavar="NAME",
-        help="for kl, is, hits, alignment: yamnet (default where installed), panns:FILE, or a CLAP",
+        help="for kl, is, hits, alignment: yamnet (default where installed), a CLAP, or (kl, is) panns:FILE",
     )
     add("--loudness", choices=LOUDNESS, default=as_is.__name__, help="default as_is")
     add("--band-limit", type=int, metavar="RATE", help="resample all clips to this rate first, so bandwidths are alike")

@@ -134,6 +134,13 @@ def test_what_a_metric_needs_is_asked_for_by_name(folders):
                             ("clap", "clap: .*--prompts or a --reference"), ("wer", "wer: .*--prompts")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             scored(ask(a, metrics=("diversity", metric), clap=deaf, embedders=(deaf,)))
+    for metric, message in (("clap", "bands reads no words: --clap takes"), ("kl", "need an embedder with class prob"),
+                            ("hits", "bands does not name its classes"), ("alignment", "bands does not name")):  # fmt: skip
+        (a / "words").write_text("\n".join(json.dumps({"prompt": "x", "labels": ["x"]}) for _ in range(40)))
+        with pytest.raises(ValueError, match=message):
+            scored(ask(a, real, metrics=metric, prompts=a / "words", clap=toy(), tagger=toy()))
+    with pytest.raises(ValueError, match=r"000\.wav: is a file, name its folder"):
+        scored(ask(a / "000.wav", real))
     assert not heard  # told before any clip is embedded
     with pytest.raises(ValueError, match=r"files of the same names: 40 generated files have no reference"):
         renamed = noise_folder(a.parent / "renamed", 40, 9, prefix="x")
