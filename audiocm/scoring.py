@@ -122,6 +122,7 @@ def _outliers(context: Context) -> list[dict]:
     """What each generated file adds to the first embedder's Fréchet distance, the most first: worth listening to.
 
     None of sets over CAP clips, whose features are not all held; `scored` says so."""
+    from .measures import distance_name
     from .metrics import frechet_contributions
 
     if "fad" not in context.request.metrics:
@@ -131,7 +132,8 @@ def _outliers(context: Context) -> list[dict]:
     if not (made.whole and real.whole):
         return []
     shares = frechet_contributions(made.vectors, real.vectors)
-    return [{"file": str(made.paths[i]), "share": float(shares[i])} for i in shares.argsort()[::-1]]
+    of = distance_name("FD", embedder)
+    return [{"file": str(made.paths[i]), "share": float(shares[i]), "of": of} for i in shares.argsort()[::-1]]
 
 
 def compare(first: Request, second: Request, draws: int = 1000) -> dict:
@@ -198,7 +200,9 @@ def table(result: dict) -> str:
     width = max((len(name) for name in result["scores"]), default=0)
     lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
     lines += ["", *_about(result["card"]), *(f"warning: {text}" for text in result["warnings"])]
-    lines += [f"outlier: {one['file']} adds {one['share']:.3g}" for one in result["outliers"][:TOLD_OUTLIERS]]
+    lines += [
+        f"outlier: {one['file']} adds {one['share']:.3g} to {one['of']}" for one in result["outliers"][:TOLD_OUTLIERS]
+    ]
     return "\n".join(lines)
 
 
@@ -272,9 +276,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--band-limit", type=int, metavar="RATE", help="resample all clips to this rate first, so bandwidths are alike")
     add("--longest", type=float, default=30.0, metavar="SECONDS", help="no more of a clip is heard (default 30)")
     add("--left-out", type=float, default=LEFT_OUT, metavar="SHARE", help="unusable clips allowed (default 0.05)")
-    add("--workers", type=int, default=2)
+    add("--workers", type=int, default=2, help="files read side by side (default 2)")
     add("--draws", type=int, default=200, help="bootstrap draws of set statistics (default 200)")
-    add("--seed", type=int, default=0)
+    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
     add("--device", default="cpu", help="auto, cpu, cuda, cuda:1 ... (default cpu)")
     add("--no-cache", action="store_true", help="compute every embedding again")
     add("--json", metavar="FILE", help="write the whole result with its card")

@@ -69,7 +69,7 @@ def test_the_public_call_names_the_embedder_and_the_card(folders):
     assert about["clips"] == {"generated": 40, "reference": 60} and about["form"]["resampler"] == "soxr HQ"
     assert {"numpy", "torch"} <= about["versions"].keys() and "FD bands" in table(result)
     assert len(result["outliers"]) == result["card"]["clips"]["generated"]
-    assert table(result).count("outlier: ") == 5
+    assert table(result).count("outlier: ") == 5 and " to FD bands" in table(result)
 
 
 def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
