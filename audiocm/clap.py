@@ -48,7 +48,7 @@ class ClapScorer:
         if str(name) == "small-clap":
             from .small_clap import load_bundled
 
-            return load_bundled()
+            return load_bundled(device)
         if Path(name).suffix in (".pt", ".pth", ".safetensors"):
             return cls.from_laion(name, tokenizer, device)
         return cls.from_transformers(name, device)

@@ -105,20 +105,14 @@ def _generate(pipe, prompts: list[str], jobs: list[tuple[int, int, int]], destin
 def load_pipeline(model: str, device: str, kind: str = "TextToAudioPipeline"):
     """A pipeline (by its public name) on a device; "auto" is the first GPU, else the CPU. ValueError for an unknown device."""
     with uncollected():
-        import torch
-
         import audiocm
 
         from .bundles import model_folder
+        from .devices import usable_device
 
         if "/" not in model:
             model_folder(model)  # a wrong name is told before the slow imports
-        name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        try:
-            torch.zeros(1, device=name)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"device {device!r} cannot be used here: choose auto, cpu or cuda") from error
-        return getattr(audiocm, kind).from_pretrained(model, device=name)
+        return getattr(audiocm, kind).from_pretrained(model, device=usable_device(device))
 
 
 @contextmanager
@@ -139,7 +133,7 @@ def uncollected() -> Iterator[None]:
 def quiet() -> Iterator[None]:
     """Libraries keep their notices to themselves; audiocm's own warnings are one line each."""
     for name, value in {"TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error",
-                        "DIFFUSERS_VERBOSITY": "error"}.items():  # fmt: skip
+                        "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}.items():  # fmt: skip
         os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -79,6 +79,10 @@ class Form:
             "padding": "zeros up to one block of the embedder",
         }
 
+    def most(self, rate: int) -> int:
+        """Samples at `rate` that are heard of a clip."""
+        return int(self.longest * rate)
+
     def __call__(self, wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
         """wav [sample] or [sample, channel] at `rate` → float32 [sample] at `wanted`.
 
@@ -89,7 +93,7 @@ class Form:
             raise UnusableClipError("corrupt", "samples that are not finite")
         if len(wav) < self.shortest * rate:
             raise UnusableClipError("too short", f"{len(wav) / rate:.3f} s")
-        wav = wav[: int(self.longest * rate)]
+        wav = wav[: self.most(rate)]
         if np.abs(wav).max() < SILENT_PEAK:
             raise UnusableClipError("silent", f"peak under {SILENT_PEAK}")
         wav = self.loudness(self.ends(wav, rate), rate)
@@ -109,20 +113,13 @@ def decode(data: bytes) -> tuple[np.ndarray, int]:
     return wav, rate
 
 
-def channels_of(data: bytes) -> int:
-    """Channels of a file that can be read, from its head."""
-    import soundfile
-
-    return soundfile.info(io.BytesIO(data)).channels
-
-
 def list_clips(folder: str | Path) -> list[Path]:
     """Sound files under `folder`, by path; those of UNREAD_SUFFIXES too, so that they are counted as left out.
 
     Raises ValueError if there is no such folder or no file in it that could be read."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise ValueError(f"{folder}: {'is a file, name its folder' if folder.exists() else 'no such folder'}")
     wanted = AUDIO_SUFFIXES | UNREAD_SUFFIXES
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in wanted and p.is_file())
     if all(p.suffix.lower() in UNREAD_SUFFIXES for p in found):
@@ -130,21 +127,40 @@ def list_clips(folder: str | Path) -> list[Path]:
     return found
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a file itself is: the hash of its bytes, its rate, channels and samples."""
+
+    content: str
+    rate: int
+    channels: int
+    samples: int
+
+    @classmethod
+    def of(cls, content: str, wav: np.ndarray, rate: int) -> Source:
+        """Of a decoded file, wav [sample] or [sample, channel]."""
+        return cls(content, rate, 1 if wav.ndim == 1 else wav.shape[1], len(wav))
+
+
 @dataclass
 class Intake:
-    """Counts and names of what was used and what was left out; `rates` and `channels` are the files' own."""
+    """Counts and names of what was used and what was left out; `rates` and `channels` are the files' own, `cut` how
+    many files are longer than is heard."""
 
     used: int = 0
+    cut: int = 0
     left_out: dict[str, list[str]] = field(default_factory=dict)
     rates: dict[int, int] = field(default_factory=dict)
     channels: dict[int, int] = field(default_factory=dict)
-    contents: list[str] = field(default_factory=list)  # hashes of the used files
+    contents: dict[Path, str] = field(default_factory=dict)  # hashes of the used files
 
-    def count(self, content: str, rate: int, channels: int) -> None:
-        """One more file that could be read."""
-        self.contents.append(content)
-        self.rates[rate] = self.rates.get(rate, 0) + 1
-        self.channels[channels] = self.channels.get(channels, 0) + 1
+    def use(self, path: Path, source: Source, form: Form) -> None:
+        """One more file that is heard in `form`."""
+        self.used += 1
+        self.cut += source.samples > form.most(source.rate)
+        self.contents[path] = source.content
+        self.rates[source.rate] = self.rates.get(source.rate, 0) + 1
+        self.channels[source.channels] = self.channels.get(source.channels, 0) + 1
 
     def mixed(self) -> list[str]:
         """What the files do not have in common, in words."""
@@ -162,5 +178,5 @@ class Intake:
     def as_dict(self) -> dict:
         counts = {reason: len(names) for reason, names in sorted(self.left_out.items())}
         rates, channels = ({str(k): n for k, n in sorted(d.items())} for d in (self.rates, self.channels))
-        return {"used": self.used, "left_out": counts, "rates": rates, "channels": channels,
+        return {"used": self.used, "cut": self.cut, "left_out": counts, "rates": rates, "channels": channels,
                 "left_out_names": self.left_out}  # fmt: skip

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .clips import Form, Intake, UnusableClipError, channels_of, decode
+from .clips import Form, Intake, Source, UnusableClipError, decode
 from .embedders import Embedder, digest_of
+
+SOURCE = "source"  # key of a stored clip's rate, channels and samples
 
 
 def cache_folder() -> Path:
@@ -38,7 +40,8 @@ class FeatureCache:
             return None
         try:
             with np.load(self.path(content)) as stored:
-                return {key: stored[key] for key in stored.files}
+                found = {key: stored[key] for key in stored.files}
+                return found if SOURCE in found else None  # an older audiocm's entry: computed again
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # half-written by a killed run: computed again
             return None
 
@@ -56,12 +59,10 @@ class FeatureCache:
 @dataclass(frozen=True)
 class _Read:
     path: Path
-    content: str
-    wav: np.ndarray | None  # None = the cache has it, or it cannot be used
-    rate: int
-    channels: int
-    known: dict[str, np.ndarray] | None
-    problem: UnusableClipError | None
+    source: Source | None = None
+    wav: np.ndarray | None = None  # None = the cache has it, or it cannot be used
+    known: dict[str, np.ndarray] | None = None
+    problem: UnusableClipError | None = None
 
 
 def _read(path: Path, embedder: Embedder, form: Form, cache: FeatureCache) -> _Read:
@@ -70,17 +71,15 @@ def _read(path: Path, embedder: Embedder, form: Form, cache: FeatureCache) -> _R
         content = hashlib.sha256(data).hexdigest()
         known = cache.read(content)
         if known is not None:
-            channels = int(known["channels"]) if "channels" in known else channels_of(data)
-            return _Read(path, content, None, int(known["rate"]), channels, known, None)
+            return _Read(path, Source(content, *map(int, known.pop(SOURCE))), known=known)
         if not data:
             raise UnusableClipError("corrupt", "the file is empty")
         wav, rate = decode(data)
-        channels = 1 if wav.ndim == 1 else wav.shape[1]
-        return _Read(path, content, form(wav, rate, embedder.sample_rate), rate, channels, None, None)
+        return _Read(path, Source.of(content, wav, rate), form(wav, rate, embedder.sample_rate))
     except OSError as error:
-        return _Read(path, "", None, 0, 0, None, UnusableClipError("corrupt", str(error)))
+        return _Read(path, problem=UnusableClipError("corrupt", str(error)))
     except UnusableClipError as error:
-        return _Read(path, "", None, 0, 0, None, error)
+        return _Read(path, problem=error)
 
 
 def stream(
@@ -97,7 +96,7 @@ def stream(
     Clips that cannot be used are not yielded; `intake` counts and names them."""
     store = FeatureCache(embedder, form, cache)
     starts = range(0, len(paths), chunk)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), desc=embedder.name, disable=len(paths) < 2) as bar:
+    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), desc=embedder.name, disable=None) as bar:
 
         def submit(start: int):
             return [pool.submit(_read, p, embedder, form, store) for p in paths[start : start + chunk]]
@@ -106,11 +105,11 @@ def stream(
         for start in starts:
             reads = [future.result() for future in waiting]
             waiting = submit(start + chunk) if start + chunk < len(paths) else []
-            yield from _embedded(reads, embedder, store, intake)
+            yield from _embedded(reads, embedder, form, store, intake)
             bar.update(len(reads))
 
 
-def _embedded(reads: list[_Read], embedder: Embedder, store: FeatureCache, intake: Intake):
+def _embedded(reads: list[_Read], embedder: Embedder, form: Form, store: FeatureCache, intake: Intake):
     new = [r for r in reads if r.wav is not None]
     batch = embedder.features([r.wav for r in new]) if new else {}
     computed = {id(r): {k: v[i] for k, v in batch.items()} for i, r in enumerate(new)}
@@ -118,12 +117,11 @@ def _embedded(reads: list[_Read], embedder: Embedder, store: FeatureCache, intak
         if read.problem is not None:
             intake.leave_out(read.problem.reason, str(read.path))
             continue
-        found = read.known or computed[id(read)]
         if read.known is None:
-            store.write(read.content, {**found, "rate": np.array(read.rate), "channels": np.array(read.channels)})
-        intake.used += 1
-        intake.count(read.content, read.rate, read.channels)
-        yield read.path, {key: value for key, value in found.items() if key not in ("rate", "channels")}
+            source = np.array([read.source.rate, read.source.channels, read.source.samples])
+            store.write(read.source.content, {**computed[id(read)], SOURCE: source})
+        intake.use(read.path, read.source, form)
+        yield read.path, read.known or computed[id(read)]
 
 
 def gather(

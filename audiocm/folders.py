@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .clips import Form, Intake, UnusableClipError, decode, list_clips
+from .clips import Form, Intake, Source, UnusableClipError, decode, list_clips
+from .devices import usable_device
 from .embedders import Embedder
 from .lookup import default_embedder, find_embedder, find_tagger, read_prompt_lines
 from .store import FeatureSet, collect
@@ -53,10 +55,11 @@ class Request:
             raise ValueError(f"--seed must be 0 or more and --workers 1 or more, not {self.seed} and {self.workers}")
         if not 0 <= self.left_out < 1:
             raise ValueError(f"--left-out is a share of the clips, from 0 to less than 1, not {self.left_out}")
-        if self.form.longest < self.form.shortest:
+        if not self.form.shortest <= self.form.longest < math.inf:
             raise ValueError(f"--longest must be at least {self.form.shortest} s, not {self.form.longest}")
         if self.form.band_limit is not None and self.form.band_limit < 1000:
             raise ValueError(f"--band-limit is a rate in hertz, at least 1000, not {self.form.band_limit}")
+        self.device = usable_device(self.device)
 
 
 class Context:
@@ -72,6 +75,7 @@ class Context:
         self.intakes: dict[str, Intake] = {}
         self.prompts: dict[str, dict] = {}
         self.judges: list = []  # what else judged: has name and digest
+        self.paired = False  # has any metric paired files by name?
         self.sets: dict = {}  # set statistics by metric name (measures.SetStatistic), for paired tests
         if request.prompts is not None:
             self.prompts = read_prompt_lines(request.prompts, list(self.by_name("generated")))
@@ -103,7 +107,11 @@ class Context:
 
     @property
     def clap(self) -> Embedder:
-        return self.embedder(self.request.clap or "small-clap")
+        """Raises ValueError for an embedder that is no CLAP."""
+        found = self.embedder(self.request.clap or "small-clap")
+        if not hasattr(found, "text"):
+            raise ValueError(f"{found.name} reads no words: --clap takes small-clap, a CLAP folder, hub id or .pt file")
+        return found
 
     @cached_property
     def tagger(self) -> Embedder:
@@ -147,28 +155,27 @@ class Context:
             if None in read:
                 continue
             wanted, wavs = rate or read[-1][1], []
-            for role, path, (wav, own) in zip(roles, paths, read, strict=True):
+            for role, path, (wav, own, _) in zip(roles, paths, read, strict=True):
                 try:
                     wavs.append(self.request.form(wav, own, wanted))
                 except UnusableClipError as error:
                     intakes[role].leave_out(error.reason, str(path))
             if len(wavs) == len(roles):
-                for role in roles:
-                    intakes[role].used += 1
+                for role, path, (_, _, source) in zip(roles, paths, read, strict=True):
+                    intakes[role].use(path, source, self.request.form)
                 yield self.key("generated", paths[0]), wavs, wanted
         for role, intake in intakes.items():
             self.intakes.setdefault(role, intake)
             self._refuse(role, intake)
 
     @staticmethod
-    def _read(intake: Intake, path: Path) -> tuple[np.ndarray, int] | None:
+    def _read(intake: Intake, path: Path) -> tuple[np.ndarray, int, Source] | None:
         try:
             data = path.read_bytes()
             wav, rate = decode(data)
         except (OSError, UnusableClipError):
             return intake.leave_out("corrupt", str(path))
-        intake.count(hashlib.sha256(data).hexdigest(), rate, 1 if wav.ndim == 1 else wav.shape[1])
-        return wav, rate
+        return wav, rate, Source.of(hashlib.sha256(data).hexdigest(), wav, rate)
 
     def by_name(self, role: str) -> dict[str, Path]:
         """Files by the name that pairs them. Raises ValueError where two have the same one."""
@@ -188,6 +195,7 @@ class Context:
         if alone:
             raise ValueError(f"paired metrics need files of the same names: {len(alone)} generated files have no "
                              f"reference (first: {alone[0]})")  # fmt: skip
+        self.paired = True
         return [(made[name], real[name]) for name in sorted(made)]
 
     def paired_features(self, embedder: Embedder, key: str) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from .devices import only_cpu, usable_device
 from .embedders import Aisfx, Embedder, Yamnet
 
 KNOWN = """yamnet | aisfx (from their packages) | vggish:FILE | panns:FILE | small-clap (bundled) |
@@ -12,9 +13,12 @@ a CLAP folder, hub id owner/name or LAION .pt file"""
 
 
 def find_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
-    """An embedder by name (see KNOWN); `tokenizer` for a LAION file that shall read. Raises ValueError for a name that is none of them."""
+    """An embedder by name (see KNOWN); `tokenizer` for a LAION file that shall read. Raises ValueError for a name that is
+    none of them, or a device that cannot be used; warns where the embedder only runs on the CPU."""
     kind, _, file = name.partition(":")
+    device = usable_device(device)
     if kind == "yamnet":
+        only_cpu(kind, device)
         return Yamnet(file or None)
     if kind == "aisfx":
         return Aisfx(file or None, device)
@@ -23,7 +27,7 @@ def find_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
 
         if not file:
             raise ValueError(f"{kind} needs its weight file: {kind}:FILE")
-        return {"vggish": Vggish, "panns": Panns}[kind](file)
+        return {"vggish": Vggish, "panns": Panns}[kind](file, device)
     if Path(name).suffix in (".pt", ".pth", ".safetensors") and not Path(name).is_file():
         raise ValueError(f"{name}: no such weight file")
     if name != "small-clap" and not Path(name).exists() and "/" not in name:

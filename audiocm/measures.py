@@ -5,15 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
 from . import metrics
+from .devices import only_cpu
 from .embedders import Embedder
 from .folders import Context
 from .metrics import Score, fidelity
-from .metrics.draws import subsampled_score
-from .metrics.frechet import frechet_from_moments, moments
+from .metrics.draws import subsampled_score, taken
+from .metrics.frechet import weighted_distance
+from .metrics.kernels import Neighbours, kernel_statistic
 from .provenance import PackageJudge
 from .store import FeatureSet
 
@@ -47,12 +50,13 @@ def per_item(name: str, names: Sequence[str], values: np.ndarray, context: Conte
 
 def distance_name(kind: str, embedder: Embedder) -> str:
     """Only VGGish's Fréchet distance is FAD; under another embedder it carries that name."""
-    return "FAD" if kind == "FD" and embedder.name == "vggish" else f"{kind} {embedder.name}"
+    return kind.replace("FD", "FAD") if embedder.name == "vggish" else f"{kind} {embedder.name}"
 
 
-def _few(embedder: Embedder, counts: tuple[int, int], dimension: int, what: str) -> None:
-    if (fewest := min(counts)) <= dimension:
-        told = f"{fewest} clips or frames are fewer than the {dimension} dimensions of {embedder.name}: {what}"
+def _few(embedder: Embedder, made: FeatureSet, real: FeatureSet, what: str) -> None:
+    if (fewest := min(made.running.count, real.running.count)) <= made.dimension:
+        unit = "clips" if made.frames is None else "frames"
+        told = f"{fewest} {unit} are too few for the {made.dimension} dimensions of {embedder.name}: {what}"
         warnings.warn(f"{told}; KAD stays valid at any size", stacklevel=3)
 
 
@@ -76,28 +80,24 @@ def _each(context: Context, compute: Callable[[Embedder, FeatureSet, FeatureSet]
 
 def fad(context: Context) -> Found:
     def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
-        name, y = distance_name("FD", e), real.features["embedding"]
-        counts = made.running.count, real.running.count
-        _few(e, counts, made.dimension, "its Fréchet distance compares only between sets of equal size")
+        name, told = distance_name("FD", e), "its Fréchet distance compares only between sets of equal size"
+        _few(e, made, real, told)
         score = made.frechet(name, real, context.request.draws, context.request.seed)
-        if made.frames is not None:
-            y = moments(np.concatenate(real.frames))
-            return Found([score], sets={name: SetStatistic(made.names, lambda rows: frechet_from_moments(
-                moments(np.concatenate([made.frames[i] for i in rows])), y))})  # fmt: skip
-        x = made.features["embedding"]
-        return Found([score], sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_distance(x[rows], y))})
+        distance, count = cache(lambda: weighted_distance(made.vectors, real.vectors)), len(made.names)
+        of = lambda rows: distance()(np.bincount(rows, minlength=count))  # noqa: E731
+        return Found([score], sets={name: SetStatistic(made.names, of)})
 
     return _each(context, compute)
 
 
 def fad_infinity(context: Context) -> Found:
     def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
-        name, x, y = f"FD-infinity {e.name}", made.features["embedding"], real.features["embedding"]
+        name, x, y = distance_name("FD-infinity", e), made.vectors, real.vectors
         told = "FD-infinity's line through subsets bends there and what it extrapolates to is not valid"
-        _few(e, (made.count, real.count), made.dimension, told)
+        _few(e, made, real, told)
         return Found(
             [metrics.frechet_infinity_score(name, x, y, seed=context.request.seed)],
-            sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(x[rows], y, steps=5))},
+            sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(taken(x, rows), y, steps=5))},
         )
 
     return _each(context, compute)
@@ -113,9 +113,8 @@ def kad(context: Context) -> Found:
                 f"which lowers it by up to {200 / made.count:.2g}; it still ranks systems on the same clips",
                 stacklevel=2,
             )
-        width = metrics.median_bandwidth(y)
-        of = lambda rows: metrics.kernel_distance(x[rows], y, width)  # noqa: E731
-        return Found([score], sets={name: SetStatistic(made.names, of, halves=True)})
+        of = cache(lambda: kernel_statistic(x, y))
+        return Found([score], sets={name: SetStatistic(made.names, lambda rows: of()(rows), halves=True)})
 
     return _each(context, compute)
 
@@ -126,26 +125,27 @@ def coverage(context: Context) -> Found:
         _at_least(
             12, "coverage (halves, in each 5 neighbours of every clip)", generated=made.count, reference=real.count
         )
-        functions = {
-            "density": lambda a: metrics.density_coverage(a, y)[0],
-            "coverage": lambda a: metrics.density_coverage(a, y)[1],
-            "precision": lambda a: metrics.precision_recall(a, y)[0],
-            "recall": lambda a: metrics.precision_recall(a, y)[1],
-        }
-        found = Found([])
-        for title, function in functions.items():
-            name, most = f"{title} {e.name}", np.inf if title == "density" else 1.0
-            score = subsampled_score(name, function, x, seed=context.request.seed, within=(0.0, most))
-            found.scores.append(score)
-            found.sets[name] = SetStatistic(made.names, lambda rows, f=function: f(x[rows]), halves=True)
+        near, rows, found = Neighbours(x, y), np.arange(len(x)), Found([])
+        for title in ("density", "coverage", "precision", "recall"):
+            name, most, of = f"{title} {e.name}", np.inf if title == "density" else 1.0, getattr(near, title)
+            found.scores.append(subsampled_score(name, of, rows, seed=context.request.seed, within=(0.0, most)))
+            found.sets[name] = SetStatistic(made.names, of, halves=True)
         return found
 
     return _each(context, compute)
 
 
+def _naming(tagger: Embedder) -> Embedder:
+    if not hasattr(tagger, "classes"):
+        raise ValueError(f"{tagger.name} does not name its classes: hits and alignment need --tagger yamnet or a CLAP")
+    return tagger
+
+
 def _distribution(found: FeatureSet) -> np.ndarray:
     if "distribution" in found.features:
         return found.features["distribution"]
+    if "probabilities" not in found.features:
+        raise ValueError("kl and is need an embedder with class probabilities: --tagger yamnet, panns:FILE or a CLAP")
     return found.features["probabilities"] / found.features["probabilities"].sum(axis=1, keepdims=True)
 
 
@@ -224,7 +224,7 @@ def alignment(context: Context) -> Found:
     """The second, CLAP-free judge of words: a tagger's class names against the prompt (see alignment.py)."""
     from .alignment import SentenceEncoder, TagAlignment
 
-    tagger = context.tagger
+    tagger = _naming(context.tagger)
     made = context.features("generated", tagger)
     words = [line["prompt"] for line in context.prompts_of(made.names)]
     encoder = SentenceEncoder()
@@ -235,7 +235,7 @@ def alignment(context: Context) -> Found:
 
 def hits(context: Context) -> Found:
     """Tagger's top-5 hits; an unusable clip is a miss. Needs `labels` (AudioSet names) in the prompts file."""
-    tagger = context.tagger
+    tagger = _naming(context.tagger)
     made = context.features("generated", tagger)
     wanted = {name: line["labels"] for name, line in context.prompts.items() if line.get("labels")}
     if not wanted:
@@ -301,6 +301,7 @@ def words(context: Context) -> Found:
     lines = context.prompts_of(names)
     fidelity.needed("jiwer")
     transcriber = Transcriber()
+    only_cpu(transcriber.name, context.request.device)
     context.judges += [transcriber, PackageJudge("jiwer"), PackageJudge("transformers")]  # the last one's normaliser
     heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
     if len(heard) < len(names):
@@ -315,10 +316,13 @@ def speaker(context: Context) -> Found:
     from .speech_judges import SpeakerEmbedder
 
     judge = context.embedder(SpeakerEmbedder())
+    only_cpu(judge.name, context.request.device)
     names, x, y = context.paired_features(judge, "embedding")
     return per_item(f"speaker similarity {judge.name}", names, metrics.cosines(x, y), context)
 
 
+NEED_REFERENCE = {"fad", "fad-inf", "kad", "coverage", "kl", "lsd", "stft", "pesq", "stoi", "f0", "speaker"}
+NEED_WORDS = {"alignment", "hits", "wer"}
 METRICS: dict[str, Callable[[Context], Found]] = {
     "fad": fad, "fad-inf": fad_infinity, "kad": kad, "coverage": coverage, "kl": kl, "is": inception,
     "diversity": diversity, "clap": clap, "alignment": alignment, "hits": hits,

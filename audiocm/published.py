@@ -30,8 +30,9 @@ def weights_of(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
             return load(data), data
         found = load_without_code(data)
     except Exception as error:
-        reason = next((line for line in str(error).splitlines() if "Unsupported" in line), str(error).splitlines()[0])
-        raise ValueError(f"{file}: not readable as weights without running code: {reason.strip()[:200]}") from error
+        lines = str(error).splitlines()
+        reason = next((line for line in lines if "Unsupported" in line), "damaged, or no weights at all").strip()[:200]
+        raise ValueError(f"{file}: not readable as weights without running code: {reason}") from error
     for key in ("model", "state_dict"):
         found = found[key] if isinstance(found, dict) and key in found else found
     return found, data
@@ -85,9 +86,9 @@ class Vggish:
 
     name, sample_rate = "vggish", 16000
 
-    def __init__(self, file: str | Path, batch: int = 32) -> None:
+    def __init__(self, file: str | Path, device: str = "cpu", batch: int = 32) -> None:
         state, data = weights_of(file)
-        self._net, self._batch = load_strictly(_VggishNet(), state, file), batch
+        self._net, self._device, self._batch = load_strictly(_VggishNet(), state, file).to(device), device, batch
         self._window = torch.hann_window(400, dtype=torch.float64)
         self._filters = mel_domain_filters(64, 512, 16000, 125, 7500)
         self.digest = digest_of(data, "vggish 400/160/512 log+.01 96/96")
@@ -103,7 +104,7 @@ class Vggish:
     @torch.inference_mode()
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         parts = [self.patches(wav) for wav in wavs]
-        outputs = torch.cat([self._net(part) for part in torch.cat(parts).split(self._batch)])
+        outputs = torch.cat([self._net(part.to(self._device)).cpu() for part in torch.cat(parts).split(self._batch)])
         frames = [part.numpy() for part in outputs.split([len(p) for p in parts])]
         held = np.empty(len(frames), dtype=object)
         held[:] = frames
@@ -152,7 +153,7 @@ class Panns:
 
     name = "panns"
 
-    def __init__(self, file: str | Path, batch: int = 8) -> None:
+    def __init__(self, file: str | Path, device: str = "cpu", batch: int = 8) -> None:
         import librosa
 
         state, data = weights_of(file)
@@ -163,7 +164,7 @@ class Panns:
         self.sample_rate = sizes[state[key].shape[-1]]
         self._n_fft, self._hop, low, high = FRONT_ENDS[self.sample_rate]
         classes = len(state["fc_audioset.bias"])
-        self._net, self._batch = load_strictly(_Cnn14(classes), state, file), batch
+        self._net, self._device, self._batch = load_strictly(_Cnn14(classes), state, file).to(device), device, batch
         self._window = torch.hann_window(self._n_fft)
         filters = librosa.filters.mel(sr=self.sample_rate, n_fft=self._n_fft, n_mels=64, fmin=low, fmax=high)
         self._filters = torch.from_numpy(filters.T.copy())
@@ -185,7 +186,8 @@ class Panns:
             same = [i for i, part in enumerate(parts) if len(part) == length]
             for start in range(0, len(same), self._batch):
                 group = same[start : start + self._batch]
-                for i, *outputs in zip(group, *self._net(torch.stack([parts[i] for i in group])), strict=True):
+                heard = self._net(torch.stack([parts[i] for i in group]).to(self._device))
+                for i, *outputs in zip(group, *(part.cpu() for part in heard), strict=True):
                     found[i] = outputs
         embedding, logits = (torch.stack(column) for column in zip(*found, strict=True))
         return {

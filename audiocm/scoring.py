@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .cli import quiet
 from .clips import LOUDNESS, Form, as_is
 from .embedders import digest_of
 from .features import cache_folder
@@ -19,8 +20,8 @@ from .lookup import KNOWN
 from .metrics import Score, paired_difference
 from .provenance import card, require_comparable
 from .provenance import differences as card_differences
+from .store import CAP
 
-MOST_FOR_SHARES = 2000  # clips of a set: the files' shares take one singular value decomposition of clips × clips
 TOLD_OUTLIERS = 5  # in the table; --json holds all
 
 
@@ -34,9 +35,7 @@ def scored(request: Request) -> tuple[dict, Context]:
     """The result and the context with its embedded folders (for a paired comparison)."""
     from .measures import METRICS
 
-    unknown = sorted(set(request.metrics) - set(METRICS))
-    if unknown:
-        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    _check_needs(request)
     context, scores, items = Context(request), {}, {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -48,13 +47,31 @@ def scored(request: Request) -> tuple[dict, Context]:
     told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     told += [f"{role}: {len(names)} {reason} left out (first: {names[0]})"
              for role, intake in context.intakes.items() for reason, names in intake.left_out.items()]  # fmt: skip
+    told += [f"{role}: {intake.cut} clips are longer than {request.form.longest:g} s, the rest of them is not heard"
+             for role, intake in context.intakes.items() if intake.cut]  # fmt: skip
     told += _mixed(context)
     intake = {role: one.as_dict() for role, one in context.intakes.items()}
     result = {"card": _card(context), "scores": scores, "items": items, "intake": intake, "warnings": told}
     result["outliers"] = _outliers(context)
     if "fad" in request.metrics and not result["outliers"]:
-        told.append(f"no file's share of the Fréchet distance is given for sets over {MOST_FOR_SHARES} clips")
+        told.append(f"no file's share of the Fréchet distance is given for sets over {CAP} clips")
     return result, context
+
+
+def _check_needs(request: Request) -> None:
+    """Raises ValueError, before anything is heard, where a metric is unknown or lacks what it compares with."""
+    from .measures import METRICS, NEED_REFERENCE, NEED_WORDS
+
+    asked = list(dict.fromkeys(request.metrics))
+    unknown = [name for name in asked if name not in METRICS]
+    if unknown:
+        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    if request.reference is None and (lacking := [name for name in asked if name in NEED_REFERENCE]):
+        raise ValueError(f"{', '.join(lacking)}: compared with real sound: name a folder with --reference")
+    if request.prompts is None and (lacking := [name for name in asked if name in NEED_WORDS]):
+        raise ValueError(f"{', '.join(lacking)}: compared with words: name a file with --prompts")
+    if "clap" in asked and request.reference is None and request.prompts is None:
+        raise ValueError("clap: compared with words or with clips of the same names: name --prompts or a --reference")
 
 
 def _mixed(context: Context) -> list[str]:
@@ -71,19 +88,28 @@ def _card(context: Context) -> dict:
     request = context.request
     clips = {role: intake.used for role, intake in context.intakes.items()}
     told = "prompt of the file's line" if context.prompts else None
-    reference = context.intakes.get("reference")
     return card(
         [*context.used_embedders, *context.judges],
         request.form,
         request.seed,
         clips=clips,
-        reference=digest_of(*sorted(reference.contents)) if reference else None,
+        reference=_digest_of_reference(context),
         caption_policy=told,
         prompts=_digest_of_words(context.prompts),
         draws=request.draws,
         generated=str(request.generated),
         left_out={role: intake.as_dict()["left_out"] for role, intake in context.intakes.items()},
+        cut={role: intake.cut for role, intake in context.intakes.items()},
     )
+
+
+def _digest_of_reference(context: Context) -> str | None:
+    """Of the used reference files' contents, with their names where a metric paired by them; None: there is none."""
+    if "reference" not in context.intakes:
+        return None
+    files = context.intakes["reference"].contents.items()
+    names = (context.key("reference", path) if context.paired else "" for path, _ in files)
+    return digest_of(*sorted(f"{content} {name}" for name, (_, content) in zip(names, files, strict=True)))
 
 
 def _digest_of_words(prompts: dict[str, dict]) -> str | None:
@@ -95,17 +121,19 @@ def _digest_of_words(prompts: dict[str, dict]) -> str | None:
 def _outliers(context: Context) -> list[dict]:
     """What each generated file adds to the first embedder's Fréchet distance, the most first: worth listening to.
 
-    None of sets over MOST_FOR_SHARES clips; `scored` says so."""
+    None of sets over CAP clips, whose features are not all held; `scored` says so."""
+    from .measures import distance_name
     from .metrics import frechet_contributions
 
     if "fad" not in context.request.metrics:
         return []
     embedder = context.embedders[0]
     made, real = context.features("generated", embedder), context.features("reference", embedder)
-    if max(made.count, real.count) > MOST_FOR_SHARES:
+    if not (made.whole and real.whole):
         return []
-    shares = frechet_contributions(made.features["embedding"], real.features["embedding"])
-    return [{"file": str(made.paths[i]), "share": float(shares[i])} for i in shares.argsort()[::-1]]
+    shares = frechet_contributions(made.vectors, real.vectors)
+    of = distance_name("FD", embedder)
+    return [{"file": str(made.paths[i]), "share": float(shares[i]), "of": of} for i in shares.argsort()[::-1]]
 
 
 def compare(first: Request, second: Request, draws: int = 1000) -> dict:
@@ -113,7 +141,7 @@ def compare(first: Request, second: Request, draws: int = 1000) -> dict:
     (one, a), (two, b) = scored(first), scored(second)
     for context in (a, b):
         context.by_name("generated")
-    alike = {"clips", "left_out", "generated"}
+    alike = {"clips", "left_out", "cut", "generated"}
     require_comparable(*({k: v for k, v in r["card"].items() if k not in alike} for r in (one, two)))
     differences = {}
     for name in one["items"].keys() & two["items"].keys():
@@ -172,7 +200,9 @@ def table(result: dict) -> str:
     width = max((len(name) for name in result["scores"]), default=0)
     lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
     lines += ["", *_about(result["card"]), *(f"warning: {text}" for text in result["warnings"])]
-    lines += [f"outlier: {one['file']} adds {one['share']:.3g}" for one in result["outliers"][:TOLD_OUTLIERS]]
+    lines += [
+        f"outlier: {one['file']} adds {one['share']:.3g} to {one['of']}" for one in result["outliers"][:TOLD_OUTLIERS]
+    ]
     return "\n".join(lines)
 
 
@@ -181,6 +211,7 @@ def _counts(about: dict) -> str:
     return "; ".join(
         f"{role} {used} used, "
         + ", ".join(f"{about['left_out'][role].get(why, 0)} {why}" for why in ("silent", "corrupt", "too short"))
+        + f", {about.get('cut', {}).get(role, 0)} cut"
         for role, used in about["clips"].items()
     )
 
@@ -239,16 +270,16 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add(
         "--tagger",
         metavar="NAME",
-        help="for kl, is, hits, alignment: yamnet (default where installed), panns:FILE, or a CLAP",
+        help="for kl, is, hits, alignment: yamnet (default where installed), a CLAP, or (kl, is) panns:FILE",
     )
     add("--loudness", choices=LOUDNESS, default=as_is.__name__, help="default as_is")
     add("--band-limit", type=int, metavar="RATE", help="resample all clips to this rate first, so bandwidths are alike")
     add("--longest", type=float, default=30.0, metavar="SECONDS", help="no more of a clip is heard (default 30)")
     add("--left-out", type=float, default=LEFT_OUT, metavar="SHARE", help="unusable clips allowed (default 0.05)")
-    add("--workers", type=int, default=2)
+    add("--workers", type=int, default=2, help="files read side by side (default 2)")
     add("--draws", type=int, default=200, help="bootstrap draws of set statistics (default 200)")
-    add("--seed", type=int, default=0)
-    add("--device", default="cpu")
+    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
+    add("--device", default="cpu", help="auto, cpu, cuda, cuda:1 ... (default cpu)")
     add("--no-cache", action="store_true", help="compute every embedding again")
     add("--json", metavar="FILE", help="write the whole result with its card")
 
@@ -276,27 +307,38 @@ def request_of(args: argparse.Namespace, generated: str) -> Request:
     return Request(**(same | named | {"generated": Path(generated)}))
 
 
+def _writable(file: str | None) -> None:
+    """Raises ValueError or OSError, before anything is heard, where --json cannot be written."""
+    if file and Path(file).is_dir():
+        raise ValueError(f"--json {file}: is a folder, name a file")
+    if file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+
+
 def _told(result: dict, text: str, file: str | None) -> None:
     print(text)
     if file:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
         Path(file).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def score_command(args: argparse.Namespace) -> None:
     """Run `audiocm score`: the table on stdout, the whole result in --json."""
-    result, _ = scored(request_of(args, args.generated))
+    _writable(args.json)
+    with quiet():
+        result, _ = scored(request_of(args, args.generated))
     _told(result, table(result), args.json)
 
 
 def compare_command(args: argparse.Namespace) -> None:
     """Run `audiocm compare` on two folders or two stored results."""
+    _writable(args.json)
     files: Sequence[Path] = (Path(args.first), Path(args.second))
     if all(file.is_file() for file in files):
         result = compare_files(*files, args.anyway)
     elif all(file.is_dir() for file in files):
         request = request_of(args, args.first)
-        result = compare(request, replace(request, generated=files[1]))
+        with quiet():
+            result = compare(request, replace(request, generated=files[1]))
     else:
         absent = [str(file) for file in files if not file.exists()]
         if absent:

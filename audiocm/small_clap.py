@@ -132,10 +132,10 @@ def load_scorer(folder: str | Path, device: str = "cpu") -> ClapScorer:
     )
 
 
-def load_bundled() -> ClapScorer:
+def load_bundled(device: str = "cpu") -> ClapScorer:
     """The scorer that ships with audiocm."""
     from .bundles import PRETRAINED
 
     if not (PRETRAINED / "small-clap" / "config.json").exists():
         raise ValueError("small-clap is not bundled with this copy: train it by recipes/small_clap.py, or name another")
-    return load_scorer(PRETRAINED / "small-clap")
+    return load_scorer(PRETRAINED / "small-clap", device)

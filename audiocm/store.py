@@ -12,8 +12,8 @@ from .clips import Form, Intake
 from .embedders import Embedder
 from .features import stream
 from .metrics import RunningMoments, Score, frechet_score
-from .metrics.draws import independent, together
-from .metrics.frechet import frame_frechet_score, frechet_from_moments
+from .metrics.draws import Clips, independent, together
+from .metrics.frechet import frechet_from_moments
 
 CAP = 20_000  # clips whose features are held: 20,000 of 2,048 + 527 numbers are 200 MB
 
@@ -34,21 +34,27 @@ class FeatureSet:
     def dimension(self) -> int:
         return self.features["embedding"].shape[1]
 
+    @property
+    def vectors(self) -> Clips:
+        """What Fréchet distances are over: each clip's frames where the embedder gives them, else its embedding."""
+        return self.features["embedding"] if self.frames is None else self.frames
+
+    @property
+    def whole(self) -> bool:
+        """Are the features of all clips held?"""
+        return len(self.paths) == self.count
+
     def draw(self, reference: FeatureSet):
         """How a bootstrap draws: pairs where the files of both folders have the same names."""
         return together if self.names and self.names == reference.names else independent
 
     def frechet(self, name: str, reference: FeatureSet, draws: int, seed: int) -> Score:
         """Fréchet distance to `reference` with its interval; exact moments where not all features are held."""
-        if self.frames is not None:
-            value = frechet_from_moments(self.running.moments(), reference.running.moments())
-            return frame_frechet_score(name, value, self.frames, reference.frames, self.count, draws, seed)
-        x, y = self.features["embedding"], reference.features["embedding"]
-        score = frechet_score(name, x, y, self.draw(reference), draws, seed)
-        if len(x) == self.count and len(y) == reference.count:
+        score = frechet_score(name, self.vectors, reference.vectors, self.draw(reference), draws, seed)
+        if self.whole and reference.whole:
             return score
         value = frechet_from_moments(self.running.moments(), reference.running.moments())
-        scale = np.sqrt(len(x) / self.count)
+        scale = np.sqrt(len(self.paths) / self.count)
         low, high = (value + (edge - score.value) * scale for edge in (score.low, score.high))
         return Score(name, value, max(low, 0.0), high, self.count)
 

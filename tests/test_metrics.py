@@ -8,6 +8,7 @@ from scipy import linalg
 from audiocm import metrics
 from audiocm.metrics import draws, frechet
 from audiocm.metrics.intervals import Score, spread_score, statistic_score
+from audiocm.metrics.kernels import Neighbours, kernel_statistic
 
 
 def gaussian(count, mean, covariance, seed):
@@ -66,6 +67,25 @@ def test_contributions_sum_to_the_distance_and_name_the_outlier():
     parts = metrics.frechet_contributions(x, y)
     assert parts.sum() == pytest.approx(metrics.frechet_distance(x, y), rel=1e-9)
     assert parts.argmax() == 17
+    wide = np.zeros((50, 30)), np.zeros((50, 30))  # the same in more dimensions than clips: by inner products
+    by_gram = metrics.frechet_contributions(*(np.hstack([s, z]) for s, z in zip((x, y), wide, strict=True)))
+    assert by_gram == pytest.approx(parts, rel=1e-9, abs=1e-9)
+    clips = np.split(x, [1, 18, 20])  # frames of four clips
+    of_clips = metrics.frechet_contributions(clips, y)
+    assert of_clips == pytest.approx([part.sum() for part in np.split(parts, [1, 18, 20])], rel=1e-9)
+
+
+def test_a_distance_under_weights_is_that_of_the_clips_drawn():
+    x, y = np.random.default_rng(0).normal(size=(2, 40, 12))
+    drawn, drawn_y = (draws.resample(40, np.random.default_rng(k)) for k in (1, 2))
+    for dim in (6, 12):
+        a, b = x[:, :dim], y[:, :dim] * 2
+        framed = np.split(a, np.arange(2, 40, 2)), np.split(b, np.arange(2, 40, 2))
+        for sets, weights in (((a, b), (drawn, drawn_y)), (framed, (drawn[:20], drawn_y[:20]))):
+            repeated = [draws.taken(s, np.repeat(np.arange(len(s)), w)) for s, w in zip(sets, weights, strict=True)]
+            of = frechet.weighted_distance(*sets)
+            assert of(*weights) == pytest.approx(metrics.frechet_distance(*repeated), rel=1e-9)
+            assert of(weights[0]) == pytest.approx(metrics.frechet_distance(repeated[0], sets[1]), rel=1e-9)
 
 
 def test_infinity_removes_most_of_the_sample_size_bias():
@@ -177,6 +197,18 @@ def test_retrieval_counts_equal_captions_as_one():
     audio = np.array([[1, 0.1, 0], [0, 0.2, 1], [0, 1, 0]])
     scores = {s.name: s.value for s in metrics.retrieval(audio, text, tops=(1,))}
     assert scores == {"text→audio R@1": 1, "audio→text R@1": 1}
+    blind = {s.name: s.value for s in metrics.retrieval(np.ones((3, 3)), text, tops=(1, 2, 3))}
+    assert blind["text→audio R@1"] == 0 and blind["text→audio R@3"] == 1  # what cannot tell clips apart finds none
+
+
+def test_a_part_of_a_set_has_the_numbers_of_that_part():
+    x, y = np.random.default_rng(0).normal(size=(2, 30, 4))
+    rows = np.arange(3, 25)
+    near = Neighbours(x, y)
+    assert (near.density(rows), near.coverage(rows)) == metrics.density_coverage(x[rows], y)
+    assert (near.precision(rows), near.recall(rows)) == metrics.precision_recall(x[rows], y)
+    whole = metrics.kernel_distance(x[rows], y, bandwidth=1.5)
+    assert kernel_statistic(x, y, 1.5)(rows) == pytest.approx(whole, rel=1e-12)
 
 
 def test_bad_sets_are_named():

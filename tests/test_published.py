@@ -90,7 +90,7 @@ def test_wrong_weight_files_are_named(tmp_path, vggish_file, panns_file):
     with pytest.raises(ValueError, match="not a Cnn14 checkpoint"):
         Panns(vggish_file)
     (tmp_path / "junk.pth").write_bytes(b"junk")
-    with pytest.raises(ValueError, match="not readable as weights"):
+    with pytest.raises(ValueError, match="not readable as weights without running code: damaged, or no weights at all"):
         Vggish(tmp_path / "junk.pth")
 
 

@@ -1,17 +1,19 @@
 """`audiocm score` and `compare` end to end with a toy embedder: what they find, say and refuse."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 
-from audiocm import cli, provenance
+from audiocm import cli, lookup, metrics, provenance
 from audiocm.clap import ClapScorer
 from audiocm.clips import Form, Intake, list_clips, peak
 from audiocm.embedders import CallableEmbedder
 from audiocm.features import gather
 from audiocm.folders import Request
+from audiocm.lookup import find_embedder
 from audiocm.metrics import RunningMoments, frechet, frechet_distance, score
 from audiocm.scoring import compare, compare_files, scored, table
 from audiocm.store import collect
@@ -67,7 +69,7 @@ def test_the_public_call_names_the_embedder_and_the_card(folders):
     assert about["clips"] == {"generated": 40, "reference": 60} and about["form"]["resampler"] == "soxr HQ"
     assert {"numpy", "torch"} <= about["versions"].keys() and "FD bands" in table(result)
     assert len(result["outliers"]) == result["card"]["clips"]["generated"]
-    assert table(result).count("outlier: ") == 5
+    assert table(result).count("outlier: ") == 5 and " to FD bands" in table(result)
 
 
 def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
@@ -76,7 +78,9 @@ def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
     result = scored(ask(a, real))[0]
     assert any("1 silent left out" in w for w in result["warnings"])
     assert result["intake"]["generated"]["left_out"] == {"silent": 1}
-    assert "clips: generated 40 used, 1 silent, 0 corrupt, 0 too short; reference 60 used, 0 silent" in table(result)
+    assert "clips: generated 40 used, 1 silent, 0 corrupt, 0 too short, 0 cut; reference 60 used, 0 silent" in table(
+        result
+    )
     (a / "empty.wav").touch()
     soundfile.write(a / "short.wav", np.full(10, 0.5), RATE)
     with pytest.raises(ValueError, match=r"generated: 3 of 43 clips cannot be used: .*1 corrupt.*1 silent.*1 too short|"
@@ -90,18 +94,54 @@ def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
         scored(ask(silent, real))
 
 
+@pytest.mark.parametrize("metric", ["fad", "lsd"])
+def test_clips_that_are_cut_are_counted(folders, tmp_path, metric):
+    made, real = noise_folder(tmp_path / "made", 40, 1), noise_folder(tmp_path / "same", 40, 3)
+    for i in range(3):
+        soundfile.write(made / f"{i:03d}.wav", np.random.default_rng(i).normal(0, 0.05, 6000), RATE)
+    more = {"metrics": metric, "form": Form(longest=0.5), "cache": tmp_path / "cache"}
+    for _ in range(2):  # the second time from the cache
+        result = scored(ask(made, real, **more))[0]
+        assert result["card"]["cut"] == {"generated": 3, "reference": 0} and result["intake"]["generated"]["cut"] == 3
+        assert "0 too short, 3 cut; reference" in table(result)
+        assert "generated: 3 clips are longer than 0.5 s, the rest of them is not heard" in result["warnings"]
+
+
+def test_names_are_part_of_the_reference_where_a_metric_pairs_by_them(folders, tmp_path):
+    made, real, cards = folders[0], noise_folder(tmp_path / "same", 40, 3), {}
+    for turn in ("before", "after"):
+        cards[turn] = {m: scored(ask(made, real, metrics=m, tagger=Tagger(bands, "tags", RATE, "1")))[0]["card"]
+                       for m in ("fad", "lsd", "kl")}  # fmt: skip
+        for there, back in (("000", "x"), ("001", "000"), ("x", "001")):
+            (real / f"{there}.wav").rename(real / f"{back}.wav")
+    assert provenance.differences(cards["before"]["fad"], cards["after"]["fad"]) == []
+    for metric in ("lsd", "kl"):
+        told = provenance.differences(cards["before"][metric], cards["after"][metric])
+        assert [line.split(":")[0] for line in told] == ["reference"]
+
+
 def test_few_clips_warn_and_say_what_stays_valid(folders, tmp_path):
     few = noise_folder(tmp_path / "few", 6, 4)
     warnings = scored(ask(few, folders[2]))[0]["warnings"]
-    assert any("6 clips or frames are fewer than the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
+    assert any("6 clips are too few for the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
 
 
 def test_what_a_metric_needs_is_asked_for_by_name(folders):
     a, _, real = folders
-    for metric, message in (("fad", "--reference"), ("lsd", "--reference"), ("nonsense", "known: fad"),
-                            ("clap", "--prompts or a --reference")):  # fmt: skip
+    heard = []
+    deaf = CallableEmbedder(lambda wav: heard.append(1) or bands(wav), "bands", RATE, "1")
+    for metric, message in (("fad", "fad: .*--reference"), ("lsd", "lsd: .*--reference"), ("nonsense", "known: fad"),
+                            ("clap", "clap: .*--prompts or a --reference"), ("wer", "wer: .*--prompts")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            scored(ask(a, metrics=(metric,), clap=toy()))
+            scored(ask(a, metrics=("diversity", metric), clap=deaf, embedders=(deaf,)))
+    for metric, message in (("clap", "bands reads no words: --clap takes"), ("kl", "need an embedder with class prob"),
+                            ("hits", "bands does not name its classes"), ("alignment", "bands does not name")):  # fmt: skip
+        (a / "words").write_text("\n".join(json.dumps({"prompt": "x", "labels": ["x"]}) for _ in range(40)))
+        with pytest.raises(ValueError, match=message):
+            scored(ask(a, real, metrics=metric, prompts=a / "words", clap=toy(), tagger=toy()))
+    with pytest.raises(ValueError, match=r"000\.wav: is a file, name its folder"):
+        scored(ask(a / "000.wav", real))
+    assert not heard  # told before any clip is embedded
     with pytest.raises(ValueError, match=r"files of the same names: 40 generated files have no reference"):
         renamed = noise_folder(a.parent / "renamed", 40, 9, prefix="x")
         scored(ask(renamed, real, metrics=("lsd",)))
@@ -130,9 +170,9 @@ def test_prompts_must_match_files(folders, tmp_path):
     ):
         write(some)
         with pytest.raises(ValueError, match=message):
-            scored(ask(a, prompts=file))
+            scored(ask(a, prompts=file, metrics=("diversity",)))
     with pytest.raises(ValueError, match="cannot read"):
-        scored(ask(a, prompts=tmp_path / "none.jsonl"))
+        scored(ask(a, prompts=tmp_path / "none.jsonl", metrics=("diversity",)))
 
 
 class Tagger(CallableEmbedder):
@@ -278,12 +318,30 @@ def test_stored_results_without_what_a_comparison_needs_are_refused_in_one_line(
         ({"left_out": 1.0}, "--left-out is a share"),
         ({"metrics": ()}, "no metric is named"),
         ({"form": Form(longest=0.01)}, "--longest must be at least 0.05 s"),
+        ({"form": Form(longest=float("nan"))}, "--longest must be at least 0.05 s, not nan"),
+        ({"form": Form(longest=float("inf"))}, "--longest must be at least 0.05 s, not inf"),
+        ({"device": "bogus"}, "device 'bogus' cannot be used here: choose auto, cpu"),
+        ({"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
+        ({"device": "meta"}, "device 'meta' cannot be used here"),
         ({"form": Form(band_limit=0)}, "--band-limit is a rate"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(folders, option, message):
     with pytest.raises(ValueError, match=message):
         ask(folders[0], folders[2], **option)
+
+
+@pytest.mark.parametrize("name", ["small-clap", "yamnet", "aisfx", "vggish:x.pth", "panns:x.pth", "owner/clap"])
+def test_no_embedder_takes_a_device_that_is_not_there(name):
+    with pytest.raises(ValueError, match="device 'bogus' cannot be used here: choose auto, cpu"):
+        find_embedder(name, "bogus")
+
+
+def test_what_only_runs_on_the_cpu_says_so(monkeypatch):
+    monkeypatch.setattr(lookup, "usable_device", lambda name: name)
+    monkeypatch.setattr(lookup, "Yamnet", lambda source: toy())
+    with pytest.warns(UserWarning, match="yamnet runs on the CPU only, not on cuda"):
+        find_embedder("yamnet", "cuda")
 
 
 def test_one_metric_or_embedder_may_be_named_without_a_list(folders):
@@ -352,21 +410,32 @@ def test_a_capped_store_keeps_exact_moments(folders):
     assert partly.value == pytest.approx(full.value, rel=1e-9) and partly.low <= partly.value <= partly.high
 
 
+class Framed(CallableEmbedder):
+    """Four frames of a clip of half a second, eight of a longer one."""
+
+    def features(self, wavs):
+        frames = np.empty(len(wavs), dtype=object)
+        frames[:] = [np.stack([bands(part) for part in np.array_split(w, 4 if len(w) <= 4000 else 8)]) for w in wavs]
+        return {"embedding": np.stack([f.mean(0) for f in frames]), "frames": frames}
+
+
 def test_frames_are_what_fad_takes(folders):
-    """Fréchet distance over all frames of all clips, resampled by clip."""
-
-    class Framed(CallableEmbedder):
-        def features(self, wavs):
-            frames = np.empty(len(wavs), dtype=object)
-            frames[:] = [np.stack([bands(part) for part in np.array_split(w, 4)]) for w in wavs]
-            return {"embedding": np.stack([f.mean(0) for f in frames]), "frames": frames}
-
+    """Fréchet distance, FAD-infinity and each file's share over all frames of all clips, resampled by clip."""
+    made, real = folders[1:]
+    soundfile.write(made / "007.wav", np.random.default_rng(0).normal(0, 0.5, 8000), RATE)
     framed = Framed(bands, "vggish", RATE, "1")
-    found = scored(ask(folders[1], folders[2], embedders=(framed,)))[0]["scores"]
-    flat = [np.concatenate([bands(part)[None] for p in list_clips(f) for part in np.array_split(soundfile.read(p)[0], 4)])
-            for f in (folders[1], folders[2])]  # fmt: skip
-    assert found["FAD"]["value"] == pytest.approx(frechet_distance(*flat), rel=1e-5)
-    assert 0 < found["FAD"]["low"] < found["FAD"]["high"]
+    request = ask(made, real, embedders=(framed,), metrics=("fad", "fad-inf", "kad"))
+    result = scored(request)[0]
+    found = result["scores"]
+    frames = [list(framed.features([soundfile.read(p)[0] for p in list_clips(f)])["frames"]) for f in (made, real)]
+    expected = frechet_distance(*map(np.concatenate, frames))
+    assert found["FAD"]["value"] == pytest.approx(expected, rel=1e-5)
+    assert 0 < found["FAD"]["low"] < found["FAD"]["high"] and found["FAD"]["count"] == 40
+    assert found["FAD-infinity"]["value"] == pytest.approx(metrics.frechet_infinity(*frames), rel=1e-4)
+    assert sum(one["share"] for one in result["outliers"]) == pytest.approx(expected, rel=1e-4)
+    assert result["outliers"][0]["file"].endswith("007.wav")
+    difference = compare(request, replace(request, generated=folders[0]))["differences"]
+    assert difference["FAD"]["low"] > 0 and difference["FAD-infinity"]["low"] > 0
 
 
 def test_features_do_not_depend_on_chunks_or_workers(folders):
@@ -396,7 +465,13 @@ def test_command_line(folders, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--json", str(tmp_path)]) == 2
     told = capsys.readouterr()
-    assert told.err.strip().splitlines()[-1] == f"audiocm: {tmp_path}: Is a directory" and "FD bands" in told.out
+    assert told.err.strip().splitlines() == [f"audiocm: --json {tmp_path}: is a folder, name a file"] and not told.out
+    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0", "--no-cache"]) == 0
+    assert capsys.readouterr().err == ""  # no bars where nobody watches
+    soundfile.write(f"{a}/silent.wav", np.zeros(4000), RATE)
+    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0"]) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1 and "generated: 1 of 41 clips cannot be used: 1 silent" in told[0]
 
 
 def test_bundled_clap_is_the_tagger_where_no_other_is(tmp_path, monkeypatch):

@@ -11,11 +11,22 @@ from .intervals import Score, resample, spread_p, spread_score
 CAP = 1000  # a bootstrap draw takes at most this many clips; its spread is scaled by sqrt(taken / all)
 
 Weights = tuple[np.ndarray, np.ndarray]
+Clips = np.ndarray | list[np.ndarray]  # embeddings [clip, dim], or the frames [frame, dim] of each clip
 
 
-def checked(x: np.ndarray, role: str) -> np.ndarray:
-    """float64 [clip, dim]; ValueError naming `role` if it is not that, holds fewer than 2 clips or is not finite."""
-    x = np.asarray(x, dtype=np.float64)
+def frame_counts(clips: Clips) -> np.ndarray:
+    """[clip]: rows that each clip has; one where an embedding is all there is of it."""
+    return np.array([len(np.atleast_2d(clip)) for clip in clips], dtype=int)
+
+
+def taken(clips: Clips, rows: np.ndarray) -> Clips:
+    """The clips of numbers `rows`."""
+    return [clips[i] for i in rows] if isinstance(clips, list) else clips[rows]
+
+
+def checked(x: Clips, role: str) -> np.ndarray:
+    """float64 [clip or frame, dim]; ValueError naming `role` if it is not that, has fewer than 2 rows or is not finite."""
+    x = np.asarray(np.concatenate(x) if isinstance(x, list) and x and np.ndim(x[0]) == 2 else x, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"{role}: need embeddings [clip, dim] of at least 2 clips, got shape {list(x.shape)}")
     if not np.isfinite(x).all():
@@ -36,10 +47,10 @@ def together(generator: np.random.Generator, count: int, count_reference: int) -
     return weights, weights
 
 
-def capped(x: np.ndarray, y: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """At most CAP clips of each, float64; sets of one size lose the same ones, so that pairs stay pairs."""
+def capped(x: Clips, y: Clips, generator: np.random.Generator) -> tuple[Clips, Clips]:
+    """At most CAP clips of each; sets of one size lose the same ones, so that pairs stay pairs."""
     orders = {n: np.sort(generator.permutation(n)[:CAP]) for n in {len(x), len(y)}}
-    return tuple(np.asarray(s, dtype=np.float64)[orders[len(s)]] for s in (x, y))
+    return taken(x, orders[len(x)]), taken(y, orders[len(y)])
 
 
 def subsampled_score(

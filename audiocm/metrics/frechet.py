@@ -1,4 +1,7 @@
-"""Fréchet distances between two sets of embeddings [clip, dim], each also as a Score with an interval.
+"""Fréchet distances between two sets of embeddings, each also as a Score with an interval.
+
+A set is an array [clip, dim] or, for an embedder of frames, a list with an array [frame, dim] a clip: the distance is
+then over all frames (as FAD is defined), and clips are drawn whole, because frames of one clip are not independent.
 
 The trace of the square root of a product of covariances, tr (S1 S2)^½, is the nuclear norm of A Bᵀ, where A and B hold
 the centred rows divided by √(n−1). With fewer clips than dimensions this is smaller, exact, and needs no matrix root.
@@ -6,14 +9,14 @@ the centred rows divided by √(n−1). With fewer clips than dimensions this is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
 
-from .draws import CAP, capped, checked, independent
-from .intervals import Score, resample, spread_score
+from .draws import Clips, capped, checked, frame_counts, independent
+from .intervals import Score, spread_score
 
 
 @dataclass(frozen=True)
@@ -92,31 +95,56 @@ class _Gram:
         return float(max(np.square(mean_x - mean_y).sum() + trace - 2 * nuclear, 0.0))
 
 
-def frechet_distance(generated: np.ndarray, reference: np.ndarray) -> float:
-    """Fréchet distance of two sets of embeddings [clip, dim], float64; exact for fewer clips than dimensions too.
+def _by_gram(x: np.ndarray, y: np.ndarray) -> bool:
+    """Are rows so few that inner products are both cheaper and more exact than covariances?"""
+    return min(len(x), len(y)) < x.shape[1] and max(len(x), len(y)) <= 4 * x.shape[1]
 
-    Call it FAD only where the embedder is VGGish; name the embedder otherwise."""
+
+def _both(generated: Clips, reference: Clips) -> tuple[np.ndarray, np.ndarray]:
     x, y = checked(generated, "generated"), checked(reference, "reference")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"embeddings differ in size: generated {x.shape[1]}, reference {y.shape[1]}")
-    if min(len(x), len(y)) < x.shape[1] and max(len(x), len(y)) <= 4 * x.shape[1]:
+    return x, y
+
+
+def frechet_distance(generated: Clips, reference: Clips) -> float:
+    """Fréchet distance of two sets of embeddings, float64; exact for fewer clips than dimensions too.
+
+    Call it FAD only where the embedder is VGGish; name the embedder otherwise. Raises ValueError where a set has fewer
+    than 2 embeddings, one that is not finite, or another dimension than the other set."""
+    x, y = _both(generated, reference)
+    if _by_gram(x, y):
         return _Gram(x, y).distance(np.ones(len(x), dtype=np.int64), np.ones(len(y), dtype=np.int64))
     return frechet_from_moments(moments(x), moments(y))
 
 
-def frechet_contributions(generated: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """[clip]: each generated clip's share of the Fréchet distance; the shares sum to it exactly.
+def frechet_contributions(generated: Clips, reference: Clips) -> np.ndarray:
+    """[clip]: each generated clip's share of the Fréchet distance (the sum over its frames); all sum to it exactly.
 
-    (x_i−μ2)·(μ1−μ2)/n + |a_i|² − 2 Σ_j (U Vᵀ)_ij (A Bᵀ)_ij + tr S2 / n, with A Bᵀ = U diag(s) Vᵀ.
-    A large one is an outlier worth listening to."""
-    x, y = checked(generated, "generated"), checked(reference, "reference")
-    gram, n = _Gram(x, y), len(x)
-    product, mean_x, mean_y, _ = gram.cross(np.ones(n, dtype=np.int64), np.ones(len(y), dtype=np.int64))
+    (x_i−μ2)·(μ1−μ2)/n + |a_i|² − 2 d_i + tr S2 / n with a_i = (x_i−μ1)/√(n−1), and d_i the parts of tr (S1 S2)^½: with
+    A Bᵀ = U diag(s) Vᵀ they are Σ_j (U Vᵀ)_ij (A Bᵀ)_ij = m_i C^-½ m_iᵀ, m_i = a_i S2^½, C = S2^½ S1 S2^½.
+    A large share is an outlier worth listening to. Raises ValueError as `frechet_distance` does."""
+    x, y = _both(generated, reference)
+    n, mean_x, mean_y = len(x), x.mean(axis=0), y.mean(axis=0)
+    a, b = (x - mean_x) / np.sqrt(n - 1), (y - mean_y) / np.sqrt(len(y) - 1)
+    cross = _cross_by_gram(a, b) if _by_gram(x, y) else _cross_by_covariance(a, b)
+    shift = (x - mean_y) @ (mean_x - mean_y) / n
+    shares = shift + np.square(a).sum(axis=1) - 2 * cross + np.square(b).sum() / n
+    return np.bincount(np.repeat(np.arange(len(generated)), frame_counts(generated)), shares)
+
+
+def _cross_by_gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    product = a @ b.T
     left, _, right = linalg.svd(product, full_matrices=False)
-    shift = (gram.x - mean_y) @ (mean_x - mean_y) / n
-    spread = np.square(gram.x - mean_x).sum(1) / (n - 1)
-    trace_y = np.square(gram.y - mean_y).sum() / (len(y) - 1)
-    return shift + spread - 2 * (left @ right * product).sum(1) + trace_y / n
+    return (left @ right * product).sum(axis=1)
+
+
+def _cross_by_covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    values, vectors = linalg.eigh(b.T @ b)
+    m = a @ ((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
+    values, vectors = linalg.eigh(m.T @ m)
+    kept = values > values[-1] * 1e-12
+    return (np.square(m @ vectors[:, kept]) / np.sqrt(values[kept])).sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -141,71 +169,70 @@ class Projection:
         return (np.asarray(x, dtype=np.float64) - self.mean) @ self.components
 
 
-def frechet_score(
-    name: str, generated: np.ndarray, reference: np.ndarray, draw=independent, draws: int = 200, seed: int = 0
-) -> Score:
-    """`frechet_distance` with an interval from resampling both sets by `draw`: `independent` or `together`."""
-    value = frechet_distance(generated, reference)
-    x, y = capped(generated, reference, np.random.default_rng(seed))
-    gram, generator = _Gram(x, y), np.random.default_rng(seed)
-    values = [gram.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
-    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))), (0.0, np.inf))
+def weighted_distance(generated: Clips, reference: Clips) -> Callable[..., float]:
+    """The Fréchet distance as a function of how often each generated and each reference clip is drawn (int [clip];
+    None: the reference as it is)."""
+    x, y = _both(generated, reference)
+    own, other = (np.repeat(np.arange(len(s)), frame_counts(s)) for s in (generated, reference))
+    ones = np.ones(len(y), dtype=np.int64)
+    gram, whole = (_Gram(x, y), None) if _by_gram(x, y) else (None, moments(y))
+
+    def distance(drawn: np.ndarray, drawn_reference: np.ndarray | None = None) -> float:
+        if gram is not None:
+            return gram.distance(drawn[own], ones if drawn_reference is None else drawn_reference[other])
+        second = whole if drawn_reference is None else _weighted_moments(y, drawn_reference[other])
+        return frechet_from_moments(_weighted_moments(x, drawn[own]), second)
+
+    return distance
 
 
 def _weighted_moments(x: np.ndarray, weight: np.ndarray) -> Moments:
-    count = weight.sum()
+    count, rows = int(weight.sum()), np.flatnonzero(weight)
+    x, weight = x[rows], weight[rows].astype(np.float64)
     mean = weight @ x / count
     scatter = (x * weight[:, None]).T @ x - count * np.outer(mean, mean)
-    return Moments(mean, scatter / (count - 1), int(count))
+    return Moments(mean, scatter / (count - 1), count)
 
 
-def frame_frechet_score(
-    name: str,
-    value: float,
-    generated: Sequence[np.ndarray],
-    reference: Sequence[np.ndarray],
-    count: int,
-    draws: int = 200,
-    seed: int = 0,
+def frechet_score(
+    name: str, generated: Clips, reference: Clips, draw=independent, draws: int = 200, seed: int = 0
 ) -> Score:
-    """Interval of a Fréchet distance `value` between all frames of two sets ([frame, dim] a clip), as FAD is defined.
+    """`frechet_distance` with an interval from resampling the clips of both sets by `draw`: `independent` or
+    `together`. Raises ValueError as it does."""
+    value = frechet_distance(generated, reference)
+    x, y = capped(generated, reference, np.random.default_rng(seed))
+    distance, generator = weighted_distance(x, y), np.random.default_rng(seed)
+    values = [distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
+    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))), (0.0, np.inf))
 
-    Whole clips are resampled, because frames of one clip are not independent. `count` clips gave `value`."""
+
+def _infinity(distance: Callable[..., float], clips: np.ndarray, count: int, steps: int, seed: int) -> float:
+    """Where the line through `distance` of random subsets of `clips` (numbers below `count`) over 1 / size meets 0."""
     generator = np.random.default_rng(seed)
-    sides = []
-    for clips in (generated, reference):
-        chosen = np.sort(generator.permutation(len(clips))[:CAP])
-        frames = np.concatenate([np.asarray(clips[i], dtype=np.float64) for i in chosen])
-        sides.append((frames, np.repeat(np.arange(len(chosen)), [len(clips[i]) for i in chosen]), len(chosen)))
-    values = []
-    for _ in range(draws):
-        drawn = [
-            _weighted_moments(x, resample(clips, generator)[owner].astype(np.float64)) for x, owner, clips in sides
-        ]
-        values.append(frechet_from_moments(*drawn))
-    return spread_score(name, value, values, count, float(np.sqrt(sides[0][2] / count)), (0.0, np.inf))
-
-
-def frechet_infinity(generated: np.ndarray, reference: np.ndarray, steps: int = 15, seed: int = 0) -> float:
-    """Fréchet distance extrapolated to infinitely many generated clips: the intercept of a line through the distance
-    of random subsets over 1 / size (Chong & Forsyth 2020; FAD-infinity, Gui et al. 2024). The reference stays whole."""
-    x, y = checked(generated, "generated"), checked(reference, "reference")
-    generator = np.random.default_rng(seed)
-    sizes = np.unique(np.linspace(max(len(x) // 3, 2), len(x), steps).astype(int))
+    sizes = np.unique(np.linspace(max(len(clips) // 3, 2), len(clips), steps).astype(int))
     if len(sizes) < 2:
-        raise ValueError(f"generated: {len(x)} clips are too few to extrapolate from")
-    subsets = [x[generator.choice(len(x), size, replace=False)] for size in sizes]
-    distances = [frechet_distance(subset, y) for subset in subsets]
+        raise ValueError(f"generated: {len(clips)} clips are too few to extrapolate from")
+    subsets = [clips[generator.choice(len(clips), size, replace=False)] for size in sizes]
+    distances = [distance(np.bincount(subset, minlength=count)) for subset in subsets]
     return float(np.polyfit(1.0 / sizes, distances, 1)[1])
 
 
-def frechet_infinity_score(
-    name: str, generated: np.ndarray, reference: np.ndarray, draws: int = 40, seed: int = 0
-) -> Score:
+def frechet_infinity(generated: Clips, reference: Clips, steps: int = 15, seed: int = 0) -> float:
+    """Fréchet distance extrapolated to infinitely many generated clips: the intercept of a line through the distance
+    of random subsets over 1 / size (Chong & Forsyth 2020; FAD-infinity, Gui et al. 2024). The reference stays whole.
+
+    Frames come and go with their clip, sizes are in clips (Gui et al. draw frames, which leaves the bias of few clips
+    in). Raises ValueError for fewer than 3 clips, or as `frechet_distance` does."""
+    count = len(generated)
+    return _infinity(weighted_distance(generated, reference), np.arange(count), count, steps, seed)
+
+
+def frechet_infinity_score(name: str, generated: Clips, reference: Clips, draws: int = 40, seed: int = 0) -> Score:
     """`frechet_infinity` with the interval of the whole extrapolation repeated on resampled generated clips."""
     generator = np.random.default_rng(seed)
     x, y = capped(generated, reference, generator)
-    value = frechet_infinity(generated, reference, seed=seed)
-    drawn = [x[generator.integers(0, len(x), len(x))] for _ in range(draws)]
-    values = [frechet_infinity(d, y, steps=5, seed=seed + k) for k, d in enumerate(drawn)]
-    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
+    value, count = frechet_infinity(generated, reference, seed=seed), len(x)
+    distance = weighted_distance(x, y)
+    drawn = [generator.integers(0, count, count) for _ in range(draws)]
+    values = [_infinity(distance, clips, count, 5, seed + k) for k, clips in enumerate(drawn)]
+    return spread_score(name, value, values, len(generated), float(np.sqrt(count / len(generated))))

@@ -77,19 +77,30 @@ def set_diversity(embeddings: np.ndarray) -> float:
     return float(seed_diversity(np.asarray(embeddings)[None])[0])
 
 
+def ranks(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """[query]: how many items that are not relevant (bool [query, item]) are at least as similar as the best one that
+    is; all of them where none is."""
+    best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
+    return (~relevant & (similarity >= best)).sum(axis=1)
+
+
 def recalls(similarity: np.ndarray, relevant: np.ndarray, top: int) -> np.ndarray:
     """[query] of 0.0 / 1.0: is a relevant item (bool [query, item]) among the `top` most similar ones?"""
-    best = np.argsort(-similarity, axis=1, kind="stable")[:, :top]
-    return np.take_along_axis(relevant, best, axis=1).any(axis=1).astype(np.float64)
+    return ((ranks(similarity, relevant) < top) & relevant.any(axis=1)).astype(np.float64)
+
+
+def _group_ranks(queries: np.ndarray, items: np.ndarray, groups: np.ndarray, rows: int = 1000) -> np.ndarray:
+    """`ranks` by cosine where items of the query's own group are relevant, some queries at a time."""
+    parts = [slice(i, i + rows) for i in range(0, len(queries), rows)]
+    return np.concatenate([ranks(queries[p] @ items.T, groups[p, None] == groups) for p in parts])
 
 
 def retrieved(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> dict[str, np.ndarray]:
     """{"text→audio R@1": [pair] of 0.0 / 1.0, ...} both ways, embeddings [pair, dim]; equal rows of text are one caption."""
-    similarity = _unit(text) @ _unit(audio).T
-    _, same = np.unique(np.round(text, 6), axis=0, return_inverse=True)
-    relevant = same.reshape(-1)[:, None] == same.reshape(-1)[None, :]
-    ways = (("text→audio", similarity, relevant), ("audio→text", similarity.T, relevant.T))
-    return {f"{way} R@{top}": recalls(table, truth, top) for way, table, truth in ways for top in tops}
+    groups = np.unique(np.round(text, 6), axis=0, return_inverse=True)[1].reshape(-1)
+    text, audio = _unit(text), _unit(audio)
+    ways = {"text→audio": _group_ranks(text, audio, groups), "audio→text": _group_ranks(audio, text, groups)}
+    return {f"{way} R@{top}": (ranks < top).astype(np.float64) for way, ranks in ways.items() for top in tops}
 
 
 def retrieval(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> list[Score]:

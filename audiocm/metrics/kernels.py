@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import cdist
 
 from .draws import capped, checked, independent
 from .intervals import Score, spread_score
@@ -16,16 +18,26 @@ def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
     x = checked(reference, "reference")
     if len(x) > 2000:
         x = x[np.random.default_rng(seed).choice(len(x), 2000, replace=False)]
-    width = float(np.median(pdist(x)))
+    squares = np.concatenate(list(_squares(x, x)))
+    width = float(np.sqrt(np.median(squares[np.triu_indices(len(x), 1)])))
     if width <= 0:
         raise ValueError("reference: more than half of its embeddings are equal, no kernel width can be had")
     return width
 
 
-def _kernel_sum(x: np.ndarray, y: np.ndarray, width: float, rows: int = 1000) -> float:
-    """Sum of the kernel over all pairs, some rows at a time: 10,000 × 10,000 pairs are never held at once."""
-    blocks = (cdist(x[i : i + rows], y, "sqeuclidean") for i in range(0, len(x), rows))
-    return float(sum(np.exp(block / (-2 * width**2)).sum() for block in blocks))
+def _squares(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
+    """Squared distances of all pairs, some rows at a time: 10,000 × 10,000 are never held at once."""
+    centre = y.mean(axis=0)
+    x, y = x - centre, y - centre
+    square_y = np.square(y).sum(axis=1)
+    for part in (x[i : i + rows] for i in range(0, len(x), rows)):
+        found = np.square(part).sum(axis=1)[:, None] + square_y - 2 * (part @ y.T)
+        yield np.maximum(found, 0.0, out=found)
+
+
+def _kernel_means(x: np.ndarray, y: np.ndarray, width: float) -> np.ndarray:
+    """[clip of x]: mean of the kernel over all clips of y."""
+    return np.concatenate([np.exp(block / (-2 * width**2)).mean(axis=1) for block in _squares(x, y)])
 
 
 class _Kernel:
@@ -49,11 +61,29 @@ def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: flo
     """KAD (Chung et al. 2025): 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²), σ the median distance
     between two reference clips. Unbiased at any sample size for independent sets; may be slightly negative for equal
     distributions. Round trips of the reference's own clips are not independent of it: up to 200 / clips too low."""
+    x = checked(generated, "generated")
+    return kernel_statistic(x, reference, bandwidth)(np.arange(len(x)))
+
+
+def kernel_statistic(
+    generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None
+) -> Callable[[np.ndarray], float]:
+    """`kernel_distance` as a function of which generated clips are taken (their numbers, none twice)."""
     x, y = checked(generated, "generated"), checked(reference, "reference")
-    width, n, m = bandwidth or median_bandwidth(y), len(x), len(y)
-    within_x, within_y = (_kernel_sum(a, a, width) - len(a) for a in (x, y))  # without each clip's pair with itself
-    within = within_x / (n * (n - 1)) + within_y / (m * (m - 1))
-    return KAD_SCALE * (within - 2 * _kernel_sum(x, y, width) / (n * m))
+    width = bandwidth or median_bandwidth(y)
+    across, within_y = _kernel_means(x, y, width), _without_itself(_kernel_means(y, y, width))
+
+    def of(rows: np.ndarray) -> float:
+        within_x = _without_itself(_kernel_means(x[rows], x[rows], width))
+        return KAD_SCALE * float(within_x + within_y - 2 * across[rows].mean())
+
+    return of
+
+
+def _without_itself(means: np.ndarray) -> float:
+    """Mean over the pairs of different clips, from the means over all clips of one set."""
+    count = len(means)
+    return (means.mean() * count - 1) / (count - 1)
 
 
 def kernel_score(
@@ -68,24 +98,43 @@ def kernel_score(
     return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
 
 
-def _radii(x: np.ndarray, k: int) -> np.ndarray:
-    return np.partition(cdist(x, x), k, axis=1)[:, k]
+class Neighbours:
+    """Which generated clip lies in which reference clip's ball, whose radius is the distance to its k-th neighbour.
+
+    density, coverage (Naeem et al. 2020, eq. 3 and 4) and improved precision and recall (Kynkäänniemi et al. 2019) of
+    those generated clips whose numbers are given. Raises ValueError where a set has no k neighbours."""
+
+    def __init__(self, generated: np.ndarray, reference: np.ndarray, k: int = 5) -> None:
+        self.x, self.y, self.k = checked(generated, "generated"), checked(reference, "reference"), k
+        radii = self._radii(self.y, "reference")
+        self.inside = np.concatenate([block < radii for block in _squares(self.x, self.y)])
+
+    def _radii(self, x: np.ndarray, role: str) -> np.ndarray:
+        if len(x) <= self.k:
+            raise ValueError(f"{role}: {len(x)} clips are too few for {self.k} neighbours")
+        return np.concatenate([np.partition(block, self.k, axis=1)[:, self.k] for block in _squares(x, x)])
+
+    def density(self, rows: np.ndarray) -> float:
+        return float(self.inside[rows].sum(axis=1).mean() / self.k)
+
+    def coverage(self, rows: np.ndarray) -> float:
+        return float(self.inside[rows].any(axis=0).mean())
+
+    def precision(self, rows: np.ndarray) -> float:
+        return float(self.inside[rows].any(axis=1).mean())
+
+    def recall(self, rows: np.ndarray) -> float:
+        radii = self._radii(self.x[rows], "generated")
+        return float(np.concatenate([(b < radii).any(axis=1) for b in _squares(self.y, self.x[rows])]).mean())
 
 
 def density_coverage(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
-    """Density and coverage (Naeem et al. 2020, eq. 3 and 4) with k-nearest-neighbour balls around reference clips."""
-    x, y = checked(generated, "generated"), checked(reference, "reference")
-    if len(y) <= k:
-        raise ValueError(f"reference: {len(y)} clips are too few for {k} neighbours")
-    inside = cdist(x, y) < _radii(y, k)[None, :]
-    return float(inside.sum(axis=1).mean() / k), float(inside.any(axis=0).mean())
+    """Density and coverage (see Neighbours) of all clips, with balls around reference clips."""
+    found, rows = Neighbours(generated, reference, k), np.arange(len(generated))
+    return found.density(rows), found.coverage(rows)
 
 
 def precision_recall(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
-    """Improved precision and recall (Kynkäänniemi et al. 2019): the share of each set inside the other's balls."""
-    x, y = checked(generated, "generated"), checked(reference, "reference")
-    if min(len(x), len(y)) <= k:
-        raise ValueError(f"{min(len(x), len(y))} clips are too few for {k} neighbours")
-    distance = cdist(x, y)
-    precision = (distance < _radii(y, k)[None, :]).any(axis=1).mean()
-    return float(precision), float((distance < _radii(x, k)[:, None]).any(axis=0).mean())
+    """Improved precision and recall (see Neighbours): the share of each set inside the other's balls."""
+    found, rows = Neighbours(generated, reference, k), np.arange(len(generated))
+    return found.precision(rows), found.recall(rows)
