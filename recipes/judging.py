@@ -86,13 +86,13 @@ def distances(heard: Heard, reference: Heard, against: str, seed: int = 0) -> li
 
     Where clip i answers reference clip i (same places in lists of one length), intervals are drawn in pairs."""
     paired = heard.total == reference.total and against in ("real", "test clips")
+    projections = {name: principal(y) for name, y in reference.embedding.items()}
     if paired:
         both = np.intersect1d(heard.index, reference.index)
         heard, reference = heard.only(both), reference.only(both)
     draw, scores = together if paired else independent, []
     for name, y in reference.embedding.items():
-        x = heard.embedding[name]
-        projection = principal(y)
+        x, projection = heard.embedding[name], projections[name]
         label = f"FD {name} {projection.name} vs {against}"
         scores.append(metrics.frechet_score(label, projection(x), projection(y), draw, seed=seed))
         scores.append(metrics.frechet_score(f"FD {name} vs {against}", x, y, draw, seed=seed))
@@ -156,15 +156,24 @@ def write_results(path: Path, results: dict, columns: Sequence[str], facts: Sequ
 
 
 def markdown(systems: dict[str, dict], columns: Sequence[str], facts: Sequence[str] = FACTS) -> str:
-    """One row a system; `value [low, high]` in each column that any system has (names with wildcards), else a dash."""
-    known = list(dict.fromkeys(name for row in systems.values() for name in row["scores"]))
-    columns = [name for column in columns for name in fnmatch.filter(known, column)]
+    """One row a system; `value [low, high]` in each column that any system has, else a dash. A name with a wildcard is one
+    column where no system has two such scores (principal components may differ by system: the JSON says how many)."""
+    found = [column for pattern in columns for column in matching(systems, pattern)]
     facts = [f for f in facts if any(f in row for row in systems.values())]
-    lines = ["| system | " + " | ".join([*facts, *columns]) + " |", "|---" * (1 + len(facts) + len(columns)) + "|"]
+    titles = [column.replace("*", "") for column in found]
+    lines = ["| system | " + " | ".join([*facts, *titles]) + " |", "|---" * (1 + len(facts) + len(found)) + "|"]
     for name, row in systems.items():
         cells = [f"{row[f]:.3g}" if isinstance(row.get(f), float) else str(row.get(f, "—")) for f in facts]
-        for column in columns:
-            score = row["scores"].get(column)
+        for column in found:
+            score = next((row["scores"][name] for name in fnmatch.filter(row["scores"], column)), None)
             cells.append("—" if score is None else f"{score['value']:.3g} [{score['low']:.3g}, {score['high']:.3g}]")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def matching(systems: dict[str, dict], pattern: str) -> list[str]:
+    """The pattern itself if every system has at most one score of that name, else all the names; none where there is none."""
+    hits = [fnmatch.filter(row["scores"], pattern) for row in systems.values()]
+    if not any(hits):
+        return []
+    return [pattern] if max(map(len, hits)) == 1 else list(dict.fromkeys(name for names in hits for name in names))

@@ -162,7 +162,7 @@ class Workshop:
         gc.collect()  # the last stage's graphs
         torch.manual_seed(args.seed)
         self.source.step = 0  # every method sees the same batches
-        net = self.student(setting, start)
+        net = self.student(setting, start).to(self.device)
 
         def copied(other: nn.Module) -> nn.Module:
             one = copy.deepcopy(other).eval().requires_grad_(False)

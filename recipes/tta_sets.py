@@ -112,7 +112,8 @@ def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[tor
     for entry in batch:
         try:
             samples = round(entry["seconds"] * pipe.sample_rate)
-            made += list(sounded(pipe.codec, stored[name_of(entry)][None], [entry["prompt"]], samples))
+            latent = stored[name_of(entry)][None].to(next(pipe.vae.parameters()).device)
+            made += list(sounded(pipe.codec, latent, [entry["prompt"]], samples))
         except ValueError:
             made.append(None)
     return made
