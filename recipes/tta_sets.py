@@ -91,28 +91,24 @@ class Counter:
 
 
 def make(pipe, system: System, batch: list[dict], kind: str = "pt") -> list[torch.Tensor | None]:
-    """The batch's sounds (or latents); one that the pipeline refuses (silent, clipped, not finite) is None, the others stay."""
+    """The batch's sounds (or latents), the net run once; one that the pipeline's checks refuse is None, the others stay."""
     generators = [torch.Generator().manual_seed(e["seed"]) for e in batch]
-    words = {"audio_length_in_s": batch[0]["seconds"], "num_inference_steps": system.steps, "output_type": kind}
-    try:
-        return list(
-            pipe([e["prompt"] for e in batch], guidance_scale=system.guidance, generator=generators, **words).audios
-        )
-    except ValueError:
-        if len(batch) == 1:
-            return [None]
-        return [sound for entry in batch for sound in make(pipe, system, [entry], kind)]
+    words = {"audio_length_in_s": batch[0]["seconds"], "num_inference_steps": system.steps, "output_type": "latent"}
+    latents = pipe([e["prompt"] for e in batch], guidance_scale=system.guidance, generator=generators, **words).audios
+    if kind == "latent":
+        return list(latents)
+    return voiced(pipe, batch, {name_of(e): latent for e, latent in zip(batch, latents, strict=True)})
 
 
 def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[torch.Tensor | None]:
-    """The sounds of stored latents, with the pipeline's checks."""
+    """The sounds of latents, with the pipeline's checks."""
     from audiocm.latent_pipeline import sounded
 
     made: list[torch.Tensor | None] = []
     for entry in batch:
+        latent = stored[name_of(entry)][None].to(next(pipe.vae.parameters()).device)
         try:
             samples = round(entry["seconds"] * pipe.sample_rate)
-            latent = stored[name_of(entry)][None].to(next(pipe.vae.parameters()).device)
             made += list(sounded(pipe.codec, latent, [entry["prompt"]], samples))
         except ValueError:
             made.append(None)
