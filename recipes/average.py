@@ -1,0 +1,42 @@
+"""Weights between two students of one origin: better distances of the one, diversity of the other (WiSE-FT, Wortsman et al. 2022).
+
+    python -m recipes.average runs/tta_regression/model runs/tta_matched/model --share 0.5 --output runs/tta_average/model
+
+`--share` of the second; choose it on validation clips (recipes.evaluate_tta plan --split valid), never on test clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from audiocm.backbone import LatentTransformer
+from recipes.tta_student import export
+
+
+def averaged(first: LatentTransformer, second: LatentTransformer, share: float) -> LatentTransformer:
+    """(1 - share) first + share second, in place of the first. ValueError for nets of different shapes."""
+    if first.config != second.config:
+        raise ValueError("the two are not of one shape: their configs differ")
+    with torch.no_grad():
+        for mine, other in zip(first.parameters(), second.parameters(), strict=True):
+            mine.lerp_(other, share)
+    return first
+
+
+def main() -> None:
+    """Command line; see the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("first")
+    parser.add_argument("second")
+    parser.add_argument("--share", type=float, required=True, help="of the second, 0 to 1")
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    nets = [LatentTransformer.from_pretrained(name) for name in (args.first, args.second)]
+    export(averaged(*nets, args.share), args.output)
+
+
+if __name__ == "__main__":
+    main()
