@@ -10,6 +10,7 @@ from audiocm.latents import Latents, pack
 from audiocm.manifest import Clip
 from audiocm.methods import consistencytta
 from audiocm.train import train_recipe
+from recipes.average import averaged
 from recipes.tta_student import STAGES, sharpened
 
 CHANNELS = 4
@@ -80,3 +81,14 @@ def test_adversary_pulls_one_call_towards_what_the_critic_calls_real():
     assert sum(losses[-5:]) / 5 < sum(losses[:5]) / 5 - 0.3
     assert all(torch.equal(a, b) for a, b in zip(before, critic.parameters(), strict=True))
     assert mix.critic is adversary.judge
+
+
+def test_average_lies_between_and_asks_for_one_shape():
+    torch.manual_seed(0)
+    first, second = (LatentTransformer(channels=4, width=32, depth=1, heads=2, guidance_range=(0, 6)) for _ in range(2))
+    with torch.no_grad():
+        second.output.weight.add_(1.0)
+    wanted = first.output.weight + 0.25
+    assert torch.allclose(averaged(first, second, 0.25).output.weight, wanted)
+    with pytest.raises(ValueError, match="not of one shape"):
+        averaged(first, LatentTransformer(channels=4, width=32, depth=2, heads=2), 0.5)
