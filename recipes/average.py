@@ -1,19 +1,20 @@
-"""Weights between two students of one origin: better distances of the one, diversity of the other (WiSE-FT, Wortsman et al. 2022).
+"""Weights between two students of which one started from the other: something of both (WiSE-FT, Wortsman et al. 2022).
 
     python -m recipes.average runs/tta_regression/model runs/tta_matched/model --share 0.5 --output runs/tta_average/model
 
-`--share` of the second; choose it on validation clips (recipes.evaluate_tta plan --split valid), never on test clips.
+`--share` of the second, whose settings are kept; choose it on validation clips (recipes.evaluate_tta plan --split valid), never on
+test clips.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import torch
 
 from audiocm.backbone import LatentTransformer
-from recipes.tta_student import export
 
 
 def averaged(first: LatentTransformer, second: LatentTransformer, share: float) -> LatentTransformer:
@@ -35,7 +36,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     nets = [LatentTransformer.from_pretrained(name) for name in (args.first, args.second)]
-    export(averaged(*nets, args.share), args.output)
+    averaged(*nets, args.share).save_pretrained(args.output, variant="int8")
+    shutil.copy(Path(args.second) / "bundle.json", args.output)
 
 
 if __name__ == "__main__":

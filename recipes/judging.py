@@ -143,6 +143,28 @@ def spread_of_halves(reference: Heard, against: str) -> list[Score]:
     return scores
 
 
+def earlier_rows(path: str, rows: dict[str, dict], anchor: str, wanted: Sequence[str]) -> dict[str, dict]:
+    """`rows`, with those of `wanted` that have no sounds here from an earlier results file, which says so in `scored_at`.
+
+    ValueError where the file's row `anchor`, the same sounds by the same judges, does not have the same scores."""
+    old = json.loads(Path(path).read_text(encoding="utf-8"))
+    mine, theirs = ({k: v["value"] for k, v in d[anchor]["scores"].items()} for d in (rows, old["systems"]))
+    off = [name for name in mine if not np.isclose(mine[name], theirs.get(name, np.nan), rtol=1e-4, atol=1e-6)]
+    if off:
+        raise ValueError(
+            f"{path}: its row {anchor!r} has other scores ({', '.join(off)}): it cannot be put beside this run's"
+        )
+    taken = {
+        n: old["systems"][n] | {"scored_at": old["card"].get("commit")}
+        for n in wanted
+        if n not in rows and n in old["systems"]
+    }
+    both = rows | taken
+    return {
+        name: both[name] for name in dict.fromkeys([*(n for n in rows if n not in wanted), *wanted]) if name in both
+    }
+
+
 FACTS = ("queries", "seconds a sound", "clips", "unusable")
 
 
@@ -172,8 +194,7 @@ def markdown(systems: dict[str, dict], columns: Sequence[str], facts: Sequence[s
 
 
 def matching(systems: dict[str, dict], pattern: str) -> list[str]:
-    """The pattern itself if every system has at most one score of that name, else all the names; none where there is none."""
+    """The scores' names; the pattern alone where there are several but no system has two of them."""
     hits = [fnmatch.filter(row["scores"], pattern) for row in systems.values()]
-    if not any(hits):
-        return []
-    return [pattern] if max(map(len, hits)) == 1 else list(dict.fromkeys(name for names in hits for name in names))
+    names = list(dict.fromkeys(name for found in hits for name in found))
+    return [pattern] if len(names) > 1 and max(map(len, hits)) == 1 else names
