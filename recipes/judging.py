@@ -149,10 +149,11 @@ def earlier_rows(path: str, rows: dict[str, dict], anchor: str, wanted: Sequence
     ValueError where the file's row `anchor`, the same sounds by the same judges, does not have the same scores."""
     old = json.loads(Path(path).read_text(encoding="utf-8"))
     mine, theirs = ({k: v["value"] for k, v in d[anchor]["scores"].items()} for d in (rows, old["systems"]))
-    off = [name for name in mine if not np.isclose(mine[name], theirs.get(name, np.nan), rtol=1e-4, atol=1e-6)]
-    if off:
+    both = [name for name in mine if name in theirs]
+    off = [name for name in both if not np.isclose(mine[name], theirs[name], rtol=1e-4, atol=1e-6)]
+    if off or not both:
         raise ValueError(
-            f"{path}: its row {anchor!r} has other scores ({', '.join(off)}): it cannot be put beside this run's"
+            f"{path}: its row {anchor!r} has other scores ({', '.join(off or mine)}): it cannot be put beside this run's"
         )
     taken = {
         n: old["systems"][n] | {"scored_at": old["card"].get("commit")}
