@@ -160,10 +160,9 @@ def earlier_rows(path: str, rows: dict[str, dict], anchor: str, wanted: Sequence
         for n in wanted
         if n not in rows and n in old["systems"]
     }
-    both = rows | taken
-    return {
-        name: both[name] for name in dict.fromkeys([*(n for n in rows if n not in wanted), *wanted]) if name in both
-    }
+    joined = rows | taken
+    order = dict.fromkeys([*(name for name in rows if name not in wanted), *wanted])
+    return {name: joined[name] for name in order if name in joined}
 
 
 FACTS = ("queries", "seconds a sound", "clips", "unusable")
