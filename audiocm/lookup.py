@@ -104,5 +104,7 @@ def read_prompt_lines(file: str | Path, names: list[str]) -> dict[str, dict]:
         ("prompts without a file", set(table) - set(names)),
     ):
         if missing:
-            raise ValueError(f"{file}: {len(missing)} {text} (first: {min(missing)})")
+            raise ValueError(
+                f"{file}: {len(missing)} {text} (first: {min(missing)}): every file needs one line, every line its file"
+            )
     return table
