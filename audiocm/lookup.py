@@ -71,7 +71,7 @@ def default_embedder() -> str:
 
 
 def read_prompt_lines(file: str | Path, names: list[str]) -> dict[str, dict]:
-    """{file name without suffix: {"prompt", "labels"}} of a JSON-lines file.
+    """{file name without suffix: {"prompt", "labels", "text"}} of a JSON-lines file; a line with `text` alone is its own prompt.
 
     Lines that name a `file` are matched by it; lines without one belong to the sorted files in order. Raises ValueError
     naming prompts without files and files without prompts."""
@@ -81,11 +81,10 @@ def read_prompt_lines(file: str | Path, names: list[str]) -> dict[str, dict]:
         raise ValueError(f"cannot read {file}: {error.strerror}") from error
     except ValueError as error:
         raise ValueError(f"{file}: not JSON lines ({error})") from error
-    bad = [
-        i for i, line in enumerate(lines, 1) if not isinstance(line, dict) or not str(line.get("prompt", "")).strip()
-    ]
+    lines = [{"prompt": line.get("text"), **line} if isinstance(line, dict) else {} for line in lines]
+    bad = [i for i, line in enumerate(lines, 1) if not str(line.get("prompt") or "").strip()]
     if bad:
-        raise ValueError(f"{file}: {len(bad)} lines have no prompt (first: line {bad[0]})")
+        raise ValueError(f'{file}: {len(bad)} lines have no "prompt" or "text" (first: line {bad[0]})')
     if all("file" in line for line in lines):
         table = {}
         for i, line in enumerate(lines, 1):

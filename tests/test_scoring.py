@@ -164,7 +164,7 @@ def test_prompts_must_match_files(folders, tmp_path):
         (lines[1:], r"1 files without a prompt \(first: 000\)"),
         ([*lines, {"file": "z.wav", "prompt": "z"}], r"1 prompts without a file \(first: z\)"),
         ([{"prompt": "x"}] * 3, "3 prompts for 40 files"),
-        ([{"prompt": " "}], "1 lines have no prompt"),
+        ([{"prompt": " "}], '1 lines have no "prompt" or "text"'),
         ([*lines, lines[0]], r"000\.wav has more than one line \(the second: line 41\)"),
         ([line | {"file": i} for i, line in enumerate(lines)], r"files without a prompt \(first: 000\)"),
     ):
@@ -173,6 +173,8 @@ def test_prompts_must_match_files(folders, tmp_path):
             scored(ask(a, prompts=file, metrics=("diversity",)))
     with pytest.raises(ValueError, match="cannot read"):
         scored(ask(a, prompts=tmp_path / "none.jsonl", metrics=("diversity",)))
+    write([{"file": line["file"], "text": line["prompt"]} for line in lines])  # spoken: the text is the prompt
+    assert scored(ask(a, prompts=file, metrics=("diversity",)))[0]["scores"]["diversity of takes bands"]["count"] == 20
 
 
 class Tagger(CallableEmbedder):
