@@ -321,6 +321,7 @@ def speaker(context: Context) -> Found:
     return per_item(f"speaker similarity {judge.name}", names, metrics.cosines(x, y), context)
 
 
+NEED_LENGTH = ("lsd", "stft", "pesq", "stoi", "f0")  # a pair of the same length
 NEED_REFERENCE = {"fad", "fad-inf", "kad", "coverage", "kl", "lsd", "stft", "pesq", "stoi", "f0", "speaker"}
 NEED_WORDS = {"alignment", "hits", "wer"}
 METRICS: dict[str, Callable[[Context], Found]] = {

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from .cli import quiet
 from .clips import LOUDNESS, Form, as_is
@@ -18,6 +19,7 @@ from .features import cache_folder
 from .folders import LEFT_OUT, Context, Request
 from .lookup import KNOWN
 from .metrics import Score, paired_difference
+from .metrics.fidelity import comparable_lengths
 from .provenance import card, require_comparable
 from .provenance import differences as card_differences
 from .store import CAP
@@ -37,6 +39,7 @@ def scored(request: Request) -> tuple[dict, Context]:
 
     _check_needs(request)
     context, scores, items = Context(request), {}, {}
+    _check_lengths(context)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         for name in request.metrics:
@@ -72,6 +75,26 @@ def _check_needs(request: Request) -> None:
         raise ValueError(f"{', '.join(lacking)}: compared with words: name a file with --prompts")
     if "clap" in asked and request.reference is None and request.prompts is None:
         raise ValueError("clap: compared with words or with clips of the same names: name --prompts or a --reference")
+
+
+def _check_lengths(context: Context) -> None:
+    """Raises ValueError, before anything is heard, where a metric compares wavs sample by sample and too many pairs differ in length."""
+    from .measures import NEED_LENGTH
+
+    asked = [name for name in context.request.metrics if name in NEED_LENGTH]
+    if not asked:
+        return
+    pairs, off, longest = context.pairs(), [], context.request.form.longest
+    for made, real in pairs:
+        try:
+            lengths = [min(soundfile.info(path).duration, longest) for path in (real, made)]
+        except soundfile.SoundFileError:  # left out and counted when it is read
+            continue
+        if not comparable_lengths(*lengths):
+            off.append(f"{context.key('generated', made)}: {lengths[1]:.2f} s against {lengths[0]:.2f} s")
+    if len(off) > context.request.left_out * len(pairs):
+        told = f"{', '.join(asked)}: {len(off)} of {len(pairs)} pairs differ in length by more than a tenth (first: {off[0]})"
+        raise ValueError(f"{told}; leave these metrics out, or --left-out allows more")
 
 
 def _mixed(context: Context) -> list[str]:

@@ -177,6 +177,17 @@ def test_prompts_must_match_files(folders, tmp_path):
     assert scored(ask(a, prompts=file, metrics=("diversity",)))[0]["scores"]["diversity of takes bands"]["count"] == 20
 
 
+def test_pairs_of_unlike_length_are_told_before_anything_is_heard(folders, tmp_path, monkeypatch):
+    for name, seconds in (("short", 1.0), ("long", 1.3)):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            wave = 0.1 * np.sin(np.arange(int(16000 * (seconds if i == 3 else 1.0))) / 9)
+            soundfile.write(tmp_path / name / f"{i}.wav", wave, 16000)
+    monkeypatch.setattr("audiocm.folders.decode", None)  # nothing may be read
+    with pytest.raises(ValueError, match=r"lsd: 1 of 4 pairs differ in length by more than a tenth \(first: 3: 1.00 s"):
+        scored(Request(tmp_path / "short", tmp_path / "long", metrics=("lsd",)))
+
+
 class Tagger(CallableEmbedder):
     """Calls a clip "low" or "high" by where its energy lies."""
 

@@ -29,8 +29,13 @@ def resampled(wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     return wav if rate == wanted else soxr.resample(wav, rate, wanted, quality="HQ").astype(np.float32)
 
 
+def comparable_lengths(reference: float, estimate: float) -> bool:
+    """Whether two lengths are alike enough to compare one wav with the other, sample by sample, over the shorter."""
+    return abs(reference - estimate) <= 0.1 * reference
+
+
 def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[Tensor, Tensor]:
-    if abs(len(reference) - len(estimate)) > 0.1 * len(reference):
+    if not comparable_lengths(len(reference), len(estimate)):
         raise ValueError(f"paired wavs differ in length: {len(reference)} and {len(estimate)} samples")
     length = min(len(reference), len(estimate))
     return torch.from_numpy(np.asarray(reference[:length], np.float32)), torch.from_numpy(
