@@ -106,7 +106,7 @@ def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[tor
 
     made: list[torch.Tensor | None] = []
     for entry in batch:
-        latent = stored[name_of(entry)][None].to(next(pipe.vae.parameters()).device)
+        latent = stored[name_of(entry)][None].to(next(pipe.codec.vae.parameters()).device)
         try:
             samples = round(entry["seconds"] * pipe.sample_rate)
             made += list(sounded(pipe.codec, latent, [entry["prompt"]], samples))
