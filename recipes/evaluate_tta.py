@@ -99,10 +99,7 @@ def score(args: argparse.Namespace) -> None:
     entries = json.loads((out / "plan.json").read_text())
     judges = Judges()
     captions = [e for e in entries if e["set"] == "captions"]
-    references = {"test clips": judges.hear([Path(e["clip"]) for e in captions])}
-    others = other_clips(args, [e["kind"] for e in captions])
-    if len(others) >= 100:
-        references["other clips"] = judges.hear(others)
+    references = heard_references(judges, args, captions)
     rows = {"chance": chance(judges, references["test clips"], captions)}
     for system in systems(args):
         if system.name == "real" or (out / system.name.replace(" ", "_")).exists():
@@ -115,6 +112,15 @@ def score(args: argparse.Namespace) -> None:
     print(write_results(Path(args.results), {"card": card, "systems": rows}, COLUMNS))
     if args.sweep:
         draw_sweep({k: v for k, v in rows.items() if " w=" in k}, Path(args.results).with_suffix(".png"))
+
+
+def heard_references(judges: Judges, args: argparse.Namespace, captions: list[dict]) -> dict:
+    """The captions' own clips and, where there are a hundred, other real clips."""
+    references = {"test clips": judges.hear([Path(e["clip"]) for e in captions])}
+    others = other_clips(args, [e["kind"] for e in captions])
+    if len(others) >= 100:
+        references["other clips"] = judges.hear(others)
+    return references
 
 
 def other_clips(args: argparse.Namespace, kinds: list[str]) -> list[Path]:

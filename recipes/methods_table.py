@@ -20,6 +20,7 @@ import json
 import multiprocessing
 import shutil
 from concurrent.futures import ProcessPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,7 +100,7 @@ class Bench:
     """What judging a row needs: the plan, the codec, the judges and what they made of the real clips."""
 
     def __init__(self, args: argparse.Namespace):
-        from recipes.evaluate_tta import other_clips
+        from recipes.evaluate_tta import heard_references
         from recipes.judging import Judges
 
         self.out = Path(args.out)
@@ -108,10 +109,7 @@ class Bench:
         both = codec(f"{args.codec}/vae", f"{args.codec}/vocoder", torch.device(args.device))
         self.voice = SimpleNamespace(codec=both, vae=both.vae, sample_rate=both.sample_rate)
         self.judges = Judges()
-        self.references = {"test clips": self.judges.hear([Path(e["clip"]) for e in self.captions])}
-        others = other_clips(args, [e["kind"] for e in self.captions])
-        if len(others) >= 100:
-            self.references["other clips"] = self.judges.hear(others)
+        self.references = heard_references(self.judges, args, self.captions)
 
     def row(self, row: str, name: str = "", calls: int = 0) -> dict:
         """Decode (where there are latents) and judge; kept as ROW/scores.json until the method is trained again."""
@@ -181,15 +179,10 @@ def curve(rows: dict, name: str, column: str) -> list[tuple[int, float, float, f
     found = []
     for calls in CALLS:
         scores = rows.get(f"{name}-{calls}", {"scores": {}})["scores"]
-        hit = next((s for key, s in scores.items() if fits(key, column)), None)
+        hit = next((s for key, s in scores.items() if fnmatchcase(key, column)), None)
         if hit is not None:
             found.append((calls, hit["value"], hit["low"], hit["high"]))
     return found
-
-
-def fits(key: str, column: str) -> bool:
-    first, _, last = column.partition("*")
-    return key.startswith(first) and key.endswith(last)
 
 
 def draw(rows: dict, path: Path) -> None:
@@ -215,7 +208,7 @@ def draw(rows: dict, path: Path) -> None:
                 axis.plot([p[0] for p in points], [p[1] for p in points], color="0.88", linewidth=0.8, zorder=1)
             for name, colour in LINES.items():
                 hit = next(
-                    (s for key, s in rows.get(name, {"scores": {}})["scores"].items() if fits(key, column)), None
+                    (s for key, s in rows.get(name, {"scores": {}})["scores"].items() if fnmatchcase(key, column)), None
                 )
                 if hit is not None and (name, column[:2]) != ("real", "FD"):  # halves of the real clips: half as many
                     axis.axhline(hit["value"], color=colour, linestyle=":", linewidth=1, label=name)

@@ -111,8 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpora", default=CORPORA)
     parser.add_argument("--vae", default=CODEC + "/vae")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--widths", type=lambda text: [int(x) for x in text.split(",")], default=[384, 768])
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--widths", type=lambda text: [int(x) for x in text.split(",")], default=[384])
     parser.add_argument("--results", type=Path, required=True)
     args = parser.parse_args()
     if not torch.cuda.is_available():
