@@ -42,6 +42,35 @@ def _norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
         return F.rms_norm(x, x.shape[-1:], None if weight is None else weight.to(x.dtype), _EPS)
 
 
+def _norm_pushed(x: Tensor, dx: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`_norm` and its derivative along dx."""
+    value, change = x.float(), dx.float()
+    gain = (value.square().mean(-1, keepdim=True) + _EPS).rsqrt()
+    value = value * gain
+    change = gain * (change - value * (value * change).mean(-1, keepdim=True))
+    scale = 1.0 if weight is None else weight.to(x.dtype)
+    return value.to(x.dtype) * scale, change.to(x.dtype) * scale
+
+
+def _mixed_pushed(
+    q: Tensor, dq: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dk=None, dv=None
+) -> tuple[Tensor, Tensor]:
+    """softmax(q k / sqrt(channel)) v of [batch, head, frame, channel] and its derivative; None: k and v stand still."""
+    scale = q.shape[-1] ** -0.5
+    logits = (q * scale) @ k.transpose(-1, -2)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    shares = logits.float().softmax(-1)
+    moved = (dq * scale) @ k.transpose(-1, -2)
+    if dk is not None:
+        moved = moved + (q * scale) @ dk.transpose(-1, -2)
+    moved = shares * moved.float()
+    moved = moved - shares * moved.sum(-1, keepdim=True)
+    shares, moved = shares.to(v.dtype), moved.to(v.dtype)
+    change = moved @ v if dv is None else moved @ v + shares @ dv
+    return shares @ v, change
+
+
 def _rotate(x: Tensor, turn: Tensor) -> Tensor:
     """Rotary positions: pairs (i, i + half) of x [batch, frame, head, channel], turn [2, frame, 1, channel / 2]."""
     first, second = x.chunk(2, dim=-1)
@@ -92,6 +121,46 @@ class Block(nn.Module):
         x = x + self._drop(self._listen(_norm(x, self.cross_norm), text, text_mask))
         hidden = F.gelu(self.up(_norm(x) * (1 + scale_mlp) + shift_mlp), approximate="tanh")
         return x + gate_mlp * self._drop(self.down(hidden))
+
+    def pushed(self, inputs: tuple, tangents: tuple) -> tuple[Tensor, Tensor]:
+        """`forward` of its six inputs and its derivative, where x and knobs move: what forward-mode differentiation gives, as
+        plain operations, which torch.compile fuses. Raises ValueError where anything else moves, or with dropout."""
+        (x, knobs, turn, mask, text, text_mask), (dx, dknobs, *still) = inputs, tangents
+        if any(s is not None for s in still) or dx is None or dknobs is None or (self.dropout and self.training):
+            raise ValueError("a block has a derivative along its states and knobs alone, without dropout")
+        shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = knobs.unsqueeze(2).unbind(1)
+        dshift, dscale, dgate, dshift_mlp, dscale_mlp, dgate_mlp = dknobs.unsqueeze(2).unbind(1)
+
+        def heads(x: Tensor, parts: int) -> tuple[Tensor, ...]:
+            return x.unflatten(-1, (parts, self.heads, -1)).unbind(2)
+
+        def first(x: Tensor) -> Tensor:
+            return x.transpose(1, 2)
+
+        # self-attention
+        h, dh = _norm_pushed(x, dx)
+        h, dh = h * (1 + scale) + shift, dh * (1 + scale) + h * dscale + dshift
+        (q, k, v), (dq, dk, dv) = heads(self.qkv(h), 3), heads(F.linear(dh, self.qkv.weight), 3)
+        (q, dq), (k, dk) = _norm_pushed(q, dq, self.qk_norm), _norm_pushed(k, dk, self.qk_norm)
+        q, dq, k, dk = (first(_rotate(part, turn)) for part in (q, dq, k, dk))
+        h, dh = (first(part).flatten(2) for part in _mixed_pushed(q, dq, k, first(v), mask, dk, first(dv)))
+        h, dh = self.out(h), F.linear(dh, self.out.weight)
+        x, dx = x + gate * h, dx + gate * dh + dgate * h
+        # cross-attention
+        h, dh = _norm_pushed(x, dx, self.cross_norm)
+        (q,), (dq,) = heads(self.cross_q(h), 1), heads(F.linear(dh, self.cross_q.weight), 1)
+        q, dq = _norm_pushed(q, dq, self.cross_qk_norm)
+        k, v = heads(self.cross_kv(text), 2)
+        k = _norm(k, self.cross_qk_norm)
+        h, dh = (first(part).flatten(2) for part in _mixed_pushed(first(q), first(dq), first(k), first(v), text_mask))
+        x, dx = x + self.cross_out(h), dx + F.linear(dh, self.cross_out.weight)
+        # MLP
+        h, dh = _norm_pushed(x, dx)
+        h, dh = h * (1 + scale_mlp) + shift_mlp, dh * (1 + scale_mlp) + h * dscale_mlp + dshift_mlp
+        h, dh = self.up(h), F.linear(dh, self.up.weight)
+        slope = torch.ops.aten.gelu_backward(dh, h, approximate="tanh")
+        h, dh = self.down(F.gelu(h, approximate="tanh")), F.linear(slope, self.down.weight)
+        return x + gate_mlp * h, dx + gate_mlp * dh + dgate_mlp * h
 
 
 class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):

@@ -16,6 +16,7 @@ from .folders import Context
 from .metrics import Score, fidelity
 from .metrics.draws import subsampled_score, taken
 from .metrics.frechet import weighted_distance
+from .metrics.intervals import DRAWS, statistic_score
 from .metrics.kernels import Neighbours, kernel_statistic
 from .provenance import PackageJudge
 from .store import FeatureSet
@@ -293,8 +294,10 @@ def _columns(columns: dict[str, Sequence[float]], names: Sequence[str], judge: s
 
 
 def words(context: Context) -> Found:
-    """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line; means over
-    clips. In a clip that cannot be used nothing is heard: all of its words are wrong."""
+    """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line: all errors over
+    all words of the set. In a clip that cannot be used nothing is heard: all of its words are wrong.
+
+    A recogniser may repeat a word of one clip a hundred times: "without loops" counts at most a clip's words as wrong."""
     from .speech_judges import Transcriber
 
     names = [context.key("generated", path) for path in context.paths["generated"]]
@@ -306,19 +309,60 @@ def words(context: Context) -> Found:
     heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
     if len(heard) < len(names):
         warnings.warn(f"WER: {len(names) - len(heard)} clips that cannot be used count as nothing heard", stacklevel=2)
-    found = [fidelity.word_errors(line.get("text") or line["prompt"], heard.get(name, ""))
-             for name, line in zip(names, lines, strict=True)]  # fmt: skip
-    return _columns(dict(zip(("WER", "CER"), zip(*found, strict=True), strict=True)), names, transcriber.name, context)
+    errors = [fidelity.word_errors(line.get("text") or line["prompt"], heard.get(name, ""))
+              for name, line in zip(names, lines, strict=True)]  # fmt: skip
+    counts = {kind: np.array([one[kind] for one in errors]) for kind in ("WER", "CER")}
+    counts["WER without loops"] = np.minimum(counts["WER"], counts["WER"][:, 1:])
+    found, count = Found([]), len(names)
+    for kind, pairs in counts.items():
+        title = f"{kind} % {transcriber.name}"
+        of = lambda weight, p=pairs: float(100 * (weight @ p[:, 0]) / (weight @ p[:, 1]))  # noqa: E731
+        found.scores.append(statistic_score(title, of, count, DRAWS, context.request.seed))
+        found.items[f"{title}, by clip"] = dict(zip(names, (100 * pairs[:, 0] / pairs[:, 1]).tolist(), strict=True))
+        found.sets[title] = SetStatistic(names, lambda rows, f=of, n=count: f(np.bincount(rows, minlength=n)))
+    return found
 
 
 def speaker(context: Context) -> Found:
-    """Cosine of speaker vectors of each clip and the reference clip of its name."""
+    """Cosine of each clip's speaker vector with the mean of the reference's, without the clip of its own name: a reference
+    scored against itself gives what the voice's own clips have in common."""
     from .speech_judges import SpeakerEmbedder
 
     judge = context.embedder(SpeakerEmbedder())
     only_cpu(judge.name, context.request.device)
-    names, x, y = context.paired_features(judge, "embedding")
-    return per_item(f"speaker similarity {judge.name}", names, metrics.cosines(x, y), context)
+    made, real = (context.features(role, judge) for role in ("generated", "reference"))
+    context.paired = True
+    others = [np.array([name != own for own in real.names]) for name in made.names]
+    if not all(map(np.any, others)):
+        raise ValueError("speaker similarity needs reference clips of the voice besides the clip of the same name")
+    x, y = made.features["embedding"], real.features["embedding"]
+    values = metrics.cosines(x, np.stack([y[rows].mean(axis=0) for rows in others]))
+    return per_item(f"speaker similarity {judge.name}", made.names, values, context)
+
+
+def prosody(context: Context) -> Found:
+    """How high and how lively each clip speaks, and with a reference of the same names how long, in its clip's lengths."""
+    context.judges.append(PackageJudge("librosa"))
+    rows, unvoiced, lengths = {}, [], {}
+    for clip, (wav,), rate in context.wavs("generated"):
+        try:
+            rows[clip], lengths[clip] = fidelity.pitch_statistics(wav, rate), len(wav) / rate
+        except ValueError:
+            unvoiced.append(clip)
+    if unvoiced:
+        warnings.warn(f"F0: {len(unvoiced)} clips have no voiced frame (first: {unvoiced[0]})", stacklevel=2)
+    if not rows:
+        raise ValueError("no clip has a voiced frame: prosody is of speech")
+    found = _columns(
+        dict(zip(("F0 Hz", "F0 spread st"), zip(*rows.values(), strict=True), strict=True)), list(rows), "", context
+    )
+    if "reference" not in context.paths or not lengths.keys() <= context.by_name("reference").keys():
+        return found
+    real = {clip: len(wavs[1]) / rate for clip, wavs, rate in context.wavs("generated", "reference")}
+    both = [clip for clip in lengths if clip in real]
+    ratios = np.array([lengths[clip] / real[clip] for clip in both])
+    one = per_item("length / reference's", both, ratios, context)
+    return Found(found.scores + one.scores, found.items | one.items)
 
 
 NEED_LENGTH = ("lsd", "stft", "pesq", "stoi", "f0")  # a pair of the same length
@@ -333,5 +377,5 @@ METRICS: dict[str, Callable[[Context], Found]] = {
     "stoi": _by_file("STOI", function=lambda *clip: (fidelity.stoi(*clip),), package="pystoi"),
     "f0": _by_file("F0 RMSE cents", "voicing error", package="librosa",
                    function=lambda *clip: tuple(fidelity.pitch_errors(*clip).values())),
-    "dnsmos": _mos, "wer": words, "speaker": speaker,
+    "dnsmos": _mos, "wer": words, "speaker": speaker, "prosody": prosody,
 }  # fmt: skip

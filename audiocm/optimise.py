@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 ALIGNED = 64  # entries; every parameter's view starts at a multiple, so that vector loads stay possible
 
@@ -196,14 +197,32 @@ class Replayed:
         graph.replay()
 
 
+class Compiled:
+    """A block's compiled call. torch.compile cannot trace what is being differentiated forwards, so dual tensors take the
+    block's own derivative, where it has one (`pushed(inputs, tangents) -> value, tangent`), compiled as well."""
+
+    def __init__(self, block: nn.Module):
+        self.block, self.plain = block, torch.compile(block._call_impl, dynamic=False)
+        self.pushed = torch.compile(block.pushed, dynamic=False) if hasattr(block, "pushed") else None
+
+    def __call__(self, *inputs: Any, **more: Any) -> Tensor:
+        if forward_ad._current_level < 0:
+            return self.plain(*inputs, **more)
+        parts = [forward_ad.unpack_dual(x) if isinstance(x, Tensor) else (x, None) for x in inputs]
+        values, tangents = zip(*parts, strict=True)
+        if all(tangent is None for tangent in tangents):
+            return self.plain(*values, **more)
+        if self.pushed is None or more:
+            return self.block._call_impl(*inputs, **more)
+        return forward_ad.make_dual(*self.pushed(values, tangents))
+
+
 def compile_blocks(net: nn.Module) -> None:
     """torch.compile, in place: the blocks that a diffusers net names as repeated (each kind is compiled once, whatever the
     depth: a tenth of the time of the whole), or the net itself where it names none."""
     torch._dynamo.config.recompile_limit = max(
         64, torch._dynamo.config.recompile_limit
     )  # one code, many nets and shapes
-    named = [part for part in net.modules() if getattr(part, "_repeated_blocks", None)]
-    for part in named:
-        part.compile_repeated_blocks(dynamic=False)
-    if not named:
-        net.compile(dynamic=False)
+    named = {kind for part in net.modules() for kind in getattr(part, "_repeated_blocks", None) or ()}
+    for part in [part for part in net.modules() if type(part).__name__ in named] or [net]:
+        part._compiled_call_impl = Compiled(part)  # what nn.Module.compile sets; copies of the net are made without it

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .denoiser import Net
@@ -25,8 +26,9 @@ def exact(
     Flash attention has no forward derivative, hence the MATH kernel. Call it on the module itself, not on a
     DistributedDataParallel wrapper.
     """
-    with sdpa_kernel(SDPBackend.MATH):
-        return torch.func.jvp(net, (x, t), (dx, dt))
+    with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
+        value, tangent = forward_ad.unpack_dual(net(forward_ad.make_dual(x, dx), forward_ad.make_dual(t, dt)))
+    return value, torch.zeros_like(value) if tangent is None else tangent
 
 
 def finite(h: float = 5e-3) -> Derivative:

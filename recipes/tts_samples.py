@@ -3,7 +3,7 @@
     python -m recipes.tts_samples --output samples/tts
 
 Every twentieth of recipes/tts_sentences.txt in the first voice, every fiftieth in each other one, and a tune of recipes/melodies.txt
-that no training held. Needs the recogniser of recipes/evaluate_tts.py.
+that no training held. The recogniser is that of `audiocm score --metrics wer`.
 """
 
 import argparse
@@ -14,8 +14,10 @@ import soundfile
 import torch
 
 from audiocm import TextToSpeechPipeline, solvers
+from audiocm.metrics.fidelity import resampled
+from audiocm.speech_judges import Transcriber
 from recipes.clips import rng_for
-from recipes.evaluate_tts import Judges, sentences
+from recipes.evaluate_tts import sentences
 from recipes.singing_corpus import HELD_OUT, placed, tunes
 
 SYSTEMS = (("student", "tts", 1, None), ("teacher", "tts-teacher", 50, solvers.euler))
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("samples/tts"))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    judges, rows = Judges(), []
+    hear, rows = Transcriber(), []
     for name, model, steps, solver in SYSTEMS:
         pipe = TextToSpeechPipeline.from_pretrained(model)
         rows = rows or asked(pipe.voices)
@@ -50,7 +52,7 @@ def main() -> None:
             wav = out.audios[0].numpy()
             file = f"{name}/{row['name']}.ogg"
             soundfile.write(args.output / file, wav, pipe.sample_rate, format="OGG", subtype="VORBIS")
-            row[name] = {"file": file, "heard": judges.hear(wav, pipe.sample_rate).strip()}
+            row[name] = {"file": file, "heard": hear(resampled(wav, pipe.sample_rate, hear.sample_rate))}
     (args.output / "table.json").write_text(json.dumps({"seed": args.seed, "rows": rows}, indent=1) + "\n")
     lines = ["| file | voice | text | student, one call: heard | teacher, 50 calls: heard |", "|---|---|---|---|---|"]
     for row in rows:

@@ -8,6 +8,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from audiocm.backbone import LatentTransformer
+from audiocm.optimise import compile_blocks
+from audiocm.tangents import exact
 
 TINY = {"channels": 4, "width": 32, "depth": 2, "heads": 2, "token_width": 8, "pooled_width": 6, "max_frames": 240}
 
@@ -127,6 +129,40 @@ def test_jvp_equals_finite_differences():
         sides = [along(x + e * h * dx, t + e * h * dt, s + e * h * ds) for e in (2, 1, -1, -2)]
         difference = (8 * (sides[1] - sides[2]) - (sides[0] - sides[3])) / (12 * h)
     assert (tangent - difference).norm() < 1e-3 * difference.norm()
+
+
+def test_a_block_pushed_by_hand_is_its_forward_derivative(monkeypatch):
+    """Block.pushed = jvp of Block.forward; a compiled net's derivative goes through it and equals the plain net's."""
+    net = net_of()
+    block, (x, dx), (knobs, dknobs) = net.blocks[0], torch.randn(2, 2, 9, 32), torch.randn(2, 2, 6, 32)
+    rest = (net.turn[:, :9], (torch.arange(9) < 7)[None, None, None], torch.randn(2, 5, 32), None)
+    still = (None,) * 4
+    for mask in (rest[1], None):
+        given = (rest[0], mask, *rest[2:])
+        with sdpa_kernel(SDPBackend.MATH):
+            wanted = torch.func.jvp(lambda x, knobs, given=given: block(x, knobs, *given), (x, knobs), (dx, dknobs))
+        for mine, theirs in zip(block.pushed((x, knobs, *given), (dx, dknobs, *still)), wanted, strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-5)
+    with pytest.raises(ValueError, match="states and knobs alone"):
+        block.pushed((x, knobs, *rest), (dx, dknobs, None, None, rest[2], None))
+    t, dt, cond, noise = (
+        torch.tensor([2.0, 0.7]),
+        torch.tensor([1.0, -0.5]),
+        cond_of(2, 9, [9, 6]),
+        torch.randn(2, 4, 9),
+    )
+
+    def derivative(net):
+        with torch.no_grad():
+            return exact(lambda x, t: net(x, t, None, cond), noise, t, noise.cos(), dt)
+
+    wanted, pushed, real = derivative(net), [], type(block).pushed
+    monkeypatch.setattr(torch, "compile", lambda call, **_: call)
+    monkeypatch.setattr(type(block), "pushed", lambda *a: pushed.append(0) or real(*a))
+    compile_blocks(net)
+    for mine, theirs in zip(derivative(net), wanted, strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-5)
+    assert len(pushed) == len(net.blocks) and torch.equal(net(noise, t, None, cond), net_of()(noise, t, None, cond))
 
 
 def test_gradients_reach_every_weight():

@@ -55,10 +55,13 @@ def test_both_sides_of_a_word_error_rate_are_written_alike(one, other):
 
 def test_word_errors_count_words_and_letters():
     pytest.importorskip("jiwer")
-    assert fidelity.word_errors("Mr. Brown has 2 dogs.", "mister brown has two dogs") == (0, 0)
-    assert fidelity.word_errors("one red cat sat", "one bed cat") == (2 / 4, 5 / len("one red cat sat"))
-    assert fidelity.word_errors("a cat", "") == (1, 1)
-    assert fidelity.word_errors("cat", "the cat sat here")[0] == 3  # insertions: a rate above 1
+    assert fidelity.word_errors("Mr. Brown has 2 dogs.", "mister brown has two dogs")["WER"] == (0, 5)
+    found = fidelity.word_errors("one red cat sat", "one bed cat")
+    assert found == {"WER": (2, 4), "CER": (5, len("one red cat sat"))}
+    assert fidelity.word_errors("a cat", "")["WER"] == (2, 2)
+    assert fidelity.word_errors("cat", "the cat sat here")["WER"] == (3, 1)  # insertions: a rate above 1
+    with pytest.raises(ValueError, match="empty"):
+        fidelity.word_errors("...", "cat")
 
 
 class Listener:
@@ -86,18 +89,23 @@ def test_words_are_heard_and_silence_is_all_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr(speech_judges, "Transcriber", Listener)
     said = {f"{i:02d}": voice(*(LOW if i % 2 else HIGH), i) for i in range(20)}
     lines = [{"file": f"{n}.wav", "prompt": "x", "text": f"A {'low' if int(n) % 2 else 'high'} voice."} for n in said]
-    lines[0]["text"] = "No voice."  # heard: a high voice
+    lines[0]["text"] = "No one."  # heard: a high voice
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(map(json.dumps, lines)))
     request = ask(write(tmp_path / "a", said), prompts=prompts, metrics=("wer",))
     found = scored(request)[0]
-    rates = found["items"]["WER toy listener"]
-    assert rates["00"] == 1 and sum(rates.values()) == 1 and found["items"]["CER toy listener"]["00"] > 0
-    assert found["scores"]["WER toy listener"]["value"] == pytest.approx(1 / 20)
+    rates = found["items"]["WER % toy listener, by clip"]
+    assert rates["00"] == 150 and sum(rates.values()) == 150 and found["items"]["CER % toy listener, by clip"]["00"] > 0
+    values = {name: score["value"] for name, score in found["scores"].items()}
+    assert values["WER % toy listener"] == pytest.approx(100 * 3 / 59)  # of all words, not a mean of rates
+    assert values["WER without loops % toy listener"] == pytest.approx(100 * 2 / 59)
+    other = compare(request, request)["differences"]["WER % toy listener"]
+    assert other["value"] == 0 and other["count"] == 20
     assert found["card"]["embedders"]["toy listener"]["digest"] == "1" and found["card"]["clips"] == {"generated": 20}
     soundfile.write(tmp_path / "a" / "07.wav", np.zeros(RATE), RATE)
     found = scored(request)[0]
-    assert found["items"]["WER toy listener"]["07"] == 1 and found["scores"]["WER toy listener"]["count"] == 20
+    assert found["items"]["WER % toy listener, by clip"]["07"] == 100
+    assert found["scores"]["WER % toy listener"]["count"] == 20
     assert {"WER: 1 clips that cannot be used count as nothing heard"} < set(found["warnings"])
     assert any("1 silent left out" in told for told in found["warnings"])
     (tmp_path / "a" / "08.wav").write_bytes(b"no sound")
@@ -108,18 +116,19 @@ def test_words_are_heard_and_silence_is_all_wrong(tmp_path, monkeypatch):
 
 
 def same_voices(judge, tmp_path):
-    """Speaker similarity of a folder with itself, with other takes of its voices, and with the other voice."""
-    names = [f"{i}" for i in range(4)]
-    takes = [{n: voice(*(LOW, HIGH)[(int(n) + other) % 2], 10 * k + int(n)) for n in names}
-             for k, other in ((0, 0), (1, 0), (2, 1))]  # fmt: skip
-    first, again, crossed = (write(tmp_path / f"{k}", wavs) for k, wavs in enumerate(takes))
+    """Speaker similarity of one voice's clips with each other, with other takes of it, and with another voice."""
+    takes = [{f"{n}": voice(*which, 10 * k + n) for n in range(4)} for k, which in enumerate((LOW, LOW, HIGH))]
+    first, again, other = (write(tmp_path / f"{k}", wavs) for k, wavs in enumerate(takes))
 
     def mean(a, b):
         return scored(ask(a, b, ("speaker",)))[0]["scores"][f"speaker similarity {judge}"]
 
-    assert mean(first, first)["value"] == pytest.approx(1, abs=1e-6)
-    assert mean(first, again)["value"] == pytest.approx(mean(again, first)["value"], abs=1e-9)
-    assert mean(first, again)["low"] > mean(first, crossed)["high"] + 0.1
+    assert mean(first, first)["value"] < 1 - 1e-9  # a clip is not compared with itself
+    assert mean(first, again)["value"] == pytest.approx(mean(first, first)["value"], abs=0.02)
+    assert mean(first, again)["low"] > mean(other, again)["high"] + 0.1
+    one = write(tmp_path / "one", {"0": takes[0]["0"]})
+    with pytest.raises(ValueError, match="besides the clip of the same name"):
+        scored(ask(first, one, ("speaker",)))
 
 
 def test_one_voice_is_nearer_than_another(tmp_path, monkeypatch):
@@ -142,7 +151,7 @@ def test_whisper_reads_what_a_voice_says(tmp_path):
     spoken, text = Hibari(), "The train leaves at 5:45 from platform two."
     heard = speech_judges.Transcriber()
     wav = fidelity.resampled(np.asarray(spoken(text), np.float32).ravel(), spoken.sample_rate, RATE)
-    assert fidelity.word_errors(text, heard(wav))[0] < 0.2
+    assert fidelity.word_errors(text, heard(wav))["WER"][0] <= 1
     assert heard(wav) == heard(wav)
 
 
@@ -154,6 +163,23 @@ def test_pitch_has_two_numbers(tmp_path):
     assert result["card"]["embedders"]["librosa"]["digest"] == version("librosa")  # another version, another measure
     found = result["scores"]
     assert found["F0 RMSE cents"]["value"] == pytest.approx(200, abs=20) and found["voicing error"]["value"] < 0.2
+
+
+def test_prosody_tells_height_liveliness_and_length(tmp_path):
+    at = np.arange(2 * RATE) / RATE
+    bend = 2 ** (np.sin(2 * np.pi * 1.5 * at) / 12 * np.sqrt(2))  # one semitone of standard deviation
+    turns = 2 * np.pi * np.cumsum(200 * bend) / RATE
+    wav = sum(np.sin(turns * k) / k for k in range(1, 9)) * 0.1
+    made = write(tmp_path / "made", {"a": wav, "b": wav})
+    found = scored(ask(made, metrics=("prosody",)))[0]["scores"]
+    assert found["F0 Hz"]["value"] == pytest.approx(200, rel=0.01) and found["F0 Hz"]["count"] == 2
+    assert found["F0 spread st"]["value"] == pytest.approx(1, abs=0.1) and len(found) == 2
+    real = write(tmp_path / "real", {"a": wav[:RATE], "b": wav[: RATE * 3 // 2], "c": wav})
+    found = scored(ask(made, real, metrics=("prosody",)))[0]["items"]["length / reference's"]
+    assert found == pytest.approx({"a": 2, "b": 4 / 3}, abs=0.01)
+    hiss = write(tmp_path / "hiss", {"a": np.random.default_rng(0).normal(size=RATE) * 0.1})
+    with pytest.raises(ValueError, match="no clip has a voiced frame"):
+        scored(ask(hiss, metrics=("prosody",)))
 
 
 def test_silence_gets_no_opinion_score(tmp_path, monkeypatch):

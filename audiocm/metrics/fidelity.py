@@ -128,27 +128,46 @@ def plain_words(text: str) -> str:
     return " ".join(word for word in _normaliser()(text).split() if re.search(r"\w", word))
 
 
-def word_errors(expected: str, heard: str) -> tuple[float, float]:
-    """Word and character error rate (jiwer) of one English transcript, both sides as `plain_words` writes them."""
+def word_errors(expected: str, heard: str) -> dict[str, tuple[int, int]]:
+    """{"WER": (wrong, of), "CER": (wrong, of)} of one English transcript (jiwer), both sides as `plain_words` writes them.
+
+    Counts, so that the rate of a set is all its errors over all its words. Raises ValueError for an empty `expected`."""
     jiwer = needed("jiwer")
     expected, heard = plain_words(expected), plain_words(heard)
     if not expected:
         raise ValueError("the expected transcript is empty")
-    return float(jiwer.wer(expected, heard)), float(jiwer.cer(expected, heard))
+    found = {"WER": jiwer.process_words(expected, heard), "CER": jiwer.process_characters(expected, heard)}
+    return {
+        name: (one.substitutions + one.deletions + one.insertions, one.hits + one.substitutions + one.deletions)
+        for name, one in found.items()
+    }
+
+
+def pitch(wav: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """F0 in Hz and whether it is voiced, [frame] both, by librosa's pYIN (Mauch & Dixon 2014), 65-500 Hz."""
+    import librosa
+
+    return librosa.pyin(np.asarray(wav, np.float32), fmin=65, fmax=500, sr=rate)[:2]
+
+
+def pitch_statistics(wav: np.ndarray, rate: int) -> tuple[float, float]:
+    """(geometric mean of F0 in Hz, its standard deviation in semitones) over voiced frames.
+
+    Raises ValueError where no frame is voiced."""
+    f0, voiced = pitch(wav, rate)
+    if not voiced.any():
+        raise ValueError("no frame is voiced")
+    octaves = np.log2(f0[voiced])
+    return float(2 ** octaves.mean()), float(12 * octaves.std())
 
 
 def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, float]:
-    """F0 by librosa's pYIN (65-500 Hz): root mean square error in cents where both are voiced, and the share of frames
-    whose voicing differs. Raises ValueError where no frame is voiced in both."""
-    import librosa
+    """Root mean square error of F0 (`pitch`) in cents where both are voiced, and the share of frames whose voicing differs.
 
-    x, y = _pair(reference, estimate)
-    tracks = [librosa.pyin(w.numpy(), fmin=65, fmax=500, sr=rate)[:2] for w in (x, y)]
-    both = tracks[0][1] & tracks[1][1]
+    Raises ValueError where no frame is voiced in both."""
+    (f0, voiced), (made, spoken) = (pitch(wav.numpy(), rate) for wav in _pair(reference, estimate))
+    both = voiced & spoken
     if not both.any():
         raise ValueError("no frame is voiced in both clips")
-    cents = 1200 * np.log2(tracks[1][0][both] / tracks[0][0][both])
-    return {
-        "f0_rmse_cents": float(np.sqrt(np.mean(cents**2))),
-        "voicing_error": float(np.mean(tracks[0][1] != tracks[1][1])),
-    }
+    cents = 1200 * np.log2(made[both] / f0[both])
+    return {"f0_rmse_cents": float(np.sqrt(np.mean(cents**2))), "voicing_error": float(np.mean(voiced != spoken))}
