@@ -93,6 +93,17 @@ class Judge(nn.Module):
         return total.mean()
 
 
+class Critics(nn.Module):
+    """Several critics trained as one: their losses are added."""
+
+    def __init__(self, *critics: nn.Module):
+        super().__init__()
+        self.critics = nn.ModuleList(critics)
+
+    def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
+        return sum(critic.loss(student, target, x, cond, progress) for critic in self.critics)
+
+
 @dataclass(frozen=True)
 class Adversarial:
     """The student's side: -E D(made). Has a method's `loss`, so it goes into a `Mix`."""

@@ -109,16 +109,20 @@ def as_drawn(draw: Draw, target: Net) -> Draw:
     return draw
 
 
-def rolled_out(levels: tuple[float, ...]) -> Callable[[Draw, Net], Draw]:
+def rolled_out(levels: tuple[float, ...], top: float | None = None) -> Callable[[Draw, Net], Draw]:
     """States that the student itself reaches when it samples at these falling noise levels, each row stopping at one.
 
-    Backward simulation, DMD2 (Yin et al. 2024), section 4.5.
+    Backward simulation, DMD2 (Yin et al. 2024), section 4.5. `top`: share of the rows that stop at the first level; None:
+    as many as at each other.
     """
+    lower = len(levels) - 1
+    top = 1 / len(levels) if top is None or not lower else top
 
     def start(draw: Draw, target: Net) -> Draw:
         path, eps = draw.path, draw.eps
         times = [path.at(torch.full_like(draw.t, level)).clamp_max(path.t_max) for level in levels]
-        stop = (torch.rand_like(draw.t) * len(levels)).floor()
+        drawn = torch.rand_like(draw.t)
+        stop = (1 + (drawn - top) / (1 - top) * lower).floor().clamp(0, lower) if lower else 0 * drawn
         x_t, t = over(path.sigma(times[0]), eps) * eps, times[0]
         kept, kept_t = x_t, t
         for i, t_next in enumerate(times[1:], 1):

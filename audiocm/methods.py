@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import paths, times
-from .critic import Adversarial, FakeScore, Generated, Judge
+from .critic import Adversarial, Critics, FakeScore, Generated, Judge
 from .denoiser import Net
 from .distances import (
     adaptive,
@@ -373,20 +373,28 @@ def dmd2(
     levels: tuple[float, ...] = (80.0,),
     w: float | tuple[float, float] = 1.0,
     native: Path = paths.edm,
+    trunk: nn.Module | None = None,
+    share: float = 0.1,
+    top: float | None = None,
 ) -> Mix:
     """DMD2. Yin et al. 2024: match the teacher's score of the student's samples with a fake score's; no regression.
 
-    `fake`: a copy of the teacher, trained as the critic. Several levels: backward simulation. `w` as a range: each row
-    draws its own, told to the student and to the fake (which both need the input). Deviations: opinions at lognormal
-    levels; without its GAN (add `critic.Adversarial` to the mix); one critic step a student step is the trainer's.
+    `fake`: a copy of the teacher, trained as the critic. Several levels: backward simulation, a share `top` of
+    the rows at the first. `w` as a range: each row draws its own, told to the student and to the fake (both need the input). `trunk`: a net that becomes the
+    discriminator against real data, with weight `share` (theirs is a head on the fake score's trunk); None: without their
+    GAN. Deviations: opinions at lognormal levels; one critic step a student step is the trainer's.
     """
     told = isinstance(w, tuple)
-    base = Method(times.top, follow, start=rolled_out(levels), noising=pure_at_top, path=native, native=native)
-    base = replace(base, guidance=uniform_guidance(*w) if told else None)
-    score = FakeScore(fake, Generated(base))
+    base = Method(times.top, follow, start=rolled_out(levels, top), noising=pure_at_top, path=native, native=native)
+    made = Generated(replace(base, guidance=uniform_guidance(*w) if told else None))
+    score = FakeScore(fake, made)
     goal = match_scores(times.lognormal(-0.4, 1.6), score)
     real = guided(teacher) if told else guided_by(teacher, w)
-    return Mix(((0.5, replace(base, goal=goal, field=of(real))),), critic=score)
+    matching = (0.5, replace(made.method, goal=goal, field=of(real)))
+    if trunk is None:
+        return Mix((matching,), critic=score)
+    judge = Judge(trunk, made, times.lognormal(0.0, 1.2), path=native)
+    return Mix((matching, (share, Adversarial(judge, made))), critic=Critics(score, judge))
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

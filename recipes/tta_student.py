@@ -9,7 +9,7 @@
 guidance: the student, told w, equals the guided teacher (ConsistencyTTA stage 1). regression: one call equals the end of stored teacher
 trajectories. consistency: ConsistencyTTA stage 2. adversarial: the same, and a discriminator that starts as the teacher compares what one
 call makes with real latents at several noise levels (LADD, Sauer et al. 2024). matching: DMD2, told w; the teacher's score of what one
-call makes against that of a net trained on what one call makes. `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1
+call makes against that of a net trained on what one call makes, and the same discriminator (`--share 0`: without). `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1
 --w_high 1` none.
 """
 
@@ -60,10 +60,13 @@ def run(
     lr: float = 0.0,
     critic_lr: float = 1e-4,
     share: float = 0.2,
+    levels: str = "80",
+    top: float = 0.6,
     compile: bool = True,
     seed: int = 0,
 ) -> Run:
-    """`start`: the student folder to go on from; empty: the teacher's weights. `share`: the adversary's weight."""
+    """`start`: the student folder to go on from; empty: the teacher's weights. `share`: the adversary's weight. `levels`: where
+    matching trains the student, from 80 down (several: for as many calls), a share `top` of the rows at the first."""
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r}: must be one of {', '.join(STAGES)}")
     device, w = best_device(), (w_low, w_high)
@@ -83,7 +86,14 @@ def run(
         fake = guide.student(GUIDANCE).to(device)
         if compile:
             compile_blocks(fake)
-        method, rate, target = methods.dmd2(guide, fake, w=w), 5e-5, None
+        trunk = None
+        if share:
+            trunk = LatentTransformer.from_pretrained(teacher).to(device)
+            if compile:
+                compile_blocks(trunk)
+        heights = tuple(map(float, levels.split(",")))
+        method = methods.dmd2(guide, fake, heights, w, trunk=trunk, share=share, top=top)
+        rate, target = 5e-5, None
     else:
         method, rate, target = methods.consistencytta(guide, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
     if stage == "adversarial":

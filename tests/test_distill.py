@@ -344,10 +344,12 @@ def test_rollout_visits_the_students_own_states():
     truth = Gaussian(paths.edm, mu=0.0, s=1.0)
     x = torch.randn(20_000, 1, dtype=torch.float64)
     draw = methods.diffusion().draw(x, None, 0.0)
-    rolled = rolled_out((80.0, 2.0, 0.5))(draw, truth.student)
+    for top in (None, 0.6):
+        rolled = rolled_out((80.0, 2.0, 0.5), top)(draw, truth.student)
+        shares = [(rolled.t == level).double().mean().item() for level in (80.0, 2.0, 0.5)]
+        assert shares == pytest.approx([0.6, 0.2, 0.2] if top else [1 / 3] * 3, abs=0.02)
     for level in (80.0, 2.0, 0.5):
         rows = rolled.t == level
-        assert rows.double().mean().item() == pytest.approx(1 / 3, abs=0.02)
         assert rolled.x_t[rows].std().item() == pytest.approx((1 + level**2) ** 0.5, rel=0.03)
 
 
@@ -471,6 +473,22 @@ def test_dmd2_tells_each_row_its_guidance():
     baked = methods.dmd2(truth.denoise, Fake(), w=3.0)
     x, cond = torch.zeros(64, 2, dtype=torch.float64), Condition(null=torch.arange(64) % 4 == 0)
     assert told.loss(truth.student, None, x, cond, 0.0) < 1e-20 < 1e-2 < baked.loss(truth.student, None, x, cond, 0.0)
+
+
+def test_dmd2_with_its_adversary_trains_two_critics_and_gives_the_student_both_gradients():
+    torch.manual_seed(0)
+    truth, fake, trunk, student = Gaussian(paths.edm), TinyNet(2, 8), TinyNet(2, 8), TinyNet(2, 8)
+    with_it, without = (methods.dmd2(truth.denoise, fake, trunk=one, share=0.5) for one in (trunk, None))
+    assert {id(p) for p in with_it.critic.parameters()} == {id(p) for p in (*fake.parameters(), *trunk.parameters())}
+    x, gradients = torch.randn(64, 2), []
+    with_it.critic.loss(student, None, x, None, 0.0).backward()
+    assert all(any(p.grad is not None and p.grad.any() for p in net.parameters()) for net in (fake, trunk))
+    assert all(p.grad is None for p in student.parameters())
+    for method in (with_it, without):
+        torch.manual_seed(1)
+        loss = method.loss(student, None, x, None, 0.0)
+        gradients.append(torch.autograd.grad(loss, student.last.weight)[0])
+    assert gradients[1].any() and (gradients[0] - gradients[1]).abs().max() > 1e-6
 
 
 def test_judge_tells_real_from_made_and_its_gradient_points_home():
