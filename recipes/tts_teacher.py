@@ -1,7 +1,7 @@
 """The text-to-speech teacher: speech encoder, durations and EDM diffusion of latents, trained as one (CoMoSpeech, Grad-TTS).
 
     audiocm train recipes/tts_teacher.py --output runs/tts_teacher --minutes 20
-    audiocm train recipes/tts_teacher.py --output runs/my_teacher --corpora my/recordings --start runs/tts_teacher --minutes 5
+    audiocm train recipes/tts_teacher.py --output runs/my_teacher --corpora my/recordings --start audiocm/pretrained/tts-teacher --minutes 5
 
 The second line trains a new voice from a folder (see recipes/tts_data.py for the layouts, and for packed files that take a
 folder's place). What it learns of following F0 it learns from recipes/singing_corpus.py. Writes model/ and speech-encoder/
@@ -19,7 +19,7 @@ from audiocm.bundles import SPEECH, save_bundle
 from audiocm.distill import around_prior, independent
 from audiocm.speech import Speaker, SpeechEncoder, SpeechLoss
 from audiocm.train import Run, best_device
-from recipes.tts_data import CODEC, CORPORA, MAX_FRAMES, batches, timing, voices_of
+from recipes.tts_data import CODEC, CORPORA, MAX_FRAMES, batches, encoder_of, timing, voices_of
 
 LEVELS = (0.3, 1.0, 3.0, 10.0, 40.0)
 
@@ -67,14 +67,18 @@ def _error(guess, x, mask):
 
 
 def started(encoder: SpeechEncoder, transformer: LatentTransformer, start: str) -> Speaker:
-    """The net, from an earlier teacher's run folder if one is named: all but the voices is taken over."""
+    """The net, from an earlier teacher's model folder if one is named: a voice that it does not know starts as the mean of
+    those that it knows."""
     net = Speaker(encoder, transformer)
     if start:
-        old = SpeechEncoder.from_pretrained(Path(start) / "speech-encoder").state_dict()
-        encoder.load_state_dict({name: value for name, value in old.items() if name != "voice.weight"}, strict=False)
+        old = encoder_of(start, encoder.device)
+        known, weights = list(old.config.voices), old.state_dict()
+        rows = weights.pop("voice.weight")
+        encoder.load_state_dict(weights, strict=False)
         with torch.no_grad():
-            encoder.voice.weight.copy_(old["voice.weight"].mean(0))
-        transformer.load_state_dict(LatentTransformer.from_pretrained(Path(start) / "model").state_dict())
+            for row, voice in zip(encoder.voice.weight, encoder.config.voices, strict=True):
+                row.copy_(rows[known.index(voice)] if voice in known else rows.mean(0))
+        transformer.load_state_dict(LatentTransformer.from_pretrained(start).state_dict())
     return net
 
 
@@ -97,7 +101,7 @@ def run(
     cache: str = "data/latents",
     seed: int = 0,
 ) -> Run:
-    """`minutes` in all calls together. noise_mean 1: noise around the prior (CoMoSpeech), 0: zero-mean. `start`: a run folder."""
+    """`minutes` in all calls together. noise_mean 1: noise around the prior (CoMoSpeech), 0: zero-mean. `start`: a teacher to go on from."""
     if noise_mean not in (0.0, 1.0):
         raise ValueError(f"noise_mean {noise_mean:g}: must be 1 (around the prior) or 0 (zero-mean)")
     device, voices = best_device(), voices_of(corpora)

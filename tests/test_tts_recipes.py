@@ -9,13 +9,17 @@ import soundfile
 import torch
 
 from audiocm import bundles
+from audiocm.backbone import LatentTransformer
 from audiocm.cli import main
 from audiocm.codec import MelVAE, Vocoder
 from audiocm.phonemes import SYMBOLS, encode, phonemes
+from audiocm.speech import SpeechEncoder
 from audiocm.train import train_recipe
 from recipes import tts_data
 from recipes.hibari_voice import merged
 from recipes.pitch import f0_of
+from recipes.tts_data import encoder_of
+from recipes.tts_teacher import started
 
 TEXTS = [
     "Hello there.",
@@ -142,6 +146,12 @@ def test_teacher_students_and_speech(place, monkeypatch):
     log = [json.loads(line) for line in (teacher / "log.jsonl").read_text().splitlines()]
     valid = next(line for line in reversed(log) if "valid/prior" in line)
     assert valid["valid/prior"] < 0.5 and abs(valid["valid/length"] - 1) < 0.15 and valid["valid/duration"] < 0.5
+    old = encoder_of(str(teacher / "model"), torch.device("cpu"))
+    (voice,), net = old.config.voices, LatentTransformer.from_pretrained(teacher / "model")
+    encoder = SpeechEncoder.from_config({**old.config, "voices": ["new", voice]})
+    again = started(encoder, LatentTransformer.from_config(net.config), str(teacher / "model"))
+    assert torch.equal(encoder.voice.weight, old.voice.weight.expand(2, -1))  # the mean of one voice, and that voice
+    assert all(torch.equal(a, b) for a, b in zip(again.transformer.parameters(), net.parameters(), strict=True))
     common = {"teacher": teacher / "model", "steps": 4, "minutes": 1}
     train_recipe(
         "recipes/tts_student.py", fields(place, None, method="comospeech", **common), place / "runs" / "student"
