@@ -172,8 +172,8 @@ COMMANDS: dict[str, tuple[str, Callable[[], tuple[Callable, Callable]]]] = {
     "generate": ("make sounds from words", lambda: (generate_arguments, generate_command)),
     "speak": ("speak a text", _elsewhere(".speak", "speak")),
     "train": ("train a recipe", lambda: (train_arguments, train_command)),
-    "score": ("score a folder of sounds", _elsewhere(".scoring", "score")),
-    "compare": ("compare two systems: folders, or results of score --json", _elsewhere(".scoring", "compare")),
+    "score": ("score a folder of sounds", _elsewhere(".scoring_command", "score")),
+    "compare": ("compare two systems: folders, or results of score --json", _elsewhere(".scoring_command", "compare")),
 }
 
 

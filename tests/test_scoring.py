@@ -15,7 +15,8 @@ from audiocm.features import gather
 from audiocm.folders import Request
 from audiocm.lookup import find_embedder
 from audiocm.metrics import RunningMoments, frechet, frechet_distance, score
-from audiocm.scoring import compare, compare_files, scored, table
+from audiocm.scoring import compare, compare_files, scored
+from audiocm.scoring_command import table
 from audiocm.store import collect
 
 RATE = 8000
