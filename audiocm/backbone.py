@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from .denoiser import Condition, edm_scalings
 from .weights import StoredWeights
@@ -36,15 +37,24 @@ class Fourier(nn.Module):
         return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
+def _wide(x: Tensor) -> Tensor:
+    """At least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def _norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
     """RMS norm over the last axis in the dtype of x: autocast would hand back float32 and slow the residual stream."""
+    if forward_ad._current_level >= 0:  # torch 2.11's fused kernel gives a bfloat16 value a float32 tangent
+        inner = _wide(x)
+        inner = (inner * (inner.square().mean(-1, keepdim=True) + _EPS).rsqrt()).to(x.dtype)
+        return inner if weight is None else inner * weight.to(x.dtype)
     with torch.autocast(x.device.type, enabled=False):
         return F.rms_norm(x, x.shape[-1:], None if weight is None else weight.to(x.dtype), _EPS)
 
 
 def _norm_pushed(x: Tensor, dx: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """`_norm` and its derivative along dx."""
-    value, change = x.float(), dx.float()
+    value, change = _wide(x), _wide(dx)
     gain = (value.square().mean(-1, keepdim=True) + _EPS).rsqrt()
     value = value * gain
     change = gain * (change - value * (value * change).mean(-1, keepdim=True))
@@ -60,11 +70,11 @@ def _mixed_pushed(
     logits = (q * scale) @ k.transpose(-1, -2)
     if mask is not None:
         logits = logits.masked_fill(~mask, -torch.inf)
-    shares = logits.float().softmax(-1)
+    shares = _wide(logits).softmax(-1)
     moved = (dq * scale) @ k.transpose(-1, -2)
     if dk is not None:
         moved = moved + (q * scale) @ dk.transpose(-1, -2)
-    moved = shares * moved.float()
+    moved = shares * _wide(moved)
     moved = moved - shares * moved.sum(-1, keepdim=True)
     shares, moved = shares.to(v.dtype), moved.to(v.dtype)
     change = moved @ v if dv is None else moved @ v + shares @ dv
@@ -128,6 +138,7 @@ class Block(nn.Module):
         (x, knobs, turn, mask, text, text_mask), (dx, dknobs, *still) = inputs, tangents
         if any(s is not None for s in still) or dx is None or dknobs is None or (self.dropout and self.training):
             raise ValueError("a block has a derivative along its states and knobs alone, without dropout")
+        dx, dknobs = dx.to(x.dtype), dknobs.to(knobs.dtype)
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = knobs.unsqueeze(2).unbind(1)
         dshift, dscale, dgate, dshift_mlp, dscale_mlp, dgate_mlp = dknobs.unsqueeze(2).unbind(1)
 
@@ -160,7 +171,7 @@ class Block(nn.Module):
         h, dh = self.up(h), F.linear(dh, self.up.weight)
         slope = torch.ops.aten.gelu_backward(dh, h, approximate="tanh")
         h, dh = self.down(F.gelu(h, approximate="tanh")), F.linear(slope, self.down.weight)
-        return x + gate_mlp * h, dx + gate_mlp * dh + dgate_mlp * h
+        return x + gate_mlp * h, (dx + gate_mlp * dh + dgate_mlp * h).to(x.dtype)
 
 
 class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
