@@ -45,9 +45,9 @@ def systems(args: argparse.Namespace) -> list[System]:
     return [row for row in rows if not args.systems or row.name in args.systems]
 
 
-def sentences() -> list[tuple[str, str]]:
+def sentences(file: str | Path = HERE / "tts_sentences.txt") -> list[tuple[str, str]]:
     """(kind, text) of each held-out sentence."""
-    lines = (HERE / "tts_sentences.txt").read_text(encoding="utf-8").splitlines()
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
     return [tuple(line.split("\t")) for line in lines if line.strip()]
 
 
@@ -60,9 +60,9 @@ def told(folder: Path, texts: dict[str, str]) -> None:
     (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def numbered() -> dict[str, str]:
-    """The held-out sentences by the name of their files."""
-    return {f"{i:03d}": text for i, (_, text) in enumerate(sentences())}
+def numbered(file: str | Path) -> dict[str, str]:
+    """The held-out sentences by the name of their sounds."""
+    return {f"{i:03d}": text for i, (_, text) in enumerate(sentences(file))}
 
 
 def reference(args: argparse.Namespace, folder: Path) -> None:
@@ -76,7 +76,7 @@ def reference(args: argparse.Namespace, folder: Path) -> None:
     if args.voice == "heart":
         from hibari import Hibari
 
-        voice, texts = Hibari(threads=1), numbered()
+        voice, texts = Hibari(threads=1), numbered(args.sentences)
         for name, text in texts.items():
             soundfile.write(folder / f"{name}.flac", voice(text, seed=int(name)), 24000)
     else:
@@ -113,7 +113,7 @@ def speak_system(system: System, args: argparse.Namespace, folder: Path) -> None
     from audiocm.speaking import TextToSpeechPipeline
 
     folder.mkdir(parents=True, exist_ok=True)
-    texts = numbered()
+    texts = numbered(args.sentences)
     told(folder, texts)
     todo = [name for name in texts if not (folder / f"{name}.flac").exists()]
     if not todo:
@@ -186,11 +186,11 @@ def judged(folder: Path, voice: Path) -> dict:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def by_kind(result: dict) -> dict[str, float]:
+def by_kind(result: dict, file: str | Path) -> dict[str, float]:
     """Word error rate in % of each kind of the test sentences; empty for another reference's texts."""
     rates = next(values for name, values in result["items"].items() if name.startswith("WER % "))
     wrong: dict[str, list[tuple[float, int]]] = {}
-    for i, (kind, text) in enumerate(sentences()):
+    for i, (kind, text) in enumerate(sentences(file)):
         if (name := f"{i:03d}") in rates:
             words = len(plain_words(text).split())
             wrong.setdefault(kind, []).append((rates[name] * words, words))
@@ -206,7 +206,7 @@ def score_systems(args: argparse.Namespace) -> None:
             continue
         result = judged(folder, out / "voice")
         facts = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
-        told = {"WER % by kind": by_kind(result), "warnings": result["warnings"]}
+        told = {"WER % by kind": by_kind(result, args.sentences), "warnings": result["warnings"]}
         rows[system.name] = facts | {"clips": result["card"]["clips"]["generated"], "scores": result["scores"]} | told
         cards[system.name] = {
             k: v for k, v in result["card"].items() if k not in ("clips", "left_out", "cut", "generated")
@@ -218,7 +218,7 @@ def score_systems(args: argparse.Namespace) -> None:
             print(f"{name} was measured differently: {'; '.join(apart)}")
     if args.earlier:
         rows = earlier_rows(args.earlier, rows, "voice", [system.name for system in systems(args)])
-    card = first | {"voice": args.voice, "sentences": "recipes/tts_sentences.txt"}
+    card = first | {"voice": args.voice, "sentences": str(args.sentences)}
     print(write_results(Path(args.results), {"card": card, "systems": rows}, COLUMNS))
 
 
@@ -229,6 +229,9 @@ def main() -> None:
     parser.add_argument("--results", default="samples/tts_scores.json")
     parser.add_argument("--earlier", default="", help="score: a results file for the rows whose sounds are not here")
     parser.add_argument("--voice", default="heart")
+    parser.add_argument(
+        "--sentences", default="recipes/tts_sentences.txt", help="lines of `kind TAB text`; others to choose by"
+    )
     parser.add_argument("--corpus", default="data/prompts")
     parser.add_argument("--student", default="tts")
     parser.add_argument("--teacher", default="tts-teacher")
