@@ -143,7 +143,7 @@ def jvp(args: argparse.Namespace) -> None:
         if all(times.values()):
             results[f"{batch} x {frames}"]["fastest jvp / fastest forward"] = min(times["jvp"]) / min(times["forward"])
     card = {
-        "what": "torch.func.jvp of the net along (dx, dt) against one forward, bf16 autocast, no gradient",
+        "what": "exact derivative of the net along (dx, dt) against one forward, bf16 autocast, no gradient",
         "goal": GOAL, "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "torch": torch.__version__, "commit": commit(), "repeats": args.repeats,
         "net": {key: net.config[key] for key in ("channels", "width", "depth", "heads")},
