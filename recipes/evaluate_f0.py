@@ -24,7 +24,7 @@ import torch
 from audiocm.manifest import read_wave
 from audiocm.singing import tune
 from audiocm.speech import lines
-from recipes.evaluate_tts import System, systems, through_codec
+from recipes.evaluate_tts import System, systems, through_codec, told
 from recipes.hibari_voice import POINT
 from recipes.pitch import f0_of
 
@@ -61,7 +61,7 @@ def reference(items: Sequence[dict], root: Path, folder: Path) -> None:
     for item in items:
         soundfile.write(folder / f"{item['name']}.flac", read_wave(root / item["file"], 24000), 24000)
         write_asked(folder, item["name"], item["hertz"])
-    (folder / "texts.json").write_text(json.dumps({item["name"]: item["text"] for item in items}))
+    told(folder, {item["name"]: item["text"] for item in items})
 
 
 def write_asked(folder: Path, name: str, hertz: Sequence[float]) -> None:
