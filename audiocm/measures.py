@@ -332,11 +332,13 @@ def speaker(context: Context) -> Found:
     only_cpu(judge.name, context.request.device)
     made, real = (context.features(role, judge) for role in ("generated", "reference"))
     context.paired = True
-    others = [np.array([name != own for own in real.names]) for name in made.names]
-    if not all(map(np.any, others)):
+    x, y = made.features["embedding"], np.asarray(real.features["embedding"], np.float64)
+    place = {name: i for i, name in enumerate(real.names)}
+    own = np.array([y[place[name]] if name in place else np.zeros(y.shape[1]) for name in made.names])
+    others = np.array([len(y) - (name in place) for name in made.names])
+    if not others.all():
         raise ValueError("speaker similarity needs reference clips of the voice besides the clip of the same name")
-    x, y = made.features["embedding"], real.features["embedding"]
-    values = metrics.cosines(x, np.stack([y[rows].mean(axis=0) for rows in others]))
+    values = metrics.cosines(x, (y.sum(axis=0) - own) / others[:, None])
     return per_item(f"speaker similarity {judge.name}", made.names, values, context)
 
 

@@ -379,10 +379,10 @@ def dmd2(
 ) -> Mix:
     """DMD2. Yin et al. 2024: match the teacher's score of the student's samples with a fake score's; no regression.
 
-    `fake`: a copy of the teacher, trained as the critic. Several levels: backward simulation, a share `top` of
-    the rows at the first. `w` as a range: each row draws its own, told to the student and to the fake (both need the input). `trunk`: a net that becomes the
-    discriminator against real data, with weight `share` (theirs is a head on the fake score's trunk); None: without their
-    GAN. Deviations: opinions at lognormal levels; one critic step a student step is the trainer's.
+    `fake`: a copy of the teacher, trained as the critic. Several levels: backward simulation, a share `top` of the rows at
+    the first. `w` as a range: each row draws its own, told to the student and to the fake (both need the input). `trunk`: a
+    net that becomes the discriminator against real data, with weight `share` (theirs is a head on the fake score's trunk);
+    None: without their GAN. Deviations: opinions at lognormal levels; one critic step a student step is the trainer's.
     """
     told = isinstance(w, tuple)
     base = Method(times.top, follow, start=rolled_out(levels, top), noising=pure_at_top, path=native, native=native)

@@ -9,8 +9,8 @@
 guidance: the student, told w, equals the guided teacher (ConsistencyTTA stage 1). regression: one call equals the end of stored teacher
 trajectories. consistency: ConsistencyTTA stage 2. adversarial: the same, and a discriminator that starts as the teacher compares what one
 call makes with real latents at several noise levels (LADD, Sauer et al. 2024). matching: DMD2, told w; the teacher's score of what one
-call makes against that of a net trained on what one call makes, and the same discriminator (`--share 0`: without). `--w_low 3 --w_high 3` distils a fixed w, `--w_low 1
---w_high 1` none.
+call makes against that of a net trained on what one call makes, and the same discriminator (`--share 0`: without).
+`--w_low 3 --w_high 3` distils a fixed w, `--w_low 1 --w_high 1` none.
 """
 
 from collections.abc import Iterator
@@ -70,11 +70,16 @@ def run(
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r}: must be one of {', '.join(STAGES)}")
     device, w = best_device(), (w_low, w_high)
-    guide = LatentTransformer.from_pretrained(teacher).to(device).requires_grad_(False)
-    net = LatentTransformer.from_pretrained(start) if start else guide.student(GUIDANCE)
     compile = compile and device.type == "cuda"
-    if compile:
-        compile_blocks(guide)
+
+    def ready(other: LatentTransformer) -> LatentTransformer:
+        other = other.to(device)
+        if compile:
+            compile_blocks(other)
+        return other
+
+    guide = ready(LatentTransformer.from_pretrained(teacher).requires_grad_(False))
+    net = LatentTransformer.from_pretrained(start) if start else guide.student(GUIDANCE)
     source: Iterator = batches(corpora, vae, device, seed, scale=scale)
     method: Method | Mix
     if stage == "guidance":
@@ -83,23 +88,15 @@ def run(
         source = Trajectories(guide, source, pairs, w=w, seed=seed)
         method, rate, target = methods.regression(), 3e-4, None
     elif stage == "matching":
-        fake = guide.student(GUIDANCE).to(device)
-        if compile:
-            compile_blocks(fake)
-        trunk = None
-        if share:
-            trunk = LatentTransformer.from_pretrained(teacher).to(device)
-            if compile:
-                compile_blocks(trunk)
+        fake = ready(guide.student(GUIDANCE))
+        trunk = ready(LatentTransformer.from_pretrained(teacher)) if share else None
         heights = tuple(map(float, levels.split(",")))
         method = methods.dmd2(guide, fake, heights, w, trunk=trunk, share=share, top=top)
         rate, target = 5e-5, None
     else:
         method, rate, target = methods.consistencytta(guide, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
     if stage == "adversarial":
-        discriminator = LatentTransformer.from_pretrained(teacher).to(device)
-        if compile:
-            compile_blocks(discriminator)
+        discriminator = ready(LatentTransformer.from_pretrained(teacher))
         method, rate = sharpened(method, discriminator, w, share), 5e-5
     return Run(
         f"tta_{stage}",

@@ -341,6 +341,7 @@ def test_learned_log_variance_finds_the_error():
 
 def test_rollout_visits_the_students_own_states():
     """Backward simulation with the true student keeps the marginals: each state has the spread of its level."""
+    torch.manual_seed(0)
     truth = Gaussian(paths.edm, mu=0.0, s=1.0)
     x = torch.randn(20_000, 1, dtype=torch.float64)
     draw = methods.diffusion().draw(x, None, 0.0)
