@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from . import paths
 from .denoiser import Net
 from .distances import edm_weight, mean
-from .distill import Method, Progress
+from .distill import Draw, Method, Progress
 from .goals import follow
 from .paths import Path
 from .times import TimesOf, lognormal
@@ -27,13 +27,22 @@ class Generated:
     method: Method
 
     def __call__(self, student: Net, x: Tensor, cond, progress: Progress) -> tuple[Tensor, object]:
-        draw = self.method.draw(x, cond, progress)
-        net = draw.here(student)
-        draw = self.method.start(draw, net)
-        return net(draw.x_t, draw.t, draw.s, draw.cond), draw.cond
+        draw = self.method.started(student, x, cond, progress)
+        return draw.here(student)(draw.x_t, draw.t, draw.s, draw.cond), draw.cond
 
 
-class FakeScore(nn.Module):
+class Critic(nn.Module):
+    """Learns from what the student makes: `learn(x, made, cond, progress)` -> scalar, x real."""
+
+    generated: Generated
+
+    def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
+        with torch.no_grad():
+            made, cond = self.generated(student, x, cond, progress)
+        return self.learn(x, made, cond, progress)
+
+
+class FakeScore(Critic):
     """A denoiser of the student's samples: DMD2's fake score. A contract net; start it as a copy of the teacher."""
 
     def __init__(self, net: nn.Module, generated: Generated, times: TimesOf | None = None):
@@ -47,14 +56,12 @@ class FakeScore(nn.Module):
     def forward(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond=None) -> Tensor:
         return self.net(x_t, t, s, cond)
 
-    def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
+    def learn(self, x: Tensor, made: Tensor, cond, progress: Progress) -> Tensor:
         """Diffusion training on what the student makes."""
-        with torch.no_grad():
-            made, cond = self.generated(student, x, cond, progress)
         return self.training_of_fake.loss(self.net, None, made, cond, progress)
 
 
-class Judge(nn.Module):
+class Judge(Critic):
     """A discriminator out of any contract net: its output, averaged over channels, is a map of logits.
 
     Real and made samples are judged after noising to levels drawn by `times` (LADD, Sauer et al. 2024), by hinge loss.
@@ -80,10 +87,8 @@ class Judge(nn.Module):
     def _logits(self, x: Tensor, eps: Tensor, t: Tensor, cond) -> Tensor:
         return self.net(self.path.noise(x, eps, t), t, None, cond).mean(1, keepdim=True)
 
-    def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
+    def learn(self, x: Tensor, made: Tensor, cond, progress: Progress) -> Tensor:
         """E max(0, 1 - D(real)) + E max(0, 1 + D(made))."""
-        with torch.no_grad():
-            made, cond = self.generated(student, x, cond, progress)
         eps, t, mask = torch.randn_like(x), self.times(self.path, x, progress).t, getattr(cond, "mask", None)
         real = self._logits(x, eps, t, cond)
         total = mean(F.relu(1 - real), mask) + mean(F.relu(1 + self.logits(made, cond, progress)), mask)
@@ -93,25 +98,30 @@ class Judge(nn.Module):
         return total.mean()
 
 
-class Critics(nn.Module):
-    """Several critics trained as one: their losses are added."""
+class Critics(Critic):
+    """Several critics trained as one, on the same samples: their losses are added."""
 
-    def __init__(self, *critics: nn.Module):
+    def __init__(self, *critics: Critic):
         super().__init__()
-        self.critics = nn.ModuleList(critics)
+        self.critics, self.generated = nn.ModuleList(critics), critics[0].generated
 
-    def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
-        return sum(critic.loss(student, target, x, cond, progress) for critic in self.critics)
+    def learn(self, x: Tensor, made: Tensor, cond, progress: Progress) -> Tensor:
+        return sum(critic.learn(x, made, cond, progress) for critic in self.critics)
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """The student's side: -E D(made). Has a method's `loss`, so it goes into a `Mix`."""
+    """The student's side: -E D(made). Has a method's `loss` and `compare`, so it goes into a `Mix` or `OneSample`."""
 
     judge: Judge
     generated: Generated
 
     def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
         made, cond = self.generated(student, x, cond, progress)
-        logits = self.judge.logits(made, cond, progress)
-        return -mean(logits, getattr(cond, "mask", None)).mean()
+        return self._of(made, cond, progress)
+
+    def compare(self, student: Net, target: Net | None, draw: Draw, clean: Tensor) -> Tensor:
+        return self._of(clean, draw.cond, draw.progress)
+
+    def _of(self, made: Tensor, cond, progress: Progress) -> Tensor:
+        return -mean(self.judge.logits(made, cond, progress), getattr(cond, "mask", None)).mean()

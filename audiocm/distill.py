@@ -241,12 +241,19 @@ class Method:
     def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
         """Mean over the batch of weight x distance(student, goal). target None: the student itself, without gradient."""
         self.refuse(student, target)
-        draw = self.draw(x, cond, progress)
-        net, frozen = draw.here(student), draw.here(student if target is None else target)
-        draw = self.start(draw, net)
+        draw = self.started(student, x, cond, progress)
         masks = _DropoutState(student, draw.x) if getattr(self.goal, "asks_target", True) else nullcontext()
-        clean = net(draw.x_t, draw.t, draw.s, draw.cond)
-        with torch.no_grad(), masks:
+        return self.compare(student, target, draw, draw.here(student)(draw.x_t, draw.t, draw.s, draw.cond), masks)
+
+    def started(self, student: Net, x: Tensor | Coupled, cond, progress: Progress) -> Draw:
+        """The states that the student is called at."""
+        draw = self.draw(x, cond, progress)
+        return self.start(draw, draw.here(student))
+
+    def compare(self, student: Net, target: Net | None, draw: Draw, clean: Tensor, masks=None) -> Tensor:
+        """`loss`, once the student has said `clean` at `draw`."""
+        frozen = draw.here(student if target is None else target)
+        with torch.no_grad(), masks or nullcontext():
             goal = self.goal(draw, self.field(draw, frozen), frozen, clean.detach())
         seen, wanted = self.view(draw, clean, frozen), self.view(draw, goal, frozen).detach()
         error = self.weight(draw) * self.distance(_precise(seen), _precise(wanted), draw.mask)
@@ -279,6 +286,17 @@ class Mix:
 
     def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
         return sum(share * method.loss(student, target, x, cond, progress) for share, method in self.parts)
+
+
+class OneSample(Mix):
+    """A Mix whose parts judge one and the same estimate of the student's, drawn by the first: one call for all of them."""
+
+    def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
+        first = self.parts[0][1]
+        first.refuse(student, target)
+        draw = first.started(student, x, cond, progress)
+        clean = draw.here(student)(draw.x_t, draw.t, draw.s, draw.cond)
+        return sum(share * part.compare(student, target, draw, clean) for share, part in self.parts)
 
 
 def _precise(x: Tensor) -> Tensor:

@@ -367,9 +367,48 @@ def prosody(context: Context) -> Found:
     return Found(found.scores + one.scores, found.items | one.items)
 
 
+CLOSE = 50.0  # cents: half a semitone
+
+
+def contour(context: Context) -> Found:
+    """How well made F0 follows the `f0` of each line (Hz, evenly over the clip; 0: unvoiced, null: free): the median error and
+    the share within 50 cents of frames voiced in both, and the share of asked frames voiced or not as asked; all frames of the
+    set together, drawn clip by clip."""
+    names = [context.key("generated", path) for path in context.paths["generated"]]
+    asked = {name: line.get("f0") for name, line in zip(names, context.prompts_of(names), strict=True)}
+    if lacking := [name for name, one in asked.items() if not one]:
+        raise ValueError(f'contour: {len(lacking)} lines of --prompts have no "f0", a list of Hz (first: {lacking[0]})')
+    context.judges.append(PackageJudge("librosa"))
+    wavs = context.wavs("generated")
+    clips = {clip: fidelity.followed(wav, rate, asked[clip]) for clip, (wav,), rate in wavs}
+    cents = [np.abs(1200 * np.log2(y[(x > 0) & (y > 0)] / x[(x > 0) & (y > 0)])) for x, y in clips.values()]
+    owner = np.repeat(np.arange(len(clips)), [len(one) for one in cents])
+    right = np.array([[((x > 0) == (y > 0))[~np.isnan(x)].sum(), (~np.isnan(x)).sum()] for x, y in clips.values()])
+    error = np.concatenate(cents)
+    order, near = np.argsort(error), error < CLOSE
+
+    def middle(weight: np.ndarray) -> float:
+        total = np.cumsum(weight[owner[order]])
+        return float(error[order[np.searchsorted(total, total[-1] / 2)]])
+
+    found, count = Found([]), len(clips)
+    statistics = {
+        "F0 error, cents": middle,
+        f"within {CLOSE:g} cents %": lambda weight: float(100 * weight[owner] @ near / max(weight[owner].sum(), 1)),
+        "voicing as asked %": lambda weight: float(100 * (weight @ right[:, 0]) / (weight @ right[:, 1])),
+    }
+    if not len(owner):
+        warnings.warn("contour: no frame is voiced that was asked to be: there is no error in cents", stacklevel=2)
+        statistics = {"voicing as asked %": statistics["voicing as asked %"]}
+    for name, of in statistics.items():
+        found.scores.append(statistic_score(name, of, count, DRAWS, context.request.seed))
+        found.sets[name] = SetStatistic(list(clips), lambda rows, f=of: f(np.bincount(rows, minlength=count)))
+    return found
+
+
 NEED_LENGTH = ("lsd", "stft", "pesq", "stoi", "f0")  # a pair of the same length
 NEED_REFERENCE = {"fad", "fad-inf", "kad", "coverage", "kl", "lsd", "stft", "pesq", "stoi", "f0", "speaker"}
-NEED_WORDS = {"alignment", "hits", "wer"}
+NEED_WORDS = {"alignment", "hits", "wer", "contour"}
 METRICS: dict[str, Callable[[Context], Found]] = {
     "fad": fad, "fad-inf": fad_infinity, "kad": kad, "coverage": coverage, "kl": kl, "is": inception,
     "diversity": diversity, "clap": clap, "alignment": alignment, "hits": hits,
@@ -379,5 +418,5 @@ METRICS: dict[str, Callable[[Context], Found]] = {
     "stoi": _by_file("STOI", function=lambda *clip: (fidelity.stoi(*clip),), package="pystoi"),
     "f0": _by_file("F0 RMSE cents", "voicing error", package="librosa",
                    function=lambda *clip: tuple(fidelity.pitch_errors(*clip).values())),
-    "dnsmos": _mos, "wer": words, "speaker": speaker, "prosody": prosody,
+    "dnsmos": _mos, "wer": words, "speaker": speaker, "prosody": prosody, "contour": contour,
 }  # fmt: skip

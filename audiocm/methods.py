@@ -35,6 +35,7 @@ from .distances import (
 from .distill import (
     Method,
     Mix,
+    OneSample,
     around_prior,
     data,
     guided,
@@ -394,7 +395,7 @@ def dmd2(
     if trunk is None:
         return Mix((matching,), critic=score)
     judge = Judge(trunk, made, times.lognormal(0.0, 1.2), path=native)
-    return Mix((matching, (share, Adversarial(judge, made))), critic=Critics(score, judge))
+    return OneSample((matching, (share, Adversarial(judge, made))), critic=Critics(score, judge))
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

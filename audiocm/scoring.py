@@ -127,7 +127,7 @@ def _digest_of_reference(context: Context) -> str | None:
 
 def _digest_of_words(prompts: dict[str, dict]) -> str | None:
     """Of all that a metric reads in the prompts' lines, whatever the files are called; None: there are no prompts."""
-    read = [json.dumps([line.get(key) for key in ("prompt", "text", "labels")]) for line in prompts.values()]
+    read = [json.dumps([line.get(key) for key in ("prompt", "text", "labels", "f0")]) for line in prompts.values()]
     return digest_of("\n".join(sorted(read))) if read else None
 
 

@@ -6,7 +6,8 @@
 Asked are the held-out clips of recipes/singing_corpus.py: tunes and made-up melodies as notes, one a syllable, and sentences
 as spoken with their F0 moved, flattened or exaggerated. A model sings with its own consonants' lengths, and speaks with its
 own durations, along which the contour is laid symbol by symbol. `speak` writes sounds with what was asked beside them and
-continues where it stopped; `score` measures F0 (recipes/pitch.py; the first row is what that allows at best) and plots.
+continues where it stopped; `score` is `audiocm score --metrics contour` of each part (the first row is what measuring allows
+at best) and plots.
 """
 
 from __future__ import annotations
@@ -22,16 +23,15 @@ import soundfile
 import torch
 
 from audiocm.manifest import read_wave
+from audiocm.metrics import fidelity
+from audiocm.scoring import score as scored
 from audiocm.singing import tune
 from audiocm.speech import lines
-from recipes.evaluate_tts import System, systems, through_codec, told
+from recipes.evaluate_tts import System, systems, through_codec
 from recipes.hibari_voice import POINT
-from recipes.pitch import f0_of
+from recipes.judging import write_results
 
-CLOSE = 50.0  # cents
-COLUMNS = [
-    f"{name} {part}" for part in ("sung", "contour") for name in ("F0 error, cents", "within 50 cents %", "voicing %")
-]
+PARTS = ("sung", "contour")
 
 
 def items(root: Path) -> list[dict]:
@@ -56,17 +56,21 @@ def laid(hertz: Sequence[float], seconds: Sequence[float], other: Sequence[float
 # --- speak ------------------------------------------------------------------------------------------------------------
 
 
-def reference(items: Sequence[dict], root: Path, folder: Path) -> None:
-    """The corpus' own clips and what was told to the voice."""
-    for item in items:
-        soundfile.write(folder / f"{item['name']}.flac", read_wave(root / item["file"], 24000), 24000)
-        write_asked(folder, item["name"], item["hertz"])
-    told(folder, {item["name"]: item["text"] for item in items})
+def asked_of(folder: Path) -> dict[str, dict]:
+    """The lines of a folder's prompts.jsonl by clip."""
+    file = folder / "prompts.jsonl"
+    told = map(json.loads, file.read_text(encoding="utf-8").splitlines()) if file.exists() else ()
+    return {Path(line["file"]).stem: line for line in told}
 
 
-def write_asked(folder: Path, name: str, hertz: Sequence[float]) -> None:
+def keep(folder: Path, item: dict, wav: np.ndarray, rate: int, hertz: Sequence[float]) -> None:
+    """A sound, and what was asked of it as a line of prompts.jsonl, in the folder of its part."""
+    folder = folder / item["name"].split("-")[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    soundfile.write(folder / f"{item['name']}.flac", wav, rate)
     values = [None if np.isnan(value) else round(float(value), 1) for value in hertz]
-    (folder / f"{name}.json").write_text(json.dumps(values))
+    with (folder / "prompts.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"file": f"{item['name']}.flac", "text": item["text"], "f0": values}) + "\n")
 
 
 def sing_system(system: System, items: Sequence[dict], folder: Path, device: str) -> None:
@@ -74,7 +78,8 @@ def sing_system(system: System, items: Sequence[dict], folder: Path, device: str
     from audiocm import solvers
     from audiocm.speaking import TextToSpeechPipeline
 
-    todo = [item for item in items if not (folder / f"{item['name']}.json").exists()]
+    made = {name for part in PARTS for name in asked_of(folder / part)}
+    todo = [item for item in items if item["name"] not in made]
     if not todo:
         return
     pipe = TextToSpeechPipeline.from_pretrained(system.model, device=device)
@@ -96,8 +101,7 @@ def sing_system(system: System, items: Sequence[dict], folder: Path, device: str
         except ValueError as error:  # too long, silent or broken
             print(f"{system.name}, {item['name']}: {error}", flush=True)
             continue
-        soundfile.write(folder / f"{item['name']}.flac", out.audios[0].numpy(), pipe.sample_rate)
-        write_asked(folder, item["name"], asked)
+        keep(folder, item, out.audios[0].numpy(), pipe.sample_rate, asked)
 
 
 def own_seconds(pipe, phonemes: str, voice: str | None) -> list[float]:
@@ -112,109 +116,64 @@ def speak(args: argparse.Namespace) -> None:
     told, out = items(Path(args.singing)), Path(args.out)
     for system in systems(args):
         folder = out / system.name
-        folder.mkdir(parents=True, exist_ok=True)
         if system.model:
             sing_system(system, told, folder, args.device)
-        elif system.name == "voice":
-            reference(told, Path(args.singing), folder)
-        else:
-            through_codec(SimpleNamespace(student=args.student), out / "voice", folder)
-            for file in (out / "voice").glob("*-*.json"):
-                (folder / file.name).write_bytes(file.read_bytes())
+        elif not folder.exists() and system.name == "voice":
+            for item in told:
+                keep(folder, item, read_wave(Path(args.singing) / item["file"], 24000), 24000, item["hertz"])
+        elif not folder.exists():
+            for part in (part for part in PARTS if (out / "voice" / part).exists()):
+                through_codec(SimpleNamespace(student=args.student), out / "voice" / part, folder / part)
         print(system.name, flush=True)
 
 
 # --- score ------------------------------------------------------------------------------------------------------------
 
 
-def followed(wav: np.ndarray, rate: int, asked: np.ndarray) -> dict[str, np.ndarray]:
-    """Asked and made F0 of each measured frame (nan: free, 0: unvoiced), and the errors in cents where both are voiced."""
-    made = f0_of(wav, rate)
-    asked = asked[((np.arange(len(made)) + 0.5) * len(asked) / len(made)).astype(int)]
-    both = (made > 0) & (asked > 0)
-    return {"asked": asked, "made": made, "cents": np.abs(1200 * np.log2(made[both] / asked[both]))}
-
-
-def middle(values: np.ndarray, weights: np.ndarray) -> float:
-    """The weighted median; `values` in rising order."""
-    total = np.cumsum(weights)
-    return float(values[np.searchsorted(total, total[-1] / 2)])
-
-
-def scores(clips: Sequence[dict[str, np.ndarray]], part: str) -> list:
-    """Median error, share of voiced frames within 50 cents, and share of asked frames that are voiced or not as asked; of
-    all frames together, drawn clip by clip. A frame asked voiced and made unvoiced counts for voicing alone."""
-    from audiocm.metrics.intervals import statistic_score
-
-    owner = np.repeat(np.arange(len(clips)), [len(clip["cents"]) for clip in clips])
-    cents = np.concatenate([clip["cents"] for clip in clips])
-    order = np.argsort(cents)
-    known = [~np.isnan(clip["asked"]) for clip in clips]
-    right = np.array(
-        [((c["asked"] > 0) == (c["made"] > 0))[k].sum() for c, k in zip(clips, known, strict=True)], dtype=float
-    )
-    frames = np.array([k.sum() for k in known], dtype=float)
-    names = [column for column in COLUMNS if column.endswith(part)]
-    statistics = (
-        lambda w: middle(cents[order], w[owner[order]]),
-        lambda w: float(100 * (w[owner] @ (cents < CLOSE)) / max(w[owner].sum(), 1)),
-        lambda w: float(100 * (w @ right) / (w @ frames)),
-    )
-    told = list(zip(names, statistics, strict=True))
-    return [statistic_score(name, one, len(clips)) for name, one in (told if len(cents) else told[2:])]
-
-
-def measured(folder: Path) -> dict[str, dict]:
-    found = {}
-    for file in sorted(folder.glob("*-*.json")):
-        asked = np.array([np.nan if value is None else value for value in json.loads(file.read_text())])
-        wav, rate = soundfile.read(file.with_suffix(".flac"), dtype="float32")
-        found[file.stem] = followed(wav, rate, asked)
-    return found
-
-
 def score(args: argparse.Namespace) -> None:
-    from audiocm.provenance import commit, versions
-    from recipes.judging import write_results
-
-    rows, clips = {}, {}
+    out, rows, cards = Path(args.out), {}, {}
     for system in systems(args):
-        if not (found := measured(Path(args.out) / system.name)):
-            continue
-        parts = {part: [one for name, one in found.items() if name.startswith(part)] for part in ("sung", "contour")}
-        told = [one for part, chosen in parts.items() if chosen for one in scores(chosen, part)]
-        rows[system.name] = {"clips": len(found), "scores": {one.name: one.as_dict() for one in told}}
-        clips[system.name] = found
+        told = {}
+        for part in (part for part in PARTS if asked_of(out / system.name / part)):
+            folder = out / system.name / part
+            result = scored(folder, prompts=folder / "prompts.jsonl", metrics=("contour",))
+            told |= {f"{name} {part}": one for name, one in result["scores"].items()}
+            cards[f"{system.name} {part}"] = result["card"]
+        if told:
+            rows[system.name] = {
+                "clips": sum(len(asked_of(out / system.name / part)) for part in PARTS),
+                "scores": told,
+            }
     if not rows:
         raise ValueError(f"{args.out}: nothing to score: `speak` first")
-    card = {"commit": commit(), "versions": versions(("hibari-tts", "librosa", "torch")), "close": CLOSE}
-    card |= {"F0": "YIN, recipes/pitch.py", "asked": "held-out clips of recipes/singing_corpus.py"}
-    results = Path(args.results)
-    print(write_results(results, {"card": card, "systems": rows}, COLUMNS))
-    plot(clips, results.with_suffix(".png"))
+    results, columns = Path(args.results), list(dict.fromkeys(name for row in rows.values() for name in row["scores"]))
+    asked = {"asked": "held-out clips of recipes/singing_corpus.py", "cards": cards}
+    print(write_results(results, {"card": asked, "systems": rows}, columns))
+    plot(out, list(rows), results.with_suffix(".png"))
 
 
-def plot(clips: dict[str, dict[str, dict]], path: Path, count: int = 4) -> None:
+def plot(out: Path, names: Sequence[str], path: Path, count: int = 4) -> None:
     """Asked and made F0 of the first melodies; a row each, a column a system."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = [name for name in next(iter(clips.values())) if all(name in found for found in clips.values())]
-    melodies = [name for name in names if name.startswith("sung")]
+    asked = {system: asked_of(out / system / "sung") for system in names}
+    melodies = [name for name in asked[names[0]] if all(name in one for one in asked.values())]
     chosen = melodies[: count // 2] + melodies[count // 2 :][-count // 2 :]  # made-up ones, tunes
     if not chosen:
         return
     figure, axes = pyplot.subplots(
-        len(chosen), len(clips), figsize=(3.2 * len(clips), 1.9 * len(chosen)), sharey=True, squeeze=False
+        len(chosen), len(names), figsize=(3.2 * len(names), 1.9 * len(chosen)), sharey=True, squeeze=False
     )
     for row, name in zip(axes, chosen, strict=True):
-        for axis, (system, found) in zip(row, clips.items(), strict=True):
-            one = found[name]
-            at = (np.arange(len(one["made"])) + 0.5) * POINT
-            axis.plot(at, np.where(one["asked"] > 0, one["asked"], np.nan), color="0.6", linewidth=4, label="asked")
-            axis.plot(at, np.where(one["made"] > 0, one["made"], np.nan), color="tab:blue", linewidth=1, label="made")
+        for axis, system in zip(row, names, strict=True):
+            wav, rate = soundfile.read(out / system / "sung" / f"{name}.flac", dtype="float32")
+            wanted, made = fidelity.followed(wav, rate, asked[system][name]["f0"])
+            at = (np.arange(len(made)) + 0.5) * len(wav) / rate / len(made)
+            axis.plot(at, np.where(wanted > 0, wanted, np.nan), color="0.6", linewidth=4, label="asked")
+            axis.plot(at, np.where(made > 0, made, np.nan), color="tab:blue", linewidth=1, label="made")
             axis.set_yscale("log", base=2)
             axis.set_ylim(100, 500)
             axis.set_yticks([110, 220, 440], ["110", "220", "440"])

@@ -1,10 +1,10 @@
 """The text-to-audio table: real clips, codec round trip, teacher, student at 1, 2 and 4 calls.
 
-    python -m recipes.evaluate_tta plan --out runs/tables
+    python -m recipes.evaluate_tta plan --out runs/tables --plan samples/tta_plan.json
     python -m recipes.evaluate_tta generate --out runs/tables [--device cuda] [--systems student-1,teacher-50] [--latents]
     python -m recipes.evaluate_tta score --out runs/tables --results samples/tta_scores.json
 
-`plan` draws the words and needs the corpus; `generate` needs the models (and the corpus for the row "codec" alone) and
+`plan` draws the words and needs the corpus (the table's draw is kept: without --plan, clips are drawn anew); `generate` needs the models (and the corpus for the row "codec" alone) and
 writes sounds; `score` needs the judges (see judging.py) and can run elsewhere. All
 continue where they stopped. Two sets of words: the captions of real test clips (the clip is the reference) and
 free prompts (recipes/prompts.jsonl: prompt, labels, kind), several takes each.
@@ -171,6 +171,7 @@ def main() -> None:
     parser.add_argument("--sweep", type=numbers, default=[])
     parser.add_argument("--systems", type=lambda s: s.split(","), default=[])
     parser.add_argument("--split", default="test", help="of the captions: valid to choose by, test to report")
+    parser.add_argument("--plan", type=Path, help="an earlier draw of captions: samples/tta_plan.json is the table's")
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--takes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=4.0)

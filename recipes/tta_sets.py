@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +45,15 @@ def systems(args: argparse.Namespace) -> list[System]:
 
 
 def plan(args: argparse.Namespace) -> list[dict]:
-    """One entry a sound: set, id, take, prompt, labels, seconds, seed and, for captions, the real clip's file."""
+    """One entry a sound: set, id, take, prompt, labels, seconds, seed and, for captions, the real clip's file.
+
+    Clips are drawn by a hash of their names, so that a corpus that lost or won a few gives nearly the same draw."""
     lines = corpus_entries(args.corpus)
     held = [e for e in lines if e["split"] == args.split and e["kind"] in args.kinds and e.get("captions")]
     if not held:
         raise ValueError(f"{', '.join(args.corpus)}: no captioned {args.split} clips of kinds {', '.join(args.kinds)}")
-    generator = np.random.default_rng(args.seed)
-    chosen = [held[i] for i in sorted(generator.permutation(len(held))[: args.clips])]
+    drawn = sorted(held, key=lambda e: sha256(f"{args.seed} {Path(e['file']).name}".encode()).digest())[: args.clips]
+    chosen = [e for e in held if any(e is one for one in drawn)]
     entries = []
     for i, e in enumerate(chosen):
         seconds = min(max(np.ceil(e["seconds"] / BUCKET) * BUCKET, 1.0), 10.0)
@@ -176,11 +179,12 @@ def generate_system(system: System, entries: list[dict], out: Path, device: str,
 
 
 def stored_plan(args: argparse.Namespace) -> list[dict]:
-    """plan.json of the output folder, drawn up if it is not there yet."""
+    """plan.json of the output folder: if it is not there yet `--plan`'s file, else drawn up."""
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     stored = out / "plan.json"
-    entries = json.loads(stored.read_text()) if stored.exists() else plan(args)
+    known = stored if stored.exists() else args.plan
+    entries = json.loads(known.read_text()) if known else plan(args)
     stored.write_text(json.dumps(entries, ensure_ascii=False, indent=0))
     return entries
 

@@ -19,9 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from audiocm.manifest import Clip, read_wave
+from audiocm.metrics.yin import f0_of
 from audiocm.utterances import read_line
 from recipes.hibari_voice import TellingVoice
-from recipes.pitch import f0_of
 from recipes.tts_corpus import tell
 from recipes.tts_data import corpus
 

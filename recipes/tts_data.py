@@ -30,11 +30,11 @@ from audiocm.codec import MelVAE
 from audiocm.data import LatentBatches
 from audiocm.latents import Latents, cached_latents, codec_key, joined, pack, unpack
 from audiocm.manifest import Clip, of_split, read_manifest, read_wave, report
+from audiocm.metrics.yin import f0_of
 from audiocm.speech import SpeechEncoder, Timing, given, searched
 from audiocm.train import best_device
 from audiocm.utterances import Timed, Utterances, read_line, utterances
 from recipes.clips import split_of
-from recipes.pitch import f0_of
 from recipes.tta_data import CODEC, codec
 
 CORPORA = "data/voice,data/singing,data/prompts"

@@ -15,7 +15,7 @@ from audiocm.backbone import LatentTransformer
 from audiocm.critic import FakeScore, Generated, Judge
 from audiocm.denoiser import Condition, Hidden, WithLogVariance
 from audiocm.distances import adaptive, huber, l1, l2, learned_variance, min_snr, snr, truncated_snr
-from audiocm.distill import Coupled, Draw, Method, Times, of, pure_at_top, rolled_out
+from audiocm.distill import Coupled, Draw, Method, Mix, Times, of, pure_at_top, rolled_out
 from audiocm.goals import agree, follow
 from audiocm.solvers import heun
 from audiocm.tangents import exact, finite, grid_gain, normalised, stand_still, trig_gain
@@ -490,6 +490,35 @@ def test_dmd2_with_its_adversary_trains_two_critics_and_gives_the_student_both_g
         loss = method.loss(student, None, x, None, 0.0)
         gradients.append(torch.autograd.grad(loss, student.last.weight)[0])
     assert gradients[1].any() and (gradients[0] - gradients[1]).abs().max() > 1e-6
+
+
+def test_one_sample_is_made_once_and_judged_by_all():
+    """Both parts and both critics see one and the same estimate: a step of two levels is one roll-out and one call."""
+    truth, calls = Gaussian(paths.edm), []
+
+    def student(x_t, t, s=None, cond=None):
+        calls.append(len(x_t))
+        return truth.denoise(x_t, t, s, cond) + 0.1
+
+    fake, trunk = (TinyNet(2, 8).double() for _ in range(2))
+    method = methods.dmd2(truth.denoise, fake, (80.0, 5.0), trunk=trunk, share=0.5)
+    x = torch.randn(64, 2, dtype=torch.float64)
+    for part in (method, method.critic):
+        calls.clear()
+        part.loss(student, None, x, None, 0.0)
+        assert calls == [64, 64]
+    (half, matching), (_, adversary) = method.parts
+    alone, other = replace(method, parts=((half, matching),)), Mix(((half, matching),))
+    values = []
+    for one in (alone, other):
+        torch.manual_seed(3)
+        values.append(one.loss(student, None, x, None, 0.0))
+    assert values[0] == values[1]
+    draw = matching.started(student, x, None, 0.0)
+    torch.manual_seed(4)
+    judged = adversary.compare(student, None, draw, x)
+    torch.manual_seed(4)
+    assert judged == -adversary.judge.logits(x, None, 0.0).mean()
 
 
 def test_judge_tells_real_from_made_and_its_gradient_points_home():

@@ -182,6 +182,27 @@ def test_prosody_tells_height_liveliness_and_length(tmp_path):
         scored(ask(hiss, metrics=("prosody",)))
 
 
+def test_contour_counts_a_tone_a_quarter_tone_off(tmp_path):
+    at, asked = np.arange(RATE) / RATE, [200.0] * 60 + [None] * 20  # the last quarter is free: it does not count
+    tones = [
+        sum(np.sin(2 * np.pi * 200 * 2 ** (cents / 1200) * k * at) / k for k in range(1, 8)) * 0.1
+        for cents in (10, 70, 10)
+    ]
+    tones[2][: RATE // 3] = 0.0  # a third is not voiced as asked
+    folder, lines = write(tmp_path / "a", dict(zip("xyz", tones, strict=True))), tmp_path / "asked.jsonl"
+    lines.write_text("\n".join(json.dumps({"file": f"{name}.wav", "text": "la", "f0": asked}) for name in "xyz"))
+    result = scored(ask(folder, metrics=("contour",), prompts=lines))[0]
+    error, close, voicing = result["scores"].values()
+    assert error["value"] == pytest.approx(10, abs=2) and error["low"] <= error["value"] <= error["high"]
+    assert close["value"] == pytest.approx(100 * 92 / 152, abs=4)
+    assert voicing["value"] == pytest.approx(100 * 152 / 180, abs=4)
+    lines.write_text("\n".join(json.dumps({"file": f"{name}.wav", "text": "la", "f0": [210.0]}) for name in "xyz"))
+    assert scored(ask(folder, metrics=("contour",), prompts=lines))[0]["card"]["prompts"] != result["card"]["prompts"]
+    lines.write_text("\n".join(json.dumps({"file": f"{name}.wav", "text": "la"}) for name in "xyz"))
+    with pytest.raises(ValueError, match='3 lines of --prompts have no "f0"'):
+        scored(ask(folder, metrics=("contour",), prompts=lines))
+
+
 def test_silence_gets_no_opinion_score(tmp_path, monkeypatch):
     monkeypatch.setattr(fidelity, "needed", lambda package: None)
     monkeypatch.setattr(fidelity, "dnsmos", lambda wav, rate: {"overall": 3.0, "p808": float(np.abs(wav).max() > 0)})

@@ -12,12 +12,12 @@ from audiocm import bundles
 from audiocm.backbone import LatentTransformer
 from audiocm.cli import main
 from audiocm.codec import MelVAE, Vocoder
+from audiocm.metrics.yin import f0_of
 from audiocm.phonemes import SYMBOLS, encode, phonemes
 from audiocm.speech import SpeechEncoder
 from audiocm.train import train_recipe
 from recipes import tts_data
 from recipes.hibari_voice import merged
-from recipes.pitch import f0_of
 from recipes.tts_data import encoder_of
 from recipes.tts_teacher import started
 

@@ -5,6 +5,7 @@ Everything that a maintained package does is that package's: pesq, pystoi, speec
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
 
@@ -171,3 +172,15 @@ def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict
         raise ValueError("no frame is voiced in both clips")
     cents = 1200 * np.log2(made[both] / f0[both])
     return {"f0_rmse_cents": float(np.sqrt(np.mean(cents**2))), "voicing_error": float(np.mean(voiced != spoken))}
+
+
+def followed(wav: np.ndarray, rate: int, asked: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Asked and made F0 in Hz of each frame of wav, [frame] both: 0 is unvoiced, nan in `asked` (None) is free.
+
+    `asked` lies evenly over the clip; made F0 is `yin.f0_of`'s, whose short windows meet a moving F0 where it is."""
+    from .yin import f0_of
+
+    made = f0_of(wav, rate)
+    asked = np.array([np.nan if value is None else value for value in asked], dtype=np.float64)
+    at = (np.arange(len(made)) + 0.5) * len(asked) / len(made)
+    return asked[at.astype(int)], made
