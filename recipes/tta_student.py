@@ -62,11 +62,13 @@ def run(
     share: float = 0.2,
     levels: str = "80",
     top: float = 0.6,
+    warmup: int = 200,
     compile: bool = True,
     seed: int = 0,
 ) -> Run:
     """`start`: the student folder to go on from; empty: the teacher's weights. `share`: the adversary's weight. `levels`: where
-    matching trains the student, from 80 down (several: for as many calls), a share `top` of the rows at the first."""
+    matching trains the student, from 80 down (several: for as many calls), a share `top` of the rows at the first.
+    `warmup`: steps until the student learns at its full rate; where it goes on from an earlier matching, critics need some hundred."""
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r}: must be one of {', '.join(STAGES)}")
     device, w = best_device(), (w_low, w_high)
@@ -105,7 +107,7 @@ def run(
         source,
         steps=steps,
         lr=lr or rate,
-        warmup=200,
+        warmup=warmup,
         ema=0.999,
         target_ema=target,
         critic=getattr(method, "critic", None),
