@@ -172,6 +172,9 @@ def main() -> None:
     parser.add_argument("--systems", type=lambda s: s.split(","), default=[])
     parser.add_argument("--split", default="test", help="of the captions: valid to choose by, test to report")
     parser.add_argument("--plan", type=Path, help="an earlier draw of captions: samples/tta_plan.json is the table's")
+    parser.add_argument(
+        "--other-than", type=Path, help="plan: no clip of this earlier draw: to choose by, not to report"
+    )
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--takes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=4.0)

@@ -49,7 +49,9 @@ def plan(args: argparse.Namespace) -> list[dict]:
 
     Clips are drawn by a hash of their names, so that a corpus that lost or won a few gives nearly the same draw."""
     lines = corpus_entries(args.corpus)
+    taken = {e.get("clip") for e in json.loads(args.other_than.read_text())} if args.other_than else set()
     held = [e for e in lines if e["split"] == args.split and e["kind"] in args.kinds and e.get("captions")]
+    held = [e for e in held if e["file"] not in taken]
     if not held:
         raise ValueError(f"{', '.join(args.corpus)}: no captioned {args.split} clips of kinds {', '.join(args.kinds)}")
     drawn = sorted(held, key=lambda e: sha256(f"{args.seed} {Path(e['file']).name}".encode()).digest())[: args.clips]
