@@ -345,26 +345,20 @@ def speaker(context: Context) -> Found:
 def prosody(context: Context) -> Found:
     """How high and how lively each clip speaks, and with a reference of the same names how long, in its clip's lengths."""
     context.judges.append(PackageJudge("librosa"))
-    rows, unvoiced, lengths = {}, [], {}
-    for clip, (wav,), rate in context.wavs("generated"):
+    paired = "reference" in context.paths and context.by_name("generated").keys() <= context.by_name("reference").keys()
+    roles = ("generated", "reference") if paired else ("generated",)
+    rows, unvoiced = {}, []
+    for clip, wavs, rate in context.wavs(*roles):
         try:
-            rows[clip], lengths[clip] = fidelity.pitch_statistics(wav, rate), len(wav) / rate
+            rows[clip] = (*fidelity.pitch_statistics(wavs[0], rate), len(wavs[0]) / len(wavs[-1]))
         except ValueError:
             unvoiced.append(clip)
     if unvoiced:
         warnings.warn(f"F0: {len(unvoiced)} clips have no voiced frame (first: {unvoiced[0]})", stacklevel=2)
     if not rows:
         raise ValueError("no clip has a voiced frame: prosody is of speech")
-    found = _columns(
-        dict(zip(("F0 Hz", "F0 spread st"), zip(*rows.values(), strict=True), strict=True)), list(rows), "", context
-    )
-    if "reference" not in context.paths or not lengths.keys() <= context.by_name("reference").keys():
-        return found
-    real = {clip: len(wavs[1]) / rate for clip, wavs, rate in context.wavs("generated", "reference")}
-    both = [clip for clip in lengths if clip in real]
-    ratios = np.array([lengths[clip] / real[clip] for clip in both])
-    one = per_item("length / reference's", both, ratios, context)
-    return Found(found.scores + one.scores, found.items | one.items)
+    names = ("F0 Hz", "F0 spread st", "length / reference's")[: 2 + paired]
+    return _columns(dict(zip(names, zip(*rows.values(), strict=True), strict=False)), list(rows), "", context)
 
 
 CLOSE = 50.0  # cents: half a semitone

@@ -102,11 +102,7 @@ class Near(nn.Module):
 
 
 class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
-    """Spoken -> token states, durations, prior. `voices`: their names; `follows_pitch`: whether contours were trained on.
-
-    States are nobody's: the voice enters durations, prior and (as the pooled vector) the denoiser, so that what one voice
-    taught about reading serves the others (with the voice in the states, one of 23 minutes misread twice as many words).
-    """
+    """Spoken -> token states, durations, prior. `voices`: their names; `follows_pitch`: whether contours were trained on."""
 
     @register_to_config
     def __init__(
@@ -129,15 +125,13 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
         self.blocks = nn.ModuleList(ListeningBlock(width, heads) for _ in range(depth))
         self.duration = Near(width, 2, 1)
         self.prior = Near(width, frame_depth, channels)
-        self.manner = nn.Linear(width, width, bias=False)  # how a voice's durations and prior differ
-        nn.init.zeros_(self.manner.weight)
         self.template = nn.Linear(width, mel_bins)  # the mel that a phoneme has on average: what alignment goes by
         for table in (self.symbol, self.stress, self.voice):
             nn.init.normal_(table.weight, std=width**-0.5)
 
     def states(self, spoken: Spoken) -> Tensor:
         """[batch, width, token], 0 at padding."""
-        x = self.symbol(spoken.symbols) + self.stress(spoken.stress)
+        x = self.symbol(spoken.symbols) + self.stress(spoken.stress) + self.voice(spoken.voice)[:, None]
         x = x.transpose(1, 2) * spoken.token_mask[:, None]
         for block in self.blocks:
             x = block(x, spoken.token_mask)
@@ -145,11 +139,7 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
 
     def log_durations(self, states: Tensor, spoken: Spoken) -> Tensor:
         """ln of the expected frames of each token [batch, token]; its gradient does not reach the states (Glow-TTS)."""
-        return self.duration(states.detach() + self.own(spoken), spoken.token_mask)[:, 0].clamp(-4.0, 5.0)
-
-    def own(self, spoken: Spoken) -> Tensor:
-        """What a voice adds to states where it matters who speaks [batch, width, 1]."""
-        return self.manner(self.voice(spoken.voice))[:, :, None]
+        return self.duration(states.detach(), spoken.token_mask)[:, 0].clamp(-4.0, 5.0)
 
     def predicted(self, states: Tensor, spoken: Spoken, speed: float | Tensor = 1.0) -> Tensor:
         """Durations [batch, token] in frames at `speed`, each row a whole number in all."""
@@ -162,8 +152,8 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
         h = torch.einsum("bwn,bfn->bwf", states, spread(durations, frames).to(states.dtype))
         if spoken.pitch is not None:
             h = h + self.pitch(F.pad(spoken.pitch, (0, frames - spoken.pitch.shape[2])))
+        prior = self.prior(h, mask).float()
         voice = self.voice(spoken.voice)
-        prior = self.prior(h + self.own(spoken), mask).float()
         return Condition(states.transpose(1, 2), spoken.token_mask, voice, mask, prior, spoken.null)
 
     def forward(self, spoken: Spoken, speed: float | Tensor = 1.0) -> tuple[Condition, Tensor]:
@@ -192,7 +182,7 @@ def searched(mel_of: Callable[[Tensor], Tensor]) -> Timing:
     def timing(encoder: SpeechEncoder, states: Tensor, spoken: Spoken, x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             mel = ((mel_of(x) - MEL_MEAN) / MEL_STD).float()
-        template = encoder.template((states + encoder.own(spoken)).transpose(1, 2)).float()
+        template = encoder.template(states.transpose(1, 2)).float()
         mask = spoken.mask.repeat_interleave(SUBFRAMES, 1)
         found = (
             search(-torch.cdist(mel.transpose(1, 2), template.detach()).square(), spoken.token_mask, mask) / SUBFRAMES

@@ -106,7 +106,7 @@ def score(args: argparse.Namespace) -> None:
             rows[system.name] = score_system(judges, system.name, out, entries, references)
             print(system.name, {k: round(v["value"], 3) for k, v in rows[system.name]["scores"].items()}, flush=True)
     if args.earlier:
-        rows = earlier_rows(args.earlier, rows, "codec", [system.name for system in systems(args)])
+        rows = earlier_rows(args.earlier, rows, "real", [system.name for system in systems(args)])
     card = judges.card(args.seed, reference={k: v.total for k, v in references.items()}, guidance=args.guidance,
                        caption_policy="first caption of the test clip", device="cpu (judges)")  # fmt: skip
     print(write_results(Path(args.results), {"card": card, "systems": rows}, COLUMNS))

@@ -3,8 +3,8 @@
     python -m recipes.evaluate_tts speak --out runs/tts_table [--voice heart] [--corpus data/voice] [--systems student-1]
     python -m recipes.evaluate_tts score --out runs/tts_table --results samples/tts_scores.json [--voice heart]
 
-`speak` needs the models and writes sounds and times; `score` is `audiocm score` with the metrics wer, dnsmos, speaker and
-prosody, whose judges no training here used (the README says how to install them). Both continue where they stopped. The
+`speak` needs the models and writes sounds and times; `score` is `audiocm score` with the metrics wer, speaker, prosody and
+(of --opinions clips) dnsmos, whose judges no training here used (the README says how to install them). Both continue where they stopped. The
 sentences are those of tts_sentences.txt, which no corpus holds; the reference is the synthesiser itself for the voice
 "heart", else the held-out clips of the voice in --corpus.
 """
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,18 +172,25 @@ def through_codec(args: argparse.Namespace, source: Path, folder: Path) -> None:
 
 # --- score ------------------------------------------------------------------------------------------------------------
 
-METRICS = ("wer", "dnsmos", "speaker", "prosody")
+METRICS = ("wer", "speaker", "prosody")
 COLUMNS = ["WER % *", "WER without loops % *", "CER % *", "DNSMOS overall", "speaker similarity *", "F0 Hz", "F0 spread st",
            "length / reference's"]  # fmt: skip
 
 
-def judged(folder: Path, voice: Path) -> dict:
-    """What `audiocm score` says of a folder, kept in it as scores.json."""
+def judged(folder: Path, voice: Path, opinions: int) -> dict:
+    """What `audiocm score` says of a folder, kept in it as scores.json; DNSMOS of `opinions` clips, evenly drawn (0: none)."""
     file = folder / "scores.json"
     if not file.exists():
-        result = score(
-            folder, voice, prompts=folder / "prompts.jsonl", metrics=METRICS, workers=1, cache=cache_folder()
-        )
+        options = {"workers": 1, "cache": cache_folder()}
+        result = score(folder, voice, prompts=folder / "prompts.jsonl", metrics=METRICS, **options)
+        clips = sorted(folder.glob("*.flac"))
+        chosen = clips[:: max(1, len(clips) // opinions)][:opinions] if opinions else []
+        with tempfile.TemporaryDirectory() as some:
+            for clip in chosen:
+                shutil.copy(clip, some)
+            heard = score(some, metrics=("dnsmos",), **options) if chosen else {"scores": {}, "warnings": []}
+        result["scores"] |= heard["scores"]
+        result["warnings"] += heard["warnings"]
         file.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))
 
@@ -204,7 +213,7 @@ def score_systems(args: argparse.Namespace) -> None:
         folder = out / system.name
         if not folder.is_dir():
             continue
-        result = judged(folder, out / "voice")
+        result = judged(folder, out / "voice", args.opinions)
         facts = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
         told = {"WER % by kind": by_kind(result, args.sentences), "warnings": result["warnings"]}
         rows[system.name] = facts | {"clips": result["card"]["clips"]["generated"], "scores": result["scores"]} | told
@@ -231,6 +240,9 @@ def main() -> None:
     parser.add_argument("--voice", default="heart")
     parser.add_argument(
         "--sentences", default="recipes/tts_sentences.txt", help="lines of `kind TAB text`; others to choose by"
+    )
+    parser.add_argument(
+        "--opinions", type=int, default=100, help="clips a system that DNSMOS hears: five seconds each on a core"
     )
     parser.add_argument("--corpus", default="data/prompts")
     parser.add_argument("--student", default="tts")

@@ -161,6 +161,7 @@ def earlier_rows(path: str, rows: dict[str, dict], anchor: str, wanted: Sequence
         if n not in rows and n in old["systems"]
     }
     joined = rows | taken
+    joined[anchor] = rows[anchor] | {"scores": old["systems"][anchor]["scores"] | rows[anchor]["scores"]}
     order = dict.fromkeys([*(name for name in rows if name not in wanted), *wanted])
     return {name: joined[name] for name in order if name in joined}
 

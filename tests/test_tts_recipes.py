@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from tiny_speech import tiny_encoder
 
 from audiocm import bundles
 from audiocm.backbone import LatentTransformer
@@ -18,6 +19,7 @@ from audiocm.speech import SpeechEncoder
 from audiocm.train import train_recipe
 from recipes import tts_data
 from recipes.hibari_voice import merged
+from recipes.nearer import nearer
 from recipes.tts_data import encoder_of
 from recipes.tts_teacher import started
 
@@ -172,3 +174,16 @@ def test_teacher_students_and_speech(place, monkeypatch):
         assert main(["speak", TEXTS[0], "-o", str(file), "--model", model, "--steps", steps]) == 0
         length, wanted = soundfile.info(file).duration, len(toy(TEXTS[0])) / 24000
         assert abs(length - wanted) < 0.3 * wanted
+
+
+def test_a_voice_is_moved_towards_another_and_nothing_else_is():
+    encoder = tiny_encoder()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    one, other = before["voice.weight"]
+    after = nearer(encoder, "ben", "anna", 0.25).state_dict()
+    torch.testing.assert_close(after.pop("voice.weight"), torch.stack([one, 0.75 * other + 0.25 * one]))
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
+    with pytest.raises(ValueError, match="unknown voice 'carl': the encoder knows anna, ben"):
+        nearer(encoder, "carl", "anna", 0.25)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        nearer(encoder, "ben", "anna", 2.0)
