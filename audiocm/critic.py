@@ -28,7 +28,7 @@ class Generated:
 
     def __call__(self, student: Net, x: Tensor, cond, progress: Progress) -> tuple[Tensor, object]:
         draw = self.method.started(student, x, cond, progress)
-        return draw.here(student)(draw.x_t, draw.t, draw.s, draw.cond), draw.cond
+        return draw.said(student), draw.cond
 
 
 class Critic(nn.Module):

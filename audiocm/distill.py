@@ -68,6 +68,10 @@ class Draw:
         """A net of the native path as a net of the method's path."""
         return net if self.native == self.path else adapt(net, self.native, self.path)
 
+    def said(self, net: Net) -> Tensor:
+        """A native net's clean estimate at these states."""
+        return self.here(net)(self.x_t, self.t, self.s, self.cond)
+
 
 # --- where x and eps come from, and how they are mixed ----------------------------------------------------------------
 
@@ -243,7 +247,7 @@ class Method:
         self.refuse(student, target)
         draw = self.started(student, x, cond, progress)
         masks = _DropoutState(student, draw.x) if getattr(self.goal, "asks_target", True) else nullcontext()
-        return self.compare(student, target, draw, draw.here(student)(draw.x_t, draw.t, draw.s, draw.cond), masks)
+        return self.compare(student, target, draw, draw.said(student), masks)
 
     def started(self, student: Net, x: Tensor | Coupled, cond, progress: Progress) -> Draw:
         """The states that the student is called at."""
@@ -295,7 +299,7 @@ class OneSample(Mix):
         first = self.parts[0][1]
         first.refuse(student, target)
         draw = first.started(student, x, cond, progress)
-        clean = draw.here(student)(draw.x_t, draw.t, draw.s, draw.cond)
+        clean = draw.said(student)
         return sum(share * part.compare(student, target, draw, clean) for share, part in self.parts)
 
 

@@ -188,9 +188,11 @@ def judged(folder: Path, voice: Path, opinions: int) -> dict:
         with tempfile.TemporaryDirectory() as some:
             for clip in chosen:
                 shutil.copy(clip, some)
-            heard = score(some, metrics=("dnsmos",), **options) if chosen else {"scores": {}, "warnings": []}
-        result["scores"] |= heard["scores"]
-        result["warnings"] += heard["warnings"]
+            if chosen:
+                heard = score(some, metrics=("dnsmos",), **options)
+                result["scores"] |= heard["scores"]
+                result["warnings"] += heard["warnings"]
+                result["card"]["embedders"] |= heard["card"]["embedders"]
         file.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))
 

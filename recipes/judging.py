@@ -146,7 +146,7 @@ def spread_of_halves(reference: Heard, against: str) -> list[Score]:
 def earlier_rows(path: str, rows: dict[str, dict], anchor: str, wanted: Sequence[str]) -> dict[str, dict]:
     """`rows`, with those of `wanted` that have no sounds here from an earlier results file, which says so in `scored_at`.
 
-    ValueError where the file's row `anchor`, the same sounds by the same judges, does not have the same scores."""
+    The row `anchor` keeps earlier scores that it was not given again. ValueError where the file's row `anchor`, the same sounds by the same judges, does not have the same scores."""
     old = json.loads(Path(path).read_text(encoding="utf-8"))
     mine, theirs = ({k: v["value"] for k, v in d[anchor]["scores"].items()} for d in (rows, old["systems"]))
     both = [name for name in mine if name in theirs]

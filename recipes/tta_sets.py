@@ -54,8 +54,9 @@ def plan(args: argparse.Namespace) -> list[dict]:
     held = [e for e in held if e["file"] not in taken]
     if not held:
         raise ValueError(f"{', '.join(args.corpus)}: no captioned {args.split} clips of kinds {', '.join(args.kinds)}")
-    drawn = sorted(held, key=lambda e: sha256(f"{args.seed} {Path(e['file']).name}".encode()).digest())[: args.clips]
-    chosen = [e for e in held if any(e is one for one in drawn)]
+    order = sorted(held, key=lambda e: sha256(f"{args.seed} {Path(e['file']).name}".encode()).digest())
+    drawn = {e["file"] for e in order[: args.clips]}
+    chosen = [e for e in held if e["file"] in drawn]
     entries = []
     for i, e in enumerate(chosen):
         seconds = min(max(np.ceil(e["seconds"] / BUCKET) * BUCKET, 1.0), 10.0)
