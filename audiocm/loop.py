@@ -311,8 +311,11 @@ class Training:
         for name, optimiser in self.optimisers.items():
             out |= optimiser.tensors(name)
         out |= {f"{name}.values": flat.values for name, (flat, _) in self.copies.items()}
-        persistent = self.net.state_dict().keys()
-        return out | {f"buffer.{k}": v for k, v in self.net.named_buffers() if k in persistent}
+        for name, module in (("buffer", self.net), ("critic.buffer", self.run.critic)):
+            if isinstance(module, nn.Module):
+                persistent = module.state_dict().keys()
+                out |= {f"{name}.{k}": v for k, v in module.named_buffers() if k in persistent}
+        return out
 
     def save(self) -> None:
         """Write a checkpoint; every rank calls this."""

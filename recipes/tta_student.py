@@ -19,8 +19,10 @@ from pathlib import Path
 from audiocm import methods, times
 from audiocm.backbone import LatentTransformer
 from audiocm.bundles import save_bundle
-from audiocm.critic import Adversarial, Generated, Judge
-from audiocm.distill import Method, Mix, pure_at_top, uniform_guidance
+from audiocm.codec import MelVAE
+from audiocm.critic import Adversarial, Critic, Critics, Frechet, Generated, Judge, heard_of
+from audiocm.distill import Method, Mix, OneSample, pure_at_top, uniform_guidance
+from audiocm.ear import Ear
 from audiocm.goals import follow
 from audiocm.optimise import compile_blocks
 from audiocm.train import Run, best_device
@@ -44,6 +46,16 @@ def sharpened(method: Method, discriminator: LatentTransformer, w: tuple[float, 
     return Mix(((1.0, method), (share, Adversarial(judge, calls))), critic=judge)
 
 
+def heard(method: Mix, ear: Ear, source: Iterator, share: float, clips: int = 16_384) -> Mix:
+    """`method` with the Fréchet distance of the ear's features of what it makes to those of `clips` real latents."""
+    distance = Frechet(ear, heard_of(ear, source, clips), method.critic.generated)
+    return OneSample((*method.parts, (share, distance)), critic=Critics(*critics_of(method), distance))
+
+
+def critics_of(method: Mix) -> list[Critic]:
+    return list(getattr(method.critic, "critics", [method.critic]))
+
+
 def run(
     stage: str = "consistency",
     start: str = "",
@@ -63,6 +75,7 @@ def run(
     levels: str = "80",
     top: float = 0.6,
     warmup: int = 200,
+    frechet: float = 0.0,
     compile: bool = True,
     seed: int = 0,
 ) -> Run:
@@ -94,6 +107,9 @@ def run(
         trunk = ready(LatentTransformer.from_pretrained(teacher)) if share else None
         heights = tuple(map(float, levels.split(",")))
         method = methods.dmd2(guide, fake, heights, w, trunk=trunk, share=share, top=top)
+        if frechet:
+            ear = Ear(MelVAE.from_pretrained(vae).to(device))
+            method = heard(method, ear, source, frechet)
         rate, target = 5e-5, None
     else:
         method, rate, target = methods.consistencytta(guide, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95
