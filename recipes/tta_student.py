@@ -46,7 +46,7 @@ def sharpened(method: Method, discriminator: LatentTransformer, w: tuple[float, 
     return Mix(((1.0, method), (share, Adversarial(judge, calls))), critic=judge)
 
 
-def heard(method: Mix, ear: Ear, source: Iterator, share: float, clips: int = 16_384) -> Mix:
+def heard(method: Mix, ear: Ear, source: Iterator, share: float, clips: int = 8_192) -> Mix:
     """`method` with the Fréchet distance of the ear's features of what it makes to those of `clips` real latents."""
     distance = Frechet(ear, heard_of(ear, source, clips), method.critic.generated)
     return OneSample((*method.parts, (share, distance)), critic=Critics(*critics_of(method), distance))
@@ -76,6 +76,7 @@ def run(
     top: float = 0.6,
     warmup: int = 200,
     frechet: float = 0.0,
+    snapshots: int = 1_000_000,
     compile: bool = True,
     seed: int = 0,
 ) -> Run:
@@ -132,6 +133,8 @@ def run(
         seed=seed,
         budget=60 * minutes,
         save_every=5000,
+        sample=export,
+        sample_every=snapshots,
         log_every=100,
         cuda_graph=True,
         compile=compile,

@@ -6,10 +6,9 @@ import torch
 from torch import nn
 
 from audiocm import times
-from audiocm.backbone import LatentTransformer
 from audiocm.codec import MelVAE
 from audiocm.critic import Frechet, Generated, heard_of
-from audiocm.distill import Method, Mix, OneSample, pure_at_top
+from audiocm.distill import Method, OneSample, pure_at_top
 from audiocm.ear import Ear, pooled
 from audiocm.goals import follow
 from audiocm.metrics import frechet_distance
