@@ -3,50 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
 from . import metrics
-from .devices import only_cpu
 from .embedders import Embedder
 from .folders import Context
-from .metrics import Score, fidelity
+from .found import Found, SetStatistic, columns, per_item
+from .metrics import fidelity
 from .metrics.draws import subsampled_score, taken
 from .metrics.frechet import weighted_distance
-from .metrics.intervals import DRAWS, statistic_score
 from .metrics.kernels import Neighbours, kernel_statistic
 from .provenance import PackageJudge
+from .speech_measures import contour, mos, prosody, speaker, words
 from .store import FeatureSet
-
-
-@dataclass
-class SetStatistic:
-    """A number of a whole set, as a function of which of its clips (`names`) are drawn: for paired tests.
-
-    `halves`: copies of a clip would spoil it, so halves are drawn without replacement."""
-
-    names: list[str]
-    of: Callable[[np.ndarray], float]
-    halves: bool = False
-
-
-@dataclass
-class Found:
-    """What one metric gives: numbers, and per-clip numbers and statistics by metric name for paired tests."""
-
-    scores: list[Score]
-    items: dict[str, dict[str, float]] = field(default_factory=dict)
-    sets: dict[str, SetStatistic] = field(default_factory=dict)
-
-
-def per_item(name: str, names: Sequence[str], values: np.ndarray, context: Context) -> Found:
-    if len(values) == 1:
-        warnings.warn(f"{name} is of one clip: its interval says nothing", stacklevel=2)
-    score = metrics.mean_score(name, values, seed=context.request.seed)
-    return Found([score], {name: dict(zip(names, map(float, values), strict=True))})
 
 
 def distance_name(kind: str, embedder: Embedder) -> str:
@@ -271,133 +243,9 @@ def _by_file(
             if not rows or len(failed) > context.request.left_out * (len(failed) + len(rows)):
                 raise ValueError(f"{told}; leave the metric out, or --left-out allows more")
             warnings.warn(told, stacklevel=2)
-        return _columns(dict(zip(names, zip(*rows.values(), strict=True), strict=True)), list(rows), "", context)
+        return columns(dict(zip(names, zip(*rows.values(), strict=True), strict=True)), list(rows), "", context)
 
     return compute
-
-
-def _mos(context: Context) -> Found:
-    fidelity.needed("speechmos.dnsmos")
-    context.judges.append(PackageJudge("speechmos"))
-    rows = {clip: fidelity.dnsmos(wav, rate) for clip, (wav,), rate in context.wavs("generated")}
-    parts = {f"DNSMOS {part}": [row[part] for row in rows.values()] for part in ("overall", "p808")}
-    return _columns(parts, list(rows), "", context)
-
-
-def _columns(columns: dict[str, Sequence[float]], names: Sequence[str], judge: str, context: Context) -> Found:
-    """Several numbers of each of the clips `names` as one Found, their titles followed by the judge's name."""
-    found = Found([])
-    for title, values in columns.items():
-        one = per_item(f"{title} {judge}".strip(), names, np.array(values), context)
-        found = Found(found.scores + one.scores, found.items | one.items)
-    return found
-
-
-def words(context: Context) -> Found:
-    """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line: all errors over
-    all words of the set. In a clip that cannot be used nothing is heard: all of its words are wrong.
-
-    A recogniser may repeat a word of one clip a hundred times: "without loops" counts at most a clip's words as wrong."""
-    from .speech_judges import Transcriber
-
-    names = [context.key("generated", path) for path in context.paths["generated"]]
-    lines = context.prompts_of(names)
-    fidelity.needed("jiwer")
-    transcriber = Transcriber()
-    only_cpu(transcriber.name, context.request.device)
-    context.judges += [transcriber, PackageJudge("jiwer"), PackageJudge("transformers")]  # the last one's normaliser
-    heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
-    if len(heard) < len(names):
-        warnings.warn(f"WER: {len(names) - len(heard)} clips that cannot be used count as nothing heard", stacklevel=2)
-    errors = [fidelity.word_errors(line.get("text") or line["prompt"], heard.get(name, ""))
-              for name, line in zip(names, lines, strict=True)]  # fmt: skip
-    counts = {kind: np.array([one[kind] for one in errors]) for kind in ("WER", "CER")}
-    counts["WER without loops"] = np.minimum(counts["WER"], counts["WER"][:, 1:])
-    found, count = Found([]), len(names)
-    for kind, pairs in counts.items():
-        title = f"{kind} % {transcriber.name}"
-        of = lambda weight, p=pairs: float(100 * (weight @ p[:, 0]) / (weight @ p[:, 1]))  # noqa: E731
-        found.scores.append(statistic_score(title, of, count, DRAWS, context.request.seed))
-        found.items[f"{title}, by clip"] = dict(zip(names, (100 * pairs[:, 0] / pairs[:, 1]).tolist(), strict=True))
-        found.sets[title] = SetStatistic(names, lambda rows, f=of, n=count: f(np.bincount(rows, minlength=n)))
-    return found
-
-
-def speaker(context: Context) -> Found:
-    """Cosine of each clip's speaker vector with the mean of the reference's, without the clip of its own name: a reference
-    scored against itself gives what the voice's own clips have in common."""
-    from .speech_judges import SpeakerEmbedder
-
-    judge = context.embedder(SpeakerEmbedder())
-    only_cpu(judge.name, context.request.device)
-    made, real = (context.features(role, judge) for role in ("generated", "reference"))
-    context.paired = True
-    x, y = made.features["embedding"], np.asarray(real.features["embedding"], np.float64)
-    place = {name: i for i, name in enumerate(real.names)}
-    own = np.array([y[place[name]] if name in place else np.zeros(y.shape[1]) for name in made.names])
-    others = np.array([len(y) - (name in place) for name in made.names])
-    if not others.all():
-        raise ValueError("speaker similarity needs reference clips of the voice besides the clip of the same name")
-    values = metrics.cosines(x, (y.sum(axis=0) - own) / others[:, None])
-    return per_item(f"speaker similarity {judge.name}", made.names, values, context)
-
-
-def prosody(context: Context) -> Found:
-    """How high and how lively each clip speaks, and with a reference of the same names how long, in its clip's lengths."""
-    context.judges.append(PackageJudge("librosa"))
-    paired = "reference" in context.paths and context.by_name("generated").keys() <= context.by_name("reference").keys()
-    roles = ("generated", "reference") if paired else ("generated",)
-    rows, unvoiced = {}, []
-    for clip, wavs, rate in context.wavs(*roles):
-        try:
-            rows[clip] = (*fidelity.pitch_statistics(wavs[0], rate), len(wavs[0]) / len(wavs[-1]))
-        except ValueError:
-            unvoiced.append(clip)
-    if unvoiced:
-        warnings.warn(f"F0: {len(unvoiced)} clips have no voiced frame (first: {unvoiced[0]})", stacklevel=2)
-    if not rows:
-        raise ValueError("no clip has a voiced frame: prosody is of speech")
-    names = ("F0 Hz", "F0 spread st", "length / reference's")[: 2 + paired]
-    return _columns(dict(zip(names, zip(*rows.values(), strict=True), strict=False)), list(rows), "", context)
-
-
-CLOSE = 50.0  # cents: half a semitone
-
-
-def contour(context: Context) -> Found:
-    """How well made F0 follows the `f0` of each line (Hz, evenly over the clip; 0: unvoiced, null: free): the median error and
-    the share within 50 cents of frames voiced in both, and the share of asked frames voiced or not as asked; all frames of the
-    set together, drawn clip by clip."""
-    names = [context.key("generated", path) for path in context.paths["generated"]]
-    asked = {name: line.get("f0") for name, line in zip(names, context.prompts_of(names), strict=True)}
-    if lacking := [name for name, one in asked.items() if not one]:
-        raise ValueError(f'contour: {len(lacking)} lines of --prompts have no "f0", a list of Hz (first: {lacking[0]})')
-    context.judges.append(PackageJudge("librosa"))
-    wavs = context.wavs("generated")
-    clips = {clip: fidelity.followed(wav, rate, asked[clip]) for clip, (wav,), rate in wavs}
-    cents = [np.abs(1200 * np.log2(y[(x > 0) & (y > 0)] / x[(x > 0) & (y > 0)])) for x, y in clips.values()]
-    owner = np.repeat(np.arange(len(clips)), [len(one) for one in cents])
-    right = np.array([[((x > 0) == (y > 0))[~np.isnan(x)].sum(), (~np.isnan(x)).sum()] for x, y in clips.values()])
-    error = np.concatenate(cents)
-    order, near = np.argsort(error), error < CLOSE
-
-    def middle(weight: np.ndarray) -> float:
-        total = np.cumsum(weight[owner[order]])
-        return float(error[order[np.searchsorted(total, total[-1] / 2)]])
-
-    found, count = Found([]), len(clips)
-    statistics = {
-        "F0 error, cents": middle,
-        f"within {CLOSE:g} cents %": lambda weight: float(100 * weight[owner] @ near / max(weight[owner].sum(), 1)),
-        "voicing as asked %": lambda weight: float(100 * (weight @ right[:, 0]) / (weight @ right[:, 1])),
-    }
-    if not len(owner):
-        warnings.warn("contour: no frame is voiced that was asked to be: there is no error in cents", stacklevel=2)
-        statistics = {"voicing as asked %": statistics["voicing as asked %"]}
-    for name, of in statistics.items():
-        found.scores.append(statistic_score(name, of, count, DRAWS, context.request.seed))
-        found.sets[name] = SetStatistic(list(clips), lambda rows, f=of: f(np.bincount(rows, minlength=count)))
-    return found
 
 
 NEED_LENGTH = ("lsd", "stft", "pesq", "stoi", "f0")  # a pair of the same length
@@ -412,5 +260,5 @@ METRICS: dict[str, Callable[[Context], Found]] = {
     "stoi": _by_file("STOI", function=lambda *clip: (fidelity.stoi(*clip),), package="pystoi"),
     "f0": _by_file("F0 RMSE cents", "voicing error", package="librosa",
                    function=lambda *clip: tuple(fidelity.pitch_errors(*clip).values())),
-    "dnsmos": _mos, "wer": words, "speaker": speaker, "prosody": prosody, "contour": contour,
+    "dnsmos": mos, "wer": words, "speaker": speaker, "prosody": prosody, "contour": contour,
 }  # fmt: skip

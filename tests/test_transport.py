@@ -104,20 +104,37 @@ def test_descending_it_gives_the_made_features_the_real_moments() -> None:
     assert torch.allclose(net.matrix @ net.matrix.T, mixing @ mixing.T, atol=0.35)
 
 
-def test_an_ear_does_not_hear_level_nor_what_is_masked() -> None:
+def small_ear() -> Ear:
     torch.manual_seed(0)
     vae = MelVAE(mel_bins=100, channels=8, widths=(16, 16, 16), blocks=(1, 1, 1))
     vae.begin(torch.randn(64, 100, 64) - 4.0)
-    ear, latent = Ear(vae), torch.randn(3, 8, 12)
+    return Ear(vae)
+
+
+def test_an_ear_gives_a_vector_for_each_name_and_its_gradient_reaches_the_latent() -> None:
+    ear, latent = small_ear(), torch.randn(3, 8, 12, requires_grad=True)
     heard = ear(latent)
-    assert [len(x) for x in heard] == [3] * len(ear.names) and heard[0].shape == (3, 200)
-    mask = torch.arange(12) < torch.tensor([[12], [9], [5]])
-    # beyond the reach of the decoder's kernels nothing that is masked matters
-    for a, b in zip(ear(latent * mask[:, None], mask), ear(latent * mask[:, None], mask), strict=True):
+    assert len(heard) == len(ear.names) and [x.shape for x in heard[:2]] == [(3, 200), (3, 300)]
+    sum(x.sum() for x in heard).backward()
+    assert latent.grad.abs().sum(1).min() > 0
+    assert not any(p.requires_grad for p in ear.vae.parameters())
+
+
+def test_an_ear_does_not_hear_level_nor_what_is_far_outside_of_the_mask() -> None:
+    ear, latent = small_ear(), torch.randn(2, 8, 100)
+    mask = torch.arange(100) < torch.tensor([[50], [20]])
+    other = torch.where(torch.arange(100) < 90, latent, torch.randn(2, 8, 100))
+    for a, b in zip(ear(latent, mask), ear(other, mask), strict=True):
         assert torch.equal(a, b)
+    log_mel = torch.randn(2, 100, 48)
+    heard = []
+    for level in (0.0, -3.0):
+        ear.vae.decode = lambda z, level=level: log_mel + level
+        heard.append(ear(torch.zeros(2, 8, 12)))
+    for a, b in zip(*heard, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_pooling_counts_valid_frames_alone() -> None:
     mean, std = pooled(torch.tensor([[[1.0, 3.0, 99.0]]]), torch.tensor([[[1.0, 1.0, 0.0]]])).chunk(2, dim=1)
     assert float(mean) == 2.0 and float(std) == pytest.approx(1.0, rel=1e-4)
-    assert not any(p.requires_grad for p in vae.parameters())
-    made = latent.clone().requires_grad_()
-    sum(x.sum() for x in ear(made)).backward()
-    assert made.grad.abs().sum() > 0
