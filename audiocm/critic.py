@@ -5,7 +5,6 @@ A critic has parameters() and loss(student, target, x, cond, progress) -> scalar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +18,6 @@ from .distill import Draw, Method, Progress
 from .goals import follow
 from .paths import Path
 from .times import TimesOf, lognormal
-from .transport import Transport
 
 
 @dataclass(frozen=True)
@@ -127,45 +125,3 @@ class Adversarial:
 
     def _of(self, made: Tensor, cond, progress: Progress) -> Tensor:
         return -mean(self.judge.logits(made, cond, progress), getattr(cond, "mask", None)).mean()
-
-
-class Frechet(Critic):
-    """The Fréchet distance of what the student makes to real samples, in feature spaces: a critic that learns moments.
-
-    `features(x, mask) -> [[batch, dim], ...]`, an array for each space; `real`: that of real samples, in the same order. Its side
-    for the student is `compare`, so that it goes into an `OneSample` beside other parts, or `loss` alone (see `transport`).
-    """
-
-    def __init__(
-        self,
-        features: Callable[[Tensor, Tensor | None], list[Tensor]],
-        real: Sequence[Tensor],
-        generated: Generated,
-        size: int = 64,
-        decay: float = 0.98,
-    ):
-        super().__init__()
-        self.features, self.generated = features, generated
-        self.spaces = nn.ModuleList(Transport(x, size, decay) for x in real)
-
-    def learn(self, x: Tensor, made: Tensor, cond, progress: Progress) -> Tensor:
-        """Sees what was made; nothing to descend."""
-        for space, heard in zip(self.spaces, self.features(made, getattr(cond, "mask", None)), strict=True):
-            space.see(heard)
-        return made.new_zeros(())
-
-    def compare(self, student: Net, target: Net | None, draw: Draw, clean: Tensor) -> Tensor:
-        """Mean over the spaces of their distance."""
-        heard = self.features(clean, draw.mask)
-        return sum(space.cost(x) for space, x in zip(self.spaces, heard, strict=True)) / len(heard)
-
-
-@torch.no_grad()
-def heard_of(features, batches: Iterator, count: int) -> list[Tensor]:
-    """`features` of at least `count` samples of (x, cond) batches, on the CPU: what `Frechet` takes as real."""
-    parts, seen = [], 0
-    while seen < count:
-        x, cond = next(batches)
-        parts.append([f.cpu() for f in features(x, getattr(cond, "mask", None))])
-        seen += len(x)
-    return [torch.cat(space) for space in zip(*parts, strict=True)]

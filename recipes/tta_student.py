@@ -19,10 +19,8 @@ from pathlib import Path
 from audiocm import methods, times
 from audiocm.backbone import LatentTransformer
 from audiocm.bundles import save_bundle
-from audiocm.codec import MelVAE
-from audiocm.critic import Adversarial, Critic, Critics, Frechet, Generated, Judge, heard_of
-from audiocm.distill import Method, Mix, OneSample, pure_at_top, uniform_guidance
-from audiocm.ear import Ear
+from audiocm.critic import Adversarial, Generated, Judge
+from audiocm.distill import Method, Mix, pure_at_top, uniform_guidance
 from audiocm.goals import follow
 from audiocm.optimise import compile_blocks
 from audiocm.train import Run, best_device
@@ -46,16 +44,6 @@ def sharpened(method: Method, discriminator: LatentTransformer, w: tuple[float, 
     return Mix(((1.0, method), (share, Adversarial(judge, calls))), critic=judge)
 
 
-def heard(method: Mix, ear: Ear, source: Iterator, share: float, clips: int = 8_192) -> Mix:
-    """`method` with the Fréchet distance of the ear's features of what it makes to those of `clips` real latents."""
-    distance = Frechet(ear, heard_of(ear, source, clips), method.critic.generated)
-    return OneSample((*method.parts, (share, distance)), critic=Critics(*critics_of(method), distance))
-
-
-def critics_of(method: Mix) -> list[Critic]:
-    return list(getattr(method.critic, "critics", [method.critic]))
-
-
 def run(
     stage: str = "consistency",
     start: str = "",
@@ -75,14 +63,14 @@ def run(
     levels: str = "80",
     top: float = 0.6,
     warmup: int = 200,
-    frechet: float = 0.0,
     snapshots: int = 1_000_000,
     compile: bool = True,
     seed: int = 0,
 ) -> Run:
     """`start`: the student folder to go on from; empty: the teacher's weights. `share`: the adversary's weight. `levels`: where
     matching trains the student, from 80 down (several: for as many calls), a share `top` of the rows at the first.
-    `warmup`: steps until the student learns at its full rate; where it goes on from an earlier matching, critics need some hundred."""
+    `warmup`: steps until the student learns at its full rate; where it goes on from an earlier matching, critics need some hundred.
+    `snapshots`: steps between exported states, RUN/samples/step-*: what `recipes.average` mixes."""
     if stage not in STAGES:
         raise ValueError(f"stage {stage!r}: must be one of {', '.join(STAGES)}")
     device, w = best_device(), (w_low, w_high)
@@ -108,9 +96,6 @@ def run(
         trunk = ready(LatentTransformer.from_pretrained(teacher)) if share else None
         heights = tuple(map(float, levels.split(",")))
         method = methods.dmd2(guide, fake, heights, w, trunk=trunk, share=share, top=top)
-        if frechet:
-            ear = Ear(MelVAE.from_pretrained(vae).to(device))
-            method = heard(method, ear, source, frechet)
         rate, target = 5e-5, None
     else:
         method, rate, target = methods.consistencytta(guide, w, intervals=intervals, top_weight=2.0), 1e-4, 0.95

@@ -210,6 +210,30 @@ def test_critic_steps_first_and_pulls_the_student(tmp_path):
     assert "critic_loss" in log_of(tmp_path)[0]
 
 
+def test_what_a_critic_counts_without_a_gradient_is_resumed_too(tmp_path):
+    """A running statistic of a critic is a buffer: a run of 3 and then 5 steps has counted what a run of 5 has."""
+
+    class Counting(Critic):
+        def __init__(self):
+            super().__init__([])
+            self.register_buffer("seen", torch.zeros(()))
+
+        def loss(self, student, target, x, cond, progress):
+            self.seen += x.sum()
+            return super().loss(student, target, x, cond, progress)
+
+    def run(steps):
+        critic = Counting()
+        net = nn.Linear(3, 1)
+        return critic, Run("gan", net, Fool(critic), Noise(), steps=steps, lr=1e-2, critic=critic, save_every=100)
+
+    (first, whole), (second, part), (third, rest) = run(5), run(3), run(5)
+    train(whole, tmp_path / "a")
+    train(part, tmp_path / "b")
+    train(rest, tmp_path / "b")
+    assert third.seen == first.seen != second.seen
+
+
 # --- trouble ----------------------------------------------------------------------------------------------------------
 
 
