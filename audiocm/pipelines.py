@@ -45,8 +45,9 @@ class TextToAudioPipeline(LatentPipeline):
         guidance_range: tuple[float, float] = (0.0, 10.0),
         seconds_range: tuple[float, float] = (0.5, 10.0),
         max_tokens: int = 32,
+        temperature: float = 1.0,
     ):
-        """num_inference_steps, guidance_scale: defaults of a call; ranges: what a call allows (a student's w: its own)."""
+        """num_inference_steps, guidance_scale, temperature: defaults of a call; ranges: what a call allows (a student's w: its own)."""
         super().__init__()
         self.register_modules(
             transformer=transformer, vae=vae, vocoder=vocoder, text_encoder=text_encoder, tokenizer=tokenizer
@@ -54,6 +55,7 @@ class TextToAudioPipeline(LatentPipeline):
         self.register_to_config(
             num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
             guidance_range=tuple(guidance_range), seconds_range=tuple(seconds_range), max_tokens=max_tokens,
+            temperature=temperature,
         )  # fmt: skip
         self.conditioner = TextConditioner(text_encoder, tokenizer, max_tokens)
         self.join()
@@ -72,13 +74,15 @@ class TextToAudioPipeline(LatentPipeline):
         solver: solvers.Solver | None = None,
         output_type: str = "pt",
         callback: Callable[[int, float, Tensor], None] | None = None,
+        temperature: float | None = None,
     ) -> AudioOutput:
         """Make `num_waveforms_per_prompt` sounds for each prompt; the same seed is the same sound in any batch.
 
         guidance_scale is Imagen's w: 0 ignores the words, 1 follows them, more exaggerates them. `latents`: the first
         unit noise [prompt * num, channel, frame]. `solver`: any of audiocm.solvers (a teacher's default: heun; a
-        student's: jump). callback(step, time, latents) after every step. ValueError for what is not allowed, SoundError
-        when a result is silent, not finite or clipped.
+        student's: jump). callback(step, time, latents) after every step. `temperature`: the std of the noise that all starts
+        from, 1 as in training; a little less is a little safer and less various. ValueError for what is not allowed,
+        SoundError when a result is silent, not finite or clipped.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
@@ -93,8 +97,11 @@ class TextToAudioPipeline(LatentPipeline):
             net = avoiding(self.transformer, w, self._condition(negative, num_waveforms_per_prompt, frames))
         seeds = seeds_of(generator, len(prompts), num_waveforms_per_prompt)
         unit = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
-        noise = None if latents is None else self._given(latents, len(seeds), frames)
-        latent = self.solved(net, cond, lambda: unit(frames, device), steps, noise, solver, callback)
+        heat = self.config.temperature if temperature is None else temperature
+        if not 0 < heat <= 2:
+            raise ValueError(f"temperature must be over 0 and at most 2, not {heat:g}")
+        noise = None if latents is None else heat * self._given(latents, len(seeds), frames)
+        latent = self.solved(net, cond, lambda: heat * unit(frames, device), steps, noise, solver, callback)
         if output_type == "latent":
             return AudioOutput(latent, self.sample_rate)
         names = [one for one in prompts for _ in range(num_waveforms_per_prompt)]

@@ -9,7 +9,7 @@ test clips.
 from __future__ import annotations
 
 import argparse
-import shutil
+import json
 from pathlib import Path
 
 import torch
@@ -34,10 +34,16 @@ def main() -> None:
     parser.add_argument("second")
     parser.add_argument("--share", type=float, required=True, help="of the second, 0 to 1")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--temperature", type=float, help="std of the noise that the mixture starts from, if not the second's"
+    )
     args = parser.parse_args()
     nets = [LatentTransformer.from_pretrained(name) for name in (args.first, args.second)]
     averaged(*nets, args.share).save_pretrained(args.output, variant="int8")
-    shutil.copy(Path(args.second) / "bundle.json", args.output)
+    bundle = json.loads((Path(args.second) / "bundle.json").read_text())
+    if args.temperature is not None:
+        bundle["temperature"] = args.temperature
+    (args.output / "bundle.json").write_text(json.dumps(bundle, indent=2) + "\n")
 
 
 if __name__ == "__main__":

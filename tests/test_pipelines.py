@@ -95,6 +95,18 @@ def test_a_teacher_is_guided_from_outside(teacher, calls):
     assert len(calls) == 5
 
 
+def test_temperature_is_the_std_of_the_first_noise(student):
+    call = {"prompt": "rain", "audio_length_in_s": 1, "output_type": "latent"}
+    frames = student.codec.frames(1)
+    unit = ItemNoise(seeds_of(seeded(0), 1, 1), student.codec.channels, student.transformer.config.max_frames)(
+        frames, "cpu"
+    )
+    cool = student(**call, generator=seeded(0), temperature=0.5).audios
+    assert torch.equal(cool, student(**call, latents=0.5 * unit).audios)
+    assert torch.equal(student(**call, generator=seeded(0)).audios, student(**call, latents=unit).audios)
+    assert not torch.equal(cool, student(**call, latents=unit).audios)
+
+
 def test_guidance_is_a_live_knob(student, teacher):
     for pipe in (student, teacher):
         sounds = [pipe("rain", 1, 2, w, generator=seeded(0), output_type="latent").audios for w in (0.0, 1.0, 3.0)]
@@ -145,6 +157,7 @@ def test_callback_sees_every_step(student):
         ({"num_waveforms_per_prompt": 0}, "the number of sounds"),
         ({"output_type": "wav"}, "output_type"),
         ({"negative_prompt": "a dog"}, "negative_prompt needs a teacher"),
+        ({"temperature": 0}, "temperature must be over 0 and at most 2, not 0"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_is_allowed(student, arguments, message):
