@@ -87,7 +87,8 @@ class TextToAudioPipeline(LatentPipeline):
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         w = float(self.config.guidance_scale if guidance_scale is None else guidance_scale)
-        self.check_inputs(prompts, audio_length_in_s, steps, w, num_waveforms_per_prompt, output_type)
+        heat = self.config.temperature if temperature is None else temperature
+        self.check_inputs(prompts, audio_length_in_s, steps, w, num_waveforms_per_prompt, output_type, heat)
         frames, device = self.codec.frames(audio_length_in_s), self.transformer.device
         cond = self._condition(prompts, num_waveforms_per_prompt, frames)
         negative = self._negative(negative_prompt, len(prompts))
@@ -97,9 +98,6 @@ class TextToAudioPipeline(LatentPipeline):
             net = avoiding(self.transformer, w, self._condition(negative, num_waveforms_per_prompt, frames))
         seeds = seeds_of(generator, len(prompts), num_waveforms_per_prompt)
         unit = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
-        heat = self.config.temperature if temperature is None else temperature
-        if not 0 < heat <= 2:
-            raise ValueError(f"temperature must be over 0 and at most 2, not {heat:g}")
         noise = None if latents is None else heat * self._given(latents, len(seeds), frames)
         latent = self.solved(net, cond, lambda: heat * unit(frames, device), steps, noise, solver, callback)
         if output_type == "latent":
@@ -109,7 +107,14 @@ class TextToAudioPipeline(LatentPipeline):
         return AudioOutput(wav.numpy() if output_type == "np" else wav, self.sample_rate)
 
     def check_inputs(
-        self, prompts: list[str], seconds: float, steps: int, w: float, num: int = 1, output_type: str = "pt"
+        self,
+        prompts: list[str],
+        seconds: float,
+        steps: int,
+        w: float,
+        num: int = 1,
+        output_type: str = "pt",
+        temperature: float = 1.0,
     ) -> None:
         """ValueError, in one line, for the first input that is not allowed."""
         if not prompts or not all(isinstance(one, str) and one.strip() for one in prompts):
@@ -122,6 +127,8 @@ class TextToAudioPipeline(LatentPipeline):
             raise ValueError(f"the number of sounds a prompt must be a whole number of at least 1, not {num}")
         if output_type not in ("pt", "np", "latent"):
             raise ValueError(f"output_type must be 'pt', 'np' or 'latent', not {output_type!r}")
+        if not 0 < temperature <= 2:
+            raise ValueError(f"temperature must be over 0 and at most 2, not {temperature:g}")
 
     def _condition(self, prompts: list[str], num: int, frames: int) -> Condition:
         cond = self.conditioner(prompts).to(self.transformer.device).repeat_interleave(num)

@@ -2,8 +2,8 @@
 
     python -m recipes.average runs/tta_regression/model runs/tta_matched/model --share 0.5 --output runs/tta_average/model
 
-`--share` of the second, whose settings are kept; choose it on validation clips (recipes.evaluate_tta plan --split valid), never on
-test clips.
+`--share` of the second, whose settings are kept; choose it on clips that the table does not report (recipes.evaluate_tta plan --split
+valid, or --other-than the table's plan), never on those that it does.
 """
 
 from __future__ import annotations
