@@ -8,6 +8,12 @@
 writes sounds; `score` needs the judges (see judging.py) and can run elsewhere. All
 continue where they stopped. Two sets of words: the captions of real test clips (the clip is the reference) and
 free prompts (recipes/prompts.jsonl: prompt, labels, kind), several takes each.
+
+Choosing between students is done on other clips and other prompts than the table's:
+
+    python -m recipes.evaluate_tta plan --out runs/choice --other-than samples/tta_plan.json --prompts recipes/choice_prompts.jsonl --takes 2
+    python -m recipes.evaluate_tta generate --out runs/choice --row "A=runs/a/model" --row "A at 2=runs/a/model@2" \
+        --systems "teacher-18,A,A at 2"
 """
 
 from __future__ import annotations
@@ -169,6 +175,12 @@ def main() -> None:
     parser.add_argument("--teacher-steps", type=lambda s: [int(x) for x in s.split(",")], default=[9, 18, 50])
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--sweep", type=numbers, default=[])
+    parser.add_argument(
+        "--row",
+        action="append",
+        default=[],
+        help="one more student at one call: NAME=MODEL[@GUIDANCE]; may be repeated",
+    )
     parser.add_argument("--systems", type=lambda s: s.split(","), default=[])
     parser.add_argument("--split", default="test", help="of the captions: valid to choose by, test to report")
     parser.add_argument("--plan", type=Path, help="an earlier draw of captions: samples/tta_plan.json is the table's")

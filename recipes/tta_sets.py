@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,20 +29,26 @@ class System:
     model: str
     steps: int
     guidance: float
-
-    @property
-    def only_captions(self) -> bool:
-        return self.steps == 0 or " w=" in self.name
+    only_captions: bool = False
 
 
 def systems(args: argparse.Namespace) -> list[System]:
-    """The table's rows; `--sweep` adds the student at one call for each guidance weight."""
+    """The table's rows; `--sweep` adds the student at one call for each guidance weight, `--row` any other one-call model."""
     w = args.guidance
-    rows = [System("real", "", 0, 0), System("codec", args.student, 0, 0)]
+    rows = [System("real", "", 0, 0, True), System("codec", args.student, 0, 0, True)]
     rows += [System(f"teacher-{n}", args.teacher, n, w) for n in args.teacher_steps]
     rows += [System(f"student-{n}", args.student, n, w) for n in (1, 2, 4)]
-    rows += [System(f"student-1 w={v:g}", args.student, 1, v) for v in args.sweep]
-    return [row for row in rows if not args.systems or row.name in args.systems]
+    rows += [System(f"student-1 w={v:g}", args.student, 1, v, True) for v in args.sweep]
+    named = {row.name: row for row in rows + [one_call(text, w) for text in args.row]}
+    return [row for row in named.values() if not args.systems or row.name in args.systems]
+
+
+def one_call(text: str, guidance: float) -> System:
+    """`NAME=MODEL[@GUIDANCE]` (MODEL: a bundled name or a folder), all words, prompts too. ValueError for another text."""
+    found = re.fullmatch(r"(?P<name>.+)=(?P<model>[^=@]+)(@(?P<guidance>[0-9.]+))?", text)
+    if not found:
+        raise ValueError(f"row {text!r}: write it NAME=MODEL or NAME=MODEL@GUIDANCE")
+    return System(found["name"], found["model"], 1, float(found["guidance"] or guidance))
 
 
 def plan(args: argparse.Namespace) -> list[dict]:

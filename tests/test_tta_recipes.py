@@ -1,6 +1,7 @@
 """The text-to-audio recipes on toy latents: teacher, every stage of the student, and what the last one's adversary may touch."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from audiocm.manifest import Clip
 from audiocm.methods import consistencytta
 from audiocm.train import train_recipe
 from recipes.average import averaged
+from recipes.tta_sets import System, one_call, systems
 from recipes.tta_student import STAGES, sharpened
 
 CHANNELS = 4
@@ -89,6 +91,21 @@ def test_average_lies_between_and_asks_for_one_shape():
     with torch.no_grad():
         second.output.weight.add_(1.0)
     wanted = first.output.weight + 0.25
-    assert torch.allclose(averaged(first, second, 0.25).output.weight, wanted)
+    with pytest.raises(ValueError, match=r"shares 0\.5, 0\.6: must be 2 numbers with the sum 1"):
+        averaged([first, second], [0.5, 0.6])
+    assert torch.allclose(averaged([first, second], [0.75, 0.25]).output.weight, wanted)
     with pytest.raises(ValueError, match="not of one shape"):
-        averaged(first, LatentTransformer(channels=4, width=32, depth=2, heads=2), 0.5)
+        averaged([first, LatentTransformer(channels=4, width=32, depth=2, heads=2)], [0.5, 0.5])
+
+
+def test_rows_of_other_students_join_the_table():
+    """NAME=MODEL[@GUIDANCE]: one call, prompts too; the same name twice is the later one."""
+    args = SimpleNamespace(
+        guidance=3.0, student="tta", teacher="tta-teacher", teacher_steps=[18], sweep=[2.0], systems=[], row=[]
+    )
+    assert [row.name for row in systems(args)][-1] == "student-1 w=2" and systems(args)[-1].only_captions
+    args.row = ["student-1 w=2=tta@2", "a=runs/a/model"]
+    two, other = systems(args)[-2:]
+    assert two == System("student-1 w=2", "tta", 1, 2.0) and other == System("a", "runs/a/model", 1, 3.0)
+    with pytest.raises(ValueError, match="row 'a': write it NAME=MODEL"):
+        one_call("a", 3.0)
