@@ -48,6 +48,11 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--guidance", type=float, help="0 ignores the words, 1 follows them, more exaggerates (default: the model's, 3)"
     )
+    add(
+        "--temperature",
+        type=float,
+        help="size of the noise that a sound starts from: less is nearer the usual, 1 more various (default: the model's, .92)",
+    )
     add("--seed", type=int, default=0, help="default 0")
     add("--num", type=int, default=1, help="sounds for each prompt (default 1)")
     add("--model", default="tta", help="tta (one call), tta-teacher, a folder or a hub id (default tta)")
@@ -71,9 +76,11 @@ def generate_command(args: argparse.Namespace) -> None:
         pipe = load_pipeline(args.model, args.device)
         steps = pipe.config.num_inference_steps if args.steps is None else args.steps
         guidance = pipe.config.guidance_scale if args.guidance is None else args.guidance
-        pipe.check_inputs(prompts, args.seconds, steps, guidance)
+        heat = pipe.config.temperature if args.temperature is None else args.temperature
+        pipe.check_inputs(prompts, args.seconds, steps, guidance, temperature=heat)
         jobs = [(i, take, args.seed + take) for i in range(len(prompts)) for take in range(args.num)]
-        _generate(pipe, prompts, jobs, destination, args, {"steps": steps, "guidance": guidance, "model": args.model})
+        common = {"steps": steps, "guidance": guidance, "temperature": heat, "model": args.model}
+        _generate(pipe, prompts, jobs, destination, args, common)
     spent = time.perf_counter() - begun
     many = f"{len(jobs)} sounds" if len(jobs) > 1 else f"{args.seconds:g} s of sound"
     print(f"{args.output}: {many} in {spent:.1f} s, model {args.model}, steps {steps}, guidance {guidance:g}")
@@ -91,7 +98,7 @@ def _generate(pipe, prompts: list[str], jobs: list[tuple[int, int, int]], destin
             batch = jobs[start : start + size]
             audios = pipe(
                 [prompts[i] for i, _, _ in batch], args.seconds, common["steps"], common["guidance"],
-                generator=[torch.Generator().manual_seed(seed) for _, _, seed in batch],
+                generator=[torch.Generator().manual_seed(seed) for _, _, seed in batch], temperature=common["temperature"],
             ).audios  # fmt: skip
             for (i, take, seed), wav in zip(batch, audios, strict=True):
                 file = destination.write(i, take, wav.numpy(), pipe.sample_rate)

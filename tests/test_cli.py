@@ -64,7 +64,8 @@ def test_a_folder_gets_numbered_files_and_a_manifest(place, capsys):
     rows = [json.loads(line) for line in (place / "out" / "manifest.jsonl").read_text().splitlines()]
     assert [row["file"] for row in rows] == names
     assert rows[3] == {"file": "001_1.wav", "prompt": "rain on a tin roof", "seed": 8, "steps": 1, "guidance": 3.0,
-                       "model": "tta"}  # fmt: skip
+                       "temperature": rows[0]["temperature"], "model": "tta"}  # fmt: skip
+    assert 0 < rows[0]["temperature"] <= 1
     shown = capsys.readouterr()
     assert "6/6" in shown.err and "6 sounds" in shown.out
 
@@ -83,9 +84,10 @@ def test_knobs_reach_the_model(place):
         "w": ["--guidance", "0"],
         "s": ["--steps", "3"],
         "t": ["--model", "tta-teacher"],
+        "h": ["--temperature", "0.5"],
     }.items():
         assert generate("rain", "-o", f"{name}.wav", "--seconds", "1", *more) == 0
-    sounds = [soundfile.read(f"{name}.wav")[0] for name in "awst"]
+    sounds = [soundfile.read(f"{name}.wav")[0] for name in "awsth"]
     assert all(numpy.abs(sounds[0] - sound).max() > 1e-3 for sound in sounds[1:])
 
 
@@ -102,6 +104,10 @@ BAD = {
     "seconds word": (["rain", "-o", "x.wav", "--seconds", "long"], "invalid float value: 'long'"),
     "steps": (["rain", "-o", "x.wav", "--steps", "0"], "steps must be a whole number of at least 1, not 0"),
     "guidance": (["rain", "-o", "x.wav", "--guidance", "9"], "guidance 9 is outside what the model allows: 0 to 6"),
+    "temperature": (
+        ["rain", "-o", "x.wav", "--temperature", "0"],
+        "temperature must be over 0 and at most 2, not 0",
+    ),
     "num": (["rain", "-o", "x", "--num", "0"], "--num must be at least 1, not 0"),
     "seed": (["rain", "-o", "x.wav", "--seed", "-1"], "--seed must lie between 0 and 2^63, not -1"),
     "model": (["rain", "-o", "x.wav", "--model", "tts"], "unknown model 'tts': bundled are tta, tta-teacher"),
