@@ -4,6 +4,9 @@
     python -m recipes.evaluate_tta generate --out runs/tables [--device cuda] [--systems student-1,teacher-50] [--latents]
     python -m recipes.evaluate_tta score --out runs/tables --results samples/tta_scores.json
 
+with `--sweep 0,1,2,2.5,3,4,6 --row "student-1 w=2=tta@2" --row "student-1 w=2.5=tta@2.5"` for the rows of other guidance weights (a sweep's
+are of captions alone, a row's of prompts too).
+
 `plan` draws the words and needs the corpus (the table's draw is kept: without --plan, clips are drawn anew); `generate` needs the models (and the corpus for the row "codec" alone) and
 writes sounds; `score` needs the judges (see judging.py) and can run elsewhere. All
 continue where they stopped. Two sets of words: the captions of real test clips (the clip is the reference) and
