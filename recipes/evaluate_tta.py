@@ -3,6 +3,7 @@
     python -m recipes.evaluate_tta plan --out runs/tables --plan samples/tta_plan.json
     python -m recipes.evaluate_tta generate --out runs/tables [--device cuda] [--systems student-1,teacher-50] [--latents]
     python -m recipes.evaluate_tta score --out runs/tables --results samples/tta_scores.json
+    python -m recipes.evaluate_tta time --results samples/tta_scores.json --device cpu        # seconds a sound, on an idle machine
 
 with `--sweep 0,1,2,2.5,3,4,6 --row "student-1 w=2=tta@2" --row "student-1 w=2.5=tta@2.5"` for the rows of other guidance weights (a sweep's
 are of captions alone, a row's of prompts too).
@@ -39,7 +40,7 @@ from recipes.judging import (
     take_diversity,
     write_results,
 )
-from recipes.tta_sets import file_of, generate, stored_plan, systems
+from recipes.tta_sets import file_of, generate, seconds_a_sound, stored_plan, systems
 
 HERE = Path(__file__).parent
 
@@ -123,6 +124,19 @@ def score(args: argparse.Namespace) -> None:
         draw_sweep({k: v for k, v in rows.items() if " w=" in k}, Path(args.results).with_suffix(".png"))
 
 
+def time_rows(args: argparse.Namespace) -> None:
+    """Measure every model's row of the results file again, alone on this device: eight prompts at once."""
+    results = json.loads(Path(args.results).read_text())
+    prompts = [json.loads(line) for line in Path(args.prompts).read_text(encoding="utf-8").splitlines()[:8]]
+    for system in systems(args):
+        if row := results["systems"].get(system.name):
+            row.pop("seconds a sound", None)
+            if system.steps:
+                row |= seconds_a_sound(system, prompts, args.seconds, args.device)
+                print(f"{system.name}: {row['seconds a sound']:.3g} s a sound of {args.seconds:g} s", flush=True)
+    write_results(Path(args.results), results, COLUMNS)
+
+
 def heard_references(judges: Judges, args: argparse.Namespace, captions: list[dict]) -> dict:
     """The captions' own clips and, where there are a hundred, other real clips."""
     references = {"test clips": judges.hear([Path(e["clip"]) for e in captions])}
@@ -166,7 +180,7 @@ def numbers(text: str) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["plan", "generate", "score"])
+    parser.add_argument("action", choices=["plan", "generate", "score", "time"])
     parser.add_argument("--out", default="runs/tables")
     parser.add_argument("--results", default="samples/tta_scores.json")
     parser.add_argument("--earlier", default="", help="score: a results file for the rows whose sounds are not here")
@@ -198,7 +212,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--latents", action="store_true", help="generate: latents only, for a second call elsewhere")
     args = parser.parse_args()
-    {"plan": stored_plan, "generate": generate, "score": score}[args.action](args)
+    {"plan": stored_plan, "generate": generate, "score": score, "time": time_rows}[args.action](args)
 
 
 if __name__ == "__main__":

@@ -188,6 +188,20 @@ def generate_system(system: System, entries: list[dict], out: Path, device: str,
     (folder / "facts.json").write_text(json.dumps(facts | {"refused": refused}, indent=1))
 
 
+def seconds_a_sound(system: System, prompts: list[dict], seconds: float, device: str) -> dict:
+    """Facts of one batch of prompts, end to end after a first sound: seconds a sound, how long it is, device, batch."""
+    from audiocm.pipelines import TextToAudioPipeline
+
+    pipe = TextToAudioPipeline.from_pretrained(system.model, device=device)
+    batch = [p | {"set": "prompts", "id": i, "take": 0, "seed": i, "seconds": seconds} for i, p in enumerate(prompts)]
+    make(pipe, system, batch[:1])
+    started = time.perf_counter()
+    make(pipe, system, batch)
+    spent = time.perf_counter() - started
+    name = f"cpu, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
+    return {"seconds a sound": spent / len(batch), "of seconds": seconds, "device": name, "batch": len(batch)}
+
+
 def stored_plan(args: argparse.Namespace) -> list[dict]:
     """plan.json of the output folder: if it is not there yet `--plan`'s file, else drawn up."""
     out = Path(args.out)

@@ -11,6 +11,7 @@ from audiocm.latents import Latents, pack
 from audiocm.manifest import Clip
 from audiocm.methods import consistencytta
 from audiocm.train import train_recipe
+from recipes import evaluate_tta
 from recipes.average import averaged
 from recipes.tta_sets import System, one_call, systems
 from recipes.tta_student import STAGES, sharpened
@@ -109,3 +110,16 @@ def test_rows_of_other_students_join_the_table():
     assert two == System("student-1 w=2", "tta", 1, 2.0) and other == System("a", "runs/a/model", 1, 3.0)
     with pytest.raises(ValueError, match="row 'a': write it NAME=MODEL"):
         one_call("a", 3.0)
+
+
+def test_time_measures_the_rows_that_a_model_made(tmp_path, monkeypatch):
+    file = tmp_path / "scores.json"
+    rows = {"real": {"scores": {}, "seconds a sound": 9.0}, "student-1": {"scores": {}, "clips": "1"}}
+    file.write_text(json.dumps({"card": {}, "systems": rows}))
+    told = ["time", "--results", str(file), "--device", "cpu", "--seconds", "0.5", "--systems", "real,student-1"]
+    monkeypatch.setattr("sys.argv", ["evaluate_tta", *told])
+    evaluate_tta.main()
+    made = json.loads(file.read_text())["systems"]
+    assert made["real"] == {"scores": {}} and made["student-1"]["clips"] == "1"
+    assert made["student-1"]["seconds a sound"] > 0 and made["student-1"]["batch"] == 8
+    assert "student-1" in file.with_suffix(".md").read_text()
