@@ -80,9 +80,9 @@ class TextToAudioPipeline(LatentPipeline):
 
         guidance_scale is Imagen's w: 0 ignores the words, 1 follows them, more exaggerates them. `latents`: the first
         unit noise [prompt * num, channel, frame]. `solver`: any of audiocm.solvers (a teacher's default: heun; a
-        student's: jump). callback(step, time, latents) after every step. `temperature`: the std of the noise that all starts
-        from, 1 as in training; a little less is a little safer and less various. ValueError for what is not allowed,
-        SoundError when a result is silent, not finite or clipped.
+        student's: jump). callback(step, time, latents) after every step. `temperature`: the std of all noise that is
+        put in (`latents` too), 1 as in training; a little less is a little safer and less various. ValueError for
+        what is not allowed, SoundError when a result is silent, not finite or clipped.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps

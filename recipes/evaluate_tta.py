@@ -18,6 +18,9 @@ Choosing between students is done on other clips and other prompts than the tabl
     python -m recipes.evaluate_tta plan --out runs/choice --other-than samples/tta_plan.json --prompts recipes/choice_prompts.jsonl --takes 2
     python -m recipes.evaluate_tta generate --out runs/choice --row "A=runs/a/model" --row "A at 2=runs/a/model@2" \
         --systems "teacher-18,A,A at 2"
+    python -m recipes.evaluate_tta score --out runs/choice --results runs/choice.json --row "A=runs/a/model" --row "A at 2=runs/a/model@2"
+
+A row whose sounds are not here (no folder in --out) is taken from `--earlier`, if the real clips score the same there.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from recipes.judging import (
     take_diversity,
     write_results,
 )
-from recipes.tta_sets import file_of, generate, seconds_a_sound, stored_plan, systems
+from recipes.tta_sets import file_of, generate, prompts_of, seconds_a_sound, stored_plan, systems
 
 HERE = Path(__file__).parent
 
@@ -127,7 +130,7 @@ def score(args: argparse.Namespace) -> None:
 def time_rows(args: argparse.Namespace) -> None:
     """Measure every model's row of the results file again, alone on this device: eight prompts at once."""
     results = json.loads(Path(args.results).read_text())
-    prompts = [json.loads(line) for line in Path(args.prompts).read_text(encoding="utf-8").splitlines()[:8]]
+    prompts = prompts_of(args.prompts)[:8]
     for system in systems(args):
         if row := results["systems"].get(system.name):
             row.pop("seconds a sound", None)

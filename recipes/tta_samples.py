@@ -16,6 +16,7 @@ import torch
 from audiocm import TextToAudioPipeline, metrics
 from audiocm.spectral import LogMel
 from recipes.judging import Judges, corpus_entries, hit_items
+from recipes.tta_sets import prompts_of
 
 HERE = Path(__file__).parent
 SYSTEMS = (("student", "tta", 1), ("teacher", "tta-teacher", 18))
@@ -23,7 +24,7 @@ SYSTEMS = (("student", "tta", 1), ("teacher", "tta-teacher", 18))
 
 def chosen(corpora: list[Path]) -> list[dict]:
     """The prompts; ValueError names one that is also a caption."""
-    prompts = [json.loads(line) for line in (HERE / "prompts.jsonl").read_text(encoding="utf-8").splitlines()][::5]
+    prompts = prompts_of(HERE / "prompts.jsonl")[::5]
     captions = {words.lower() for entry in corpus_entries(corpora) for words in entry["captions"]}
     known = [p["prompt"] for p in prompts if p["prompt"].lower() in captions]
     if known:

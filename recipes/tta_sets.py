@@ -71,14 +71,18 @@ def plan(args: argparse.Namespace) -> list[dict]:
             {"set": "captions", "id": i, "take": 0, "prompt": e["captions"][0], "labels": e.get("labels", []),
              "seconds": float(seconds), "seed": args.seed + i, "clip": e["file"], "kind": e["kind"]}
         )  # fmt: skip
-    prompts = [json.loads(line) for line in Path(args.prompts).read_text(encoding="utf-8").splitlines() if line.strip()]
-    for i, p in enumerate(prompts):
+    for i, p in enumerate(prompts_of(args.prompts)):
         for take in range(args.takes):
             entries.append(
                 {"set": "prompts", "id": i, "take": take, "prompt": p["prompt"], "labels": p["labels"],
                  "seconds": args.seconds, "seed": args.seed + 100_000 + 100 * i + take, "kind": p["kind"]}
             )  # fmt: skip
     return entries
+
+
+def prompts_of(file: str | Path) -> list[dict]:
+    """The lines of a file of free prompts: prompt, labels, kind."""
+    return [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def name_of(entry: dict) -> str:
@@ -180,7 +184,7 @@ def generate_system(system: System, entries: list[dict], out: Path, device: str,
     counter.remove()
     seconds = (time.perf_counter() - started) / max(sounds, 1)
     facts = {"queries": counter.rows / max(sounds, 1), "seconds a sound": seconds}
-    facts |= {"device": device if device == "cpu" else torch.cuda.get_device_name(), "batch": batch}
+    facts |= {"device": device_name(device), "batch": batch}
     if stored:
         facts = json.loads((folder / "facts.json").read_text())
     if latents:
@@ -198,8 +202,13 @@ def seconds_a_sound(system: System, prompts: list[dict], seconds: float, device:
     started = time.perf_counter()
     make(pipe, system, batch)
     spent = time.perf_counter() - started
-    name = f"cpu, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
-    return {"seconds a sound": spent / len(batch), "of seconds": seconds, "device": name, "batch": len(batch)}
+    facts = {"seconds a sound": spent / len(batch), "of seconds": seconds}
+    return facts | {"device": device_name(device), "batch": len(batch)}
+
+
+def device_name(device: str) -> str:
+    """What sounds were made on, for a results file."""
+    return f"cpu, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
 
 
 def stored_plan(args: argparse.Namespace) -> list[dict]:
