@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from audiocm.backbone import LatentTransformer
+from audiocm.models.transformer import LatentTransformer
 
 
 def averaged(nets: Sequence[LatentTransformer], shares: Sequence[float]) -> LatentTransformer:

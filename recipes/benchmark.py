@@ -22,8 +22,9 @@ from pathlib import Path
 import torch
 
 import audiocm
-from audiocm import TextToAudioPipeline, TextToSpeechPipeline, solvers
-from audiocm.provenance import commit
+from audiocm import TextToAudioPipeline, TextToSpeechPipeline
+from audiocm.diffusion import solvers
+from audiocm.evaluation.provenance import commit
 from recipes.evaluate_tts import Stopwatch, sentences
 
 PROMPT = "a dog barks while rain falls on a roof"
@@ -119,7 +120,7 @@ def cold(model: str, repeats: int = 3) -> float:
             command = [
                 sys.executable,
                 "-m",
-                "audiocm.cli",
+                "audiocm",
                 "generate",
                 PROMPT,
                 "-o",

@@ -27,11 +27,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiocm.clips import Form, Intake, decode, list_clips
-from audiocm.lookup import find_embedder
-from audiocm.metrics.fidelity import resampled
-from audiocm.provenance import commit, versions
-from audiocm.store import collect
+from audiocm.audio.io import decode, resampled
+from audiocm.embedders.registry import find_embedder
+from audiocm.evaluation.features import collect
+from audiocm.evaluation.preprocessing import Form, Intake, list_clips
+from audiocm.evaluation.provenance import commit, versions
 from recipes.judging import corpus_entries
 
 RATE, SECONDS = 24000, 10
@@ -81,7 +81,7 @@ def many(name: str, folder: Path, cache: Path) -> dict:
     """`audiocm score` of a big folder against itself, twice, each in a process of its own: seconds from the start of the
     command to the end of its table, and the peak of resident memory. The second run finds the first one's cache."""
     code = (
-        "import resource,sys,time;t=time.perf_counter();from audiocm.cli import main;assert main(sys.argv[1:])==0;"
+        "import resource,sys,time;t=time.perf_counter();from audiocm.cli.main import main;assert main(sys.argv[1:])==0;"
         "print(time.perf_counter()-t,resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6)"
     )
     result, found = cache / "result.json", {}

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from audiocm.codec import MelVAE
-from audiocm.data import WaveBatches
-from audiocm.manifest import Clip, read_manifest
-from audiocm.spectral import LogMel
+from audiocm.audio.spectral import LogMel
+from audiocm.codec.vae import MelVAE
+from audiocm.data.batches import WaveBatches
+from audiocm.data.manifest import Clip, read_manifest
 
 RATE = 24000
 SHARES = {"effect": 0.42, "speech": 0.33, "instrument": 0.2, "music": 0.05}  # of crops

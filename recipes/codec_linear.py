@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from audiocm.codec import MelVAE, Vocoder
-from audiocm.spectral import LogMel
+from audiocm.audio.spectral import LogMel
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
 from recipes.codec_data import waves, whitened
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import torch
 
-from audiocm.codec import MelVAE
-from audiocm.codec_training import CodecCritic, MelCritic, VAELoss
-from audiocm.data import WaveBatches
-from audiocm.spectral import LogMel
-from audiocm.train import Run, best_device
+from audiocm.audio.spectral import LogMel
+from audiocm.codec.discriminators import MelCritic
+from audiocm.codec.losses import CodecCritic, VAELoss
+from audiocm.codec.vae import MelVAE
+from audiocm.data.batches import WaveBatches
+from audiocm.training.run import Run, best_device
 from recipes.codec_data import held_out, waves, whitened
 
 

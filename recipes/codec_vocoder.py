@@ -4,9 +4,11 @@ audiocm train recipes/codec_vocoder.py --output runs/vocoder_plain --adversarial
 audiocm train recipes/codec_vocoder.py --output runs/vocoder --start runs/vocoder_plain/model --vae runs/codec_vae/model --minutes 20
 """
 
-from audiocm.codec import MelVAE, Vocoder
-from audiocm.codec_training import CodecCritic, SpectralDistance, VocoderLoss, WaveCritic
-from audiocm.train import Run, best_device
+from audiocm.codec.discriminators import WaveCritic
+from audiocm.codec.losses import CodecCritic, SpectralDistance, VocoderLoss
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
+from audiocm.training.run import Run, best_device
 from recipes.codec_data import held_out, waves
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from audiocm.clap import ClapScorer
-from audiocm.clips import Form, Intake
-from audiocm.features import cache_folder, gather
+from audiocm.embedders.clap import ClapScorer
+from audiocm.evaluation.features import cache_folder, gather
+from audiocm.evaluation.preprocessing import Form, Intake
 from audiocm.metrics import Score, mean_score
-from audiocm.metrics.judgements import recalls
+from audiocm.metrics.similarity import recalls
 from recipes.judging import Judges, corpus_entries, write_results
 
 
@@ -90,7 +90,7 @@ def main() -> None:
         if e["split"] == args.split and e["kind"] in args.kinds and e.get("captions") and e.get("labels")
     ]
     if (Path(args.clap) / "config.json").exists() and "SmallClap" in (Path(args.clap) / "config.json").read_text():
-        from audiocm.small_clap import load_scorer
+        from audiocm.embedders.small_clap import load_scorer
 
         clap = load_scorer(args.clap)
     else:

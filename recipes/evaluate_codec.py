@@ -19,9 +19,12 @@ import torch
 from tqdm import tqdm
 
 from audiocm import metrics
-from audiocm.clips import decode
-from audiocm.codec import Codec, MelVAE, Vocoder
-from audiocm.metrics import fidelity
+from audiocm.audio import io
+from audiocm.audio.io import decode
+from audiocm.codec.codec import Codec
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
+from audiocm.metrics import signal, speech
 from recipes.judging import Judges, corpus_entries, distances, hit_items, spread_of_halves, write_results
 
 SYSTEMS = ("real", "mel + Griffin-Lim", "VAE mel + Griffin-Lim", "mel + vocoder", "codec")
@@ -77,7 +80,7 @@ def render(codec: Codec, entries: list[dict], out: Path) -> dict[str, list[Path]
         if all(paths[name][i].exists() for name in SYSTEMS):
             continue
         wav, rate = decode(Path(entry["file"]).read_bytes())
-        wav = fidelity.resampled(wav if wav.ndim == 1 else wav.mean(axis=1), rate, codec.sample_rate)[
+        wav = io.resampled(wav if wav.ndim == 1 else wav.mean(axis=1), rate, codec.sample_rate)[
             : 10 * codec.sample_rate
         ]
         for name, made in versions_of(codec, wav).items():
@@ -88,9 +91,9 @@ def render(codec: Codec, entries: list[dict], out: Path) -> dict[str, list[Path]
 def sound_numbers(pair: tuple[Path, Path]) -> dict[str, float]:
     (x, rate), (y, _) = (soundfile.read(p, dtype="float32") for p in pair)
     return {
-        "multi-resolution STFT": fidelity.multi_resolution_stft(x, y),
-        "log-mel L1": fidelity.log_mel_l1(x, y, rate),
-        "log-spectral distance dB": fidelity.log_spectral_distance(x, y),
+        "multi-resolution STFT": signal.multi_resolution_stft(x, y),
+        "log-mel L1": signal.log_mel_l1(x, y, rate),
+        "log-spectral distance dB": signal.log_spectral_distance(x, y),
     }
 
 
@@ -98,10 +101,10 @@ def speech_numbers(pair: tuple[Path, Path]) -> dict[str, float]:
     """A clip in which PESQ finds no speech has no number, and is counted by that."""
     torch.set_num_threads(1)
     (x, rate), (y, _) = (soundfile.read(p, dtype="float32") for p in pair)
-    mos = fidelity.dnsmos(y, rate)
+    mos = speech.dnsmos(y, rate)
     found = {"DNSMOS overall speech": mos["overall"], "DNSMOS P.808 speech": mos["p808"]}
     try:
-        return found | {"PESQ-WB speech": fidelity.pesq_wideband(x, y, rate)}
+        return found | {"PESQ-WB speech": signal.pesq_wideband(x, y, rate)}
     except ValueError:
         return found
 

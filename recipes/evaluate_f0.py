@@ -22,11 +22,11 @@ import numpy as np
 import soundfile
 import torch
 
-from audiocm.manifest import read_wave
-from audiocm.metrics import fidelity
-from audiocm.scoring import score as scored
-from audiocm.singing import tune
-from audiocm.speech import lines
+from audiocm.audio.io import read_wave
+from audiocm.evaluation.scoring import score as scored
+from audiocm.metrics import speech
+from audiocm.speech.encoder import lines
+from audiocm.speech.singing import tune
 from recipes.evaluate_tts import System, systems, through_codec
 from recipes.hibari_voice import POINT
 from recipes.judging import write_results
@@ -75,8 +75,8 @@ def keep(folder: Path, item: dict, wav: np.ndarray, rate: int, hertz: Sequence[f
 
 def sing_system(system: System, items: Sequence[dict], folder: Path, device: str) -> None:
     """Every item by one model, as asked; names the ones that it cannot make."""
-    from audiocm import solvers
-    from audiocm.speaking import TextToSpeechPipeline
+    from audiocm.diffusion import solvers
+    from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
 
     made = {name for part in PARTS for name in asked_of(folder / part)}
     todo = [item for item in items if item["name"] not in made]
@@ -170,7 +170,7 @@ def plot(out: Path, names: Sequence[str], path: Path, count: int = 4) -> None:
     for row, name in zip(axes, chosen, strict=True):
         for axis, system in zip(row, names, strict=True):
             wav, rate = soundfile.read(out / system / "sung" / f"{name}.flac", dtype="float32")
-            wanted, made = fidelity.followed(wav, rate, asked[system][name]["f0"])
+            wanted, made = speech.followed(wav, rate, asked[system][name]["f0"])
             at = (np.arange(len(made)) + 0.5) * len(wav) / rate / len(made)
             axis.plot(at, np.where(wanted > 0, wanted, np.nan), color="0.6", linewidth=4, label="asked")
             axis.plot(at, np.where(made > 0, made, np.nan), color="tab:blue", linewidth=1, label="made")

@@ -22,10 +22,10 @@ from pathlib import Path
 import soundfile
 import torch
 
-from audiocm.features import cache_folder
-from audiocm.metrics.fidelity import plain_words
-from audiocm.provenance import differences
-from audiocm.scoring import score
+from audiocm.evaluation.features import cache_folder
+from audiocm.evaluation.provenance import differences
+from audiocm.evaluation.scoring import score
+from audiocm.metrics.speech import plain_words
 from recipes.judging import earlier_rows, write_results
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def numbered(file: str | Path) -> dict[str, str]:
 
 def reference(args: argparse.Namespace, folder: Path) -> None:
     """The voice itself: the synthesiser reads the sentences, or else the held-out clips of the corpus under their own names."""
-    from audiocm.manifest import read_wave
+    from audiocm.audio.io import read_wave
     from recipes.tts_data import corpus
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,8 @@ class Stopwatch:
 
 def speak_system(system: System, args: argparse.Namespace, folder: Path) -> None:
     """All sentences by one model, one at a time, with what it cost; the first sentence twice, to warm up."""
-    from audiocm import solvers
-    from audiocm.speaking import TextToSpeechPipeline
+    from audiocm.diffusion import solvers
+    from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = numbered(args.sentences)
@@ -159,7 +159,7 @@ def speak(args: argparse.Namespace) -> None:
 
 
 def through_codec(args: argparse.Namespace, source: Path, folder: Path) -> None:
-    from audiocm.speaking import TextToSpeechPipeline
+    from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
 
     folder.mkdir(parents=True, exist_ok=True)
     codec = TextToSpeechPipeline.from_pretrained(args.student).codec

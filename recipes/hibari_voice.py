@@ -88,7 +88,7 @@ class TellingVoice:
 
 def owners(phonemes: str, vocabulary: dict[str, int]) -> list[int]:
     """For each of the voice's symbols the place of ours: a stress mark belongs to its vowel."""
-    from audiocm.phonemes import STRESS, SYMBOLS
+    from audiocm.speech.phonemes import STRESS, SYMBOLS
 
     found, place = [0], 1
     for symbol in phonemes:

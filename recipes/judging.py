@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from audiocm import metrics
-from audiocm.alignment import SentenceEncoder, TagAlignment
-from audiocm.clips import Form, Intake, active_rms, trimmed
-from audiocm.embedders import Aisfx, Yamnet
-from audiocm.features import cache_folder, gather
+from audiocm.audio.loudness import active_rms, trimmed
+from audiocm.embedders.aisfx import Aisfx
+from audiocm.embedders.tag_alignment import SentenceEncoder, TagAlignment
+from audiocm.embedders.yamnet import Yamnet
+from audiocm.evaluation.features import cache_folder, gather
+from audiocm.evaluation.preprocessing import Form, Intake
+from audiocm.evaluation.provenance import card
 from audiocm.metrics import Score
-from audiocm.metrics.draws import independent, mean_halves, together
-from audiocm.provenance import card
+from audiocm.metrics.score import independent, mean_halves, together
 
 FORM = Form(loudness=active_rms, ends=trimmed, longest=10.0, band_limit=24000)
 COMPONENTS = 64

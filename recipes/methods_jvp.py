@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from audiocm.backbone import LatentTransformer
-from audiocm.denoiser import Condition
-from audiocm.optimise import compile_blocks
-from audiocm.provenance import commit
-from audiocm.tangents import exact, finite
-from audiocm.train import best_device
+from audiocm.diffusion.denoiser import Condition
+from audiocm.distillation.targets import exact, finite
+from audiocm.evaluation.provenance import commit
+from audiocm.models.transformer import LatentTransformer
+from audiocm.training.compile import compile_blocks
+from audiocm.training.run import best_device
 from recipes.benchmark import median_seconds
 
 Action = Callable[[], Tensor]

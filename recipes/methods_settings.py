@@ -22,8 +22,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from audiocm import methods, paths, solvers
-from audiocm.distill import Method, Mix, guided, self_guided, uniform_guidance
+from audiocm.diffusion import paths, solvers
+from audiocm.diffusion.guidance import guided, uniform_guidance
+from audiocm.distillation import methods
+from audiocm.distillation.method import Method, Mix
+from audiocm.distillation.states import self_guided
 from recipes.tta_student import GUIDANCE
 
 Copied = Callable[[nn.Module], nn.Module]

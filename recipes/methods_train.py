@@ -25,18 +25,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from audiocm import lora, paths, solvers
-from audiocm.backbone import LatentTransformer
-from audiocm.codec import Codec
-from audiocm.conditioning import TextConditioner
-from audiocm.data import LatentBatches
-from audiocm.denoiser import WithLogVariance
-from audiocm.latents import STEP
-from audiocm.loop import Training
-from audiocm.optimise import compile_blocks, signature
-from audiocm.pipelines import TextToAudioPipeline
-from audiocm.provenance import commit
-from audiocm.train import Run, best_device
+from audiocm.codec.codec import Codec
+from audiocm.data.batches import LatentBatches
+from audiocm.data.latents import STEP
+from audiocm.diffusion import paths, solvers
+from audiocm.distillation import lora
+from audiocm.evaluation.provenance import commit
+from audiocm.models.adapters import WithLogVariance
+from audiocm.models.text_encoder import TextConditioner
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines.text_to_audio import TextToAudioPipeline
+from audiocm.training.compile import compile_blocks, signature
+from audiocm.training.run import Run, best_device
+from audiocm.training.trainer import Training
 from recipes.methods_settings import CALLS, GUIDANCE, SAMPLERS, SCALE, SETTINGS, Setting, Stage, member
 from recipes.tta_data import Trajectories, batches, codec
 from recipes.tta_sets import System, make, name_of

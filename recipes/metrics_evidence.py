@@ -18,9 +18,10 @@ from scipy import signal, stats
 from tqdm import tqdm
 
 from audiocm import metrics
-from audiocm.clips import decode
-from audiocm.embedders import Aisfx, Yamnet
-from audiocm.provenance import card
+from audiocm.audio.io import decode
+from audiocm.embedders.aisfx import Aisfx
+from audiocm.embedders.yamnet import Yamnet
+from audiocm.evaluation.provenance import card
 from recipes.judging import FORM, corpus_entries, principal
 
 RATE = 24000

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from audiocm.speech import SpeechEncoder
+from audiocm.speech.encoder import SpeechEncoder
 
 
 def nearer(encoder: SpeechEncoder, voice: str, to: str, share: float) -> SpeechEncoder:

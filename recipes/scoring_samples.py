@@ -11,8 +11,10 @@ import numpy as np
 import soundfile
 import torch
 
-from audiocm.codec import Codec, MelVAE, Vocoder
-from audiocm.manifest import read_wave
+from audiocm.audio.io import read_wave
+from audiocm.codec.codec import Codec
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
 from recipes.judging import corpus_entries
 
 FREE = ("CC0", "MIT", "CC0, MIT")

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from audiocm.phonemes import SYMBOLS, VOWELS, encode, sentences
-from audiocm.singing import read_score, sung, tune
+from audiocm.speech.phonemes import SYMBOLS, VOWELS, encode, sentences
+from audiocm.speech.singing import read_score, sung, tune
 from recipes.clips import build, level, rng_for
 from recipes.hibari_voice import POINT, VOICED, TellingVoice, merged, shared, source
 from recipes.tts_corpus import tell

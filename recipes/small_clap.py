@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocm.conditioning import TextConditioner
-from audiocm.data import WaveBatches, _pick, encode_words
-from audiocm.denoiser import Condition
-from audiocm.manifest import Clip, of_split, read_manifest
-from audiocm.small_clap import SmallClap, contrast
-from audiocm.train import Run, best_device
+from audiocm.data.batches import WaveBatches, _pick, encode_words
+from audiocm.data.manifest import Clip, of_split, read_manifest
+from audiocm.diffusion.denoiser import Condition
+from audiocm.embedders.small_clap import SmallClap, contrast
+from audiocm.models.text_encoder import TextConditioner
+from audiocm.training.run import Run, best_device
 
 RATE, SECONDS = 24000, 4.0
 SHARES = {"effect": 0.62, "instrument": 0.25, "music": 0.05, "speech": 0.08}  # of samples

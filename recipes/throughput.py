@@ -21,9 +21,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from audiocm.backbone import LatentTransformer
-from audiocm.loop import Training
-from audiocm.provenance import commit
+from audiocm.evaluation.provenance import commit
+from audiocm.models.transformer import LatentTransformer
+from audiocm.training.trainer import Training
 from recipes.benchmark import median_seconds
 from recipes.tta_data import CODEC, CORPORA
 from recipes.tta_teacher import run

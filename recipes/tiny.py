@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot, silu
 
-from audiocm import methods, paths, solvers
-from audiocm.data import Steps
-from audiocm.denoiser import Condition, edm_scalings
-from audiocm.train import Run, train
+from audiocm.data.batches import Steps
+from audiocm.diffusion import paths, solvers
+from audiocm.diffusion.denoiser import Condition, edm_scalings
+from audiocm.distillation import methods
+from audiocm.training.run import Run
+from audiocm.training.trainer import train
 
 WORDS, CHANNELS, FRAMES = 4, 2, 12
 
@@ -130,7 +132,7 @@ def run(
     teacher: Path = Path("runs/tiny-teacher"),
 ) -> Run:
     """The student; its teacher is trained first, or taken from the folder `teacher` if it is there."""
-    from audiocm.train import best_device
+    from audiocm.training.run import best_device
 
     torch.set_num_threads(1)  # for nets this small a second thread costs more than it brings
     device = best_device()

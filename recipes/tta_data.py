@@ -14,15 +14,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from audiocm import paths, solvers
-from audiocm.codec import Codec, MelVAE, Vocoder
-from audiocm.conditioning import TextConditioner
-from audiocm.data import LatentBatches, encode_words
-from audiocm.denoiser import Condition, Net
-from audiocm.distill import Coupled, guided
-from audiocm.latents import Latents, cached_latents, codec_key, joined, pack, unpack
-from audiocm.manifest import Clip, of_split, read_manifest
-from audiocm.train import best_device
+from audiocm.codec.codec import Codec
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
+from audiocm.data.batches import LatentBatches, encode_words
+from audiocm.data.latents import Latents, cached_latents, codec_key, joined, pack, unpack
+from audiocm.data.manifest import Clip, of_split, read_manifest
+from audiocm.diffusion import paths, solvers
+from audiocm.diffusion.denoiser import Condition, Net
+from audiocm.diffusion.guidance import guided
+from audiocm.distillation.states import Coupled
+from audiocm.models.text_encoder import TextConditioner
+from audiocm.training.run import best_device
 
 CORPORA = "data/corpus,data/rendered,data/mixtures,data/augmented"
 CODEC = "audiocm/pretrained/codec"

@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from audiocm import TextToAudioPipeline, metrics
-from audiocm.spectral import LogMel
+from audiocm.audio.spectral import LogMel
 from recipes.judging import Judges, corpus_entries, hit_items
 from recipes.tta_sets import prompts_of
 

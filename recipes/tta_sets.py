@@ -119,7 +119,7 @@ def make(pipe, system: System, batch: list[dict], kind: str = "pt") -> list[torc
 
 def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[torch.Tensor | None]:
     """The sounds of latents, with the pipeline's checks."""
-    from audiocm.latent_pipeline import sounded
+    from audiocm.pipelines.latent_pipeline import sounded
 
     made: list[torch.Tensor | None] = []
     for entry in batch:
@@ -134,8 +134,7 @@ def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[tor
 
 def round_trip(pipe, batch: list[dict]) -> list[torch.Tensor]:
     """The real clips through the codec, one by one (their lengths differ)."""
-    from audiocm.clips import decode
-    from audiocm.metrics.fidelity import resampled
+    from audiocm.audio.io import decode, resampled
 
     made = []
     for entry in batch:
@@ -151,7 +150,7 @@ def generate_system(system: System, entries: list[dict], out: Path, device: str,
 
     `latents`: write latents.safetensors instead; a later call without it, elsewhere, turns them into sounds.
     """
-    from audiocm.pipelines import TextToAudioPipeline
+    from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 
     folder = out / system.name.replace(" ", "_")
     folder.mkdir(parents=True, exist_ok=True)
@@ -194,7 +193,7 @@ def generate_system(system: System, entries: list[dict], out: Path, device: str,
 
 def seconds_a_sound(system: System, prompts: list[dict], seconds: float, device: str) -> dict:
     """Facts of one batch of prompts, end to end after a first sound: seconds a sound, how long it is, device, batch."""
-    from audiocm.pipelines import TextToAudioPipeline
+    from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 
     pipe = TextToAudioPipeline.from_pretrained(system.model, device=device)
     batch = [p | {"set": "prompts", "id": i, "take": 0, "seed": i, "seconds": seconds} for i, p in enumerate(prompts)]

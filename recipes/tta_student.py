@@ -16,14 +16,16 @@ call makes against that of a net trained on what one call makes, and the same di
 from collections.abc import Iterator
 from pathlib import Path
 
-from audiocm import methods, times
-from audiocm.backbone import LatentTransformer
-from audiocm.bundles import save_bundle
-from audiocm.critic import Adversarial, Generated, Judge
-from audiocm.distill import Method, Mix, pure_at_top, uniform_guidance
-from audiocm.goals import follow
-from audiocm.optimise import compile_blocks
-from audiocm.train import Run, best_device
+from audiocm.diffusion.guidance import uniform_guidance
+from audiocm.distillation import methods, timesteps
+from audiocm.distillation.adversarial import Adversarial, Generated, Judge
+from audiocm.distillation.method import Method, Mix
+from audiocm.distillation.states import pure_at_top
+from audiocm.distillation.targets import follow
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines.loading import save_bundle
+from audiocm.training.compile import compile_blocks
+from audiocm.training.run import Run, best_device
 from recipes.tta_data import CODEC, CORPORA, Trajectories, batches
 
 STAGES = ("guidance", "regression", "consistency", "adversarial", "matching")
@@ -39,8 +41,8 @@ def export(net: LatentTransformer, folder: Path) -> None:
 
 def sharpened(method: Method, discriminator: LatentTransformer, w: tuple[float, float], share: float) -> Mix:
     """`method` with an adversary that judges the student's single calls from noise."""
-    calls = Generated(Method(times.top, follow, noising=pure_at_top, guidance=uniform_guidance(*w)))
-    judge = Judge(discriminator, calls, times.lognormal(0.0, 1.2))
+    calls = Generated(Method(timesteps.top, follow, noising=pure_at_top, guidance=uniform_guidance(*w)))
+    judge = Judge(discriminator, calls, timesteps.lognormal(0.0, 1.2))
     return Mix(((1.0, method), (share, Adversarial(judge, calls))), critic=judge)
 
 

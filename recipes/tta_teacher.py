@@ -5,10 +5,10 @@ audiocm train recipes/tta_teacher.py --output runs/tta_teacher --minutes 10
 
 from pathlib import Path
 
-from audiocm import methods
-from audiocm.backbone import LatentTransformer
-from audiocm.bundles import save_bundle
-from audiocm.train import Run, best_device
+from audiocm.distillation import methods
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines.loading import save_bundle
+from audiocm.training.run import Run, best_device
 from recipes.tta_data import CODEC, CORPORA, batches, held_out_error
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from audiocm.manifest import Clip, read_wave
-from audiocm.metrics.yin import f0_of
-from audiocm.utterances import read_line
+from audiocm.audio.io import read_wave
+from audiocm.audio.pitch import f0_of
+from audiocm.data.manifest import Clip
+from audiocm.data.utterances import read_line
 from recipes.hibari_voice import TellingVoice
 from recipes.tts_corpus import tell
 from recipes.tts_data import corpus

@@ -30,7 +30,7 @@ def _start(root: Path) -> None:
 
 
 def _make(line: dict) -> np.ndarray:
-    from audiocm.phonemes import sentences
+    from audiocm.speech.phonemes import sentences
 
     phonemes = " ".join(one.phonemes for one in sentences(line["text"]))
     made = _VOICE[0](phonemes, line["speed"], line["spec"]["seed"])

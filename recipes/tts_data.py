@@ -25,15 +25,16 @@ import torch
 from safetensors import safe_open
 from tqdm import tqdm
 
-from audiocm.clips import AUDIO_SUFFIXES
-from audiocm.codec import MelVAE
-from audiocm.data import LatentBatches
-from audiocm.latents import Latents, cached_latents, codec_key, joined, pack, unpack
-from audiocm.manifest import Clip, of_split, read_manifest, read_wave, report
-from audiocm.metrics.yin import f0_of
-from audiocm.speech import SpeechEncoder, Timing, given, searched
-from audiocm.train import best_device
-from audiocm.utterances import Timed, Utterances, read_line, utterances
+from audiocm.audio.io import AUDIO_SUFFIXES, read_wave
+from audiocm.audio.pitch import f0_of
+from audiocm.codec.vae import MelVAE
+from audiocm.data.batches import LatentBatches
+from audiocm.data.latents import Latents, cached_latents, codec_key, joined, pack, unpack
+from audiocm.data.manifest import Clip, of_split, read_manifest, report
+from audiocm.data.utterances import Timed, Utterances, read_line, utterances
+from audiocm.speech.encoder import SpeechEncoder
+from audiocm.speech.losses import Timing, given, searched
+from audiocm.training.run import best_device
 from recipes.clips import split_of
 from recipes.tta_data import CODEC, codec
 

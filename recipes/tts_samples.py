@@ -13,9 +13,10 @@ from pathlib import Path
 import soundfile
 import torch
 
-from audiocm import TextToSpeechPipeline, solvers
-from audiocm.metrics.fidelity import resampled
-from audiocm.speech_judges import Transcriber
+from audiocm import TextToSpeechPipeline
+from audiocm.audio.io import resampled
+from audiocm.diffusion import solvers
+from audiocm.embedders.speech import Transcriber
 from recipes.clips import rng_for
 from recipes.evaluate_tts import sentences
 from recipes.singing_corpus import HELD_OUT, placed, tunes

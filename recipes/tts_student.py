@@ -13,13 +13,15 @@ Copy model/ to audiocm/pretrained/tts; the speech-encoder beside it is the teach
 import json
 from pathlib import Path
 
-from audiocm import methods
-from audiocm.backbone import LatentTransformer
-from audiocm.bundles import SPEECH, save_bundle
-from audiocm.distill import around_prior, guided, independent, uniform_guidance
-from audiocm.optimise import compile_blocks
-from audiocm.speech import Conditioned, SpeechEncoder
-from audiocm.train import Run, best_device
+from audiocm.diffusion.guidance import guided, uniform_guidance
+from audiocm.distillation import methods
+from audiocm.distillation.states import around_prior, independent
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines.loading import SPEECH, save_bundle
+from audiocm.speech.encoder import SpeechEncoder
+from audiocm.speech.losses import Conditioned
+from audiocm.training.compile import compile_blocks
+from audiocm.training.run import Run, best_device
 from recipes.tts_data import CODEC, CORPORA, batches, encoder_of, timing
 
 METHODS = ("comospeech", "zipvoice", "zipvoice_self")

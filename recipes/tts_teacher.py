@@ -13,12 +13,13 @@ from pathlib import Path
 
 import torch
 
-from audiocm import methods
-from audiocm.backbone import LatentTransformer
-from audiocm.bundles import SPEECH, save_bundle
-from audiocm.distill import around_prior, independent
-from audiocm.speech import Speaker, SpeechEncoder, SpeechLoss
-from audiocm.train import Run, best_device
+from audiocm.distillation import methods
+from audiocm.distillation.states import around_prior, independent
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines.loading import SPEECH, save_bundle
+from audiocm.speech.encoder import SpeechEncoder
+from audiocm.speech.losses import Speaker, SpeechLoss
+from audiocm.training.run import Run, best_device
 from recipes.tts_data import CODEC, CORPORA, MAX_FRAMES, batches, encoder_of, timing, voices_of
 
 LEVELS = (0.3, 1.0, 3.0, 10.0, 40.0)

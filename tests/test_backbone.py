@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from audiocm.backbone import LatentTransformer
-from audiocm.optimise import compile_blocks
-from audiocm.tangents import exact
+from audiocm.distillation.targets import exact
+from audiocm.models.transformer import LatentTransformer
+from audiocm.training.compile import compile_blocks
 
 TINY = {"channels": 4, "width": 32, "depth": 2, "heads": 2, "token_width": 8, "pooled_width": 6, "max_frames": 240}
 

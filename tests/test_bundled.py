@@ -6,8 +6,9 @@ Skipped while a model is not in the package.
 import pytest
 import torch
 
-from audiocm.bundles import PRETRAINED, bundled_models
-from audiocm.pipelines import TextToAudioPipeline
+from audiocm.models.weights import PRETRAINED
+from audiocm.pipelines.loading import bundled_models
+from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 
 needs = {
     name: pytest.mark.skipif(name not in bundled_models(), reason=f"{name} is not bundled")
@@ -139,7 +140,7 @@ def test_speech_has_the_length_and_loudness_of_speech(voice):
 @needs["tts"]
 def test_the_voice_sings_the_notes_it_is_told(voice):
     """Half of the voiced frames of a scale within a semitone of the note that is due, in one call: chance is a sixth."""
-    from audiocm.metrics.yin import f0_of
+    from audiocm.audio.pitch import f0_of
 
     notes = [(55 + step, 0.6) for step in (0, 2, 4, 5, 7, 5, 4, 2)]
     wav = voice("La la la la la la la la.", notes=notes, generator=seeded(0)).audios[0].numpy()

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
-from audiocm.clap import ClapScorer
-from audiocm.clips import Form
-from audiocm.laion import RENAMED, config_of, load_laion, renamed
-from audiocm.lookup import find_embedder
-from audiocm.provenance import card
-from audiocm.small_clap import SmallClap, contrast, scorer, windows
+from audiocm.embedders.clap import ClapScorer
+from audiocm.embedders.laion_clap import RENAMED, config_of, load_laion, renamed
+from audiocm.embedders.registry import find_embedder
+from audiocm.embedders.small_clap import SmallClap, contrast, scorer, windows
+from audiocm.evaluation.preprocessing import Form
+from audiocm.evaluation.provenance import card
 
 AUDIO = {
     "patch_embeds_hidden_size": 16, "hidden_size": 128, "depths": [1, 1, 2, 1], "num_attention_heads": [1, 2, 4, 8],

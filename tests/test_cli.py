@@ -12,9 +12,12 @@ import pytest
 import soundfile
 from tiny_model import tiny_pipeline
 
-from audiocm import bundles
-from audiocm.cli import main
-from audiocm.sounds import read_prompts, write_sound
+from audiocm.audio.io import write_sound
+from audiocm.cli.main import main
+from audiocm.cli.output import read_prompts
+from audiocm.models import weights
+from audiocm.pipelines import loading
+from audiocm.training import recipe
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +27,15 @@ def models(tmp_path_factory):
     student.vae.save_pretrained(folder / "codec" / "vae", variant="int8")
     student.vocoder.save_pretrained(folder / "codec" / "vocoder", variant="int8")
     student.conditioner.save_int8(folder / "text-encoder")
-    bundles.save_bundle(folder / "tta", student.transformer)
-    bundles.save_bundle(folder / "tta-teacher", tiny_pipeline(student=False).transformer, num_inference_steps=3)
+    loading.save_bundle(folder / "tta", student.transformer)
+    loading.save_bundle(folder / "tta-teacher", tiny_pipeline(student=False).transformer, num_inference_steps=3)
     return folder
 
 
 @pytest.fixture(autouse=True)
 def place(models, tmp_path, monkeypatch):
     """The tiny models take the place of the bundled ones, and files land in a fresh folder."""
-    monkeypatch.setattr(bundles, "PRETRAINED", models)
+    monkeypatch.setattr(loading, "PRETRAINED", models)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -154,7 +157,7 @@ def test_a_damaged_weight_file_is_named(models, place, capsys):
 
 
 def test_a_silent_net_is_an_error_and_not_a_file(place, capsys, monkeypatch):
-    from audiocm.codec import Codec
+    from audiocm.codec.codec import Codec
 
     silence = lambda self, latent, loudest: 0 * latent.mean(1).repeat_interleave(1024, 1)  # noqa: E731
     monkeypatch.setattr(Codec, "decode", silence)
@@ -196,7 +199,7 @@ def test_help_version_and_unknown_commands(capsys):
 def test_help_imports_nothing_heavy():
     code = """
         import sys
-        from audiocm.cli import main
+        from audiocm.cli.main import main
         try: main(["generate", "--help"])
         except SystemExit: pass
         heavy = {"torch", "numpy", "diffusers", "transformers", "librosa", "soundfile"} & set(sys.modules)
@@ -208,9 +211,10 @@ def test_help_imports_nothing_heavy():
 def test_a_sound_needs_no_slow_extras_and_garbage_is_collected_after_the_start(models, place):
     code = f"""
         import gc, pathlib, sys
-        from audiocm import bundles, cli
-        bundles.PRETRAINED = pathlib.Path({str(models)!r})
-        code = cli.main(["generate", "a dog barks", "-o", {str(place / "dog.wav")!r}, "--seconds", "1"])
+        from audiocm.cli.main import main
+        from audiocm.pipelines import loading
+        loading.PRETRAINED = pathlib.Path({str(models)!r})
+        code = main(["generate", "a dog barks", "-o", {str(place / "dog.wav")!r}, "--seconds", "1"])
         slow = {{"librosa", "numba"}} & set(sys.modules)
         sys.exit(f"imported {{slow}}" if slow else "collection is off" if not gc.isenabled() else code)
     """
@@ -239,7 +243,7 @@ def test_a_broken_torchaudio_is_one_line_with_the_fix(tmp_path):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torchaudio\nVersion: 2.8.0\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), _root()])}
     run = subprocess.run(
-        [sys.executable, "-m", "audiocm.cli", "generate", "rain", "-o", "x.wav", "--model", os.fspath(bundles.PRETRAINED / "tta")],
+        [sys.executable, "-m", "audiocm", "generate", "rain", "-o", "x.wav", "--model", os.fspath(weights.PRETRAINED / "tta")],
         capture_output=True, text=True, env=environment, cwd=tmp_path,
     )  # fmt: skip
     assert run.returncode == 2 and len(run.stderr.splitlines()) == 1, run.stderr
@@ -258,10 +262,9 @@ def test_sound_files_hold_what_was_written(tmp_path):
 
 
 def test_train_hands_recipe_fields_and_output_on(monkeypatch, capsys):
-    from audiocm import train
 
     seen = []
-    monkeypatch.setattr(train, "train_recipe", lambda *call: seen.append(call))
+    monkeypatch.setattr(recipe, "train_recipe", lambda *call: seen.append(call))
     assert main(["train", "recipes/tiny.py", "--steps", "10", "--lr=-1", "-o", "runs/a"]) == 0
     assert main(["train", "recipes/tiny.py"]) == 0
     assert seen == [("recipes/tiny.py", ["--steps", "10", "--lr=-1"], "runs/a"), ("recipes/tiny.py", [], None)]

@@ -3,20 +3,12 @@
 import pytest
 import torch
 
-from audiocm.codec import Codec, MelVAE, Texture, Vocoder, frozen_noise
-from audiocm.codec_training import (
-    CodecCritic,
-    MelCritic,
-    SpectralDistance,
-    VAELoss,
-    VocoderLoss,
-    WaveCritic,
-    balanced,
-    critic_loss,
-    feature_loss,
-    fooling_loss,
-)
-from audiocm.spectral import LogMel, griffin_lim, istft, mel_filters, stft
+from audiocm.audio.spectral import LogMel, griffin_lim, istft, mel_filters, stft
+from audiocm.codec.codec import Codec
+from audiocm.codec.discriminators import MelCritic, WaveCritic, critic_loss, feature_loss, fooling_loss
+from audiocm.codec.losses import CodecCritic, SpectralDistance, VAELoss, VocoderLoss, balanced
+from audiocm.codec.vae import MelVAE, Texture, frozen_noise
+from audiocm.codec.vocoder import Vocoder
 
 
 def tones(batch: int = 2, samples: int = 24576) -> torch.Tensor:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from audiocm import conditioning
-from audiocm.conditioning import BUNDLED_ENCODER, TextConditioner, explained, load_text_encoder, sentence_vector
+from audiocm.models import text_encoder
+from audiocm.models.text_encoder import BUNDLED_ENCODER, TextConditioner, explained, load_text_encoder, sentence_vector
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def test_damage_is_named(tmp_path, conditioner):
     with pytest.raises(ValueError, match=r"config\.json is missing"):
         load_text_encoder(tmp_path)
     TextConditioner(small_encoder(), conditioner.tokenizer).save_int8(tmp_path)
-    weights = tmp_path / conditioning.INT8_FILE
+    weights = tmp_path / text_encoder.INT8_FILE
     weights.write_bytes(weights.read_bytes()[:-1000])
     with pytest.raises(ValueError, match=r"model\.int8\.safetensors is damaged"):
         load_text_encoder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ValueError, match=r"tokenizer in .* is missing or damaged"):
-        TextConditioner(small_encoder(), conditioning.load_tokenizer(tmp_path))
+        TextConditioner(small_encoder(), text_encoder.load_tokenizer(tmp_path))
 
 
 def test_a_broken_torchaudio_gets_one_clear_line():

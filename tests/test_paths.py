@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import Gaussian, times
 
-from audiocm import paths
+from audiocm.diffusion import paths
 
 TABLE = paths.ddpm(paths.scaled_linear_betas())
 ALL = {

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from audiocm.embedders import power_frames
-from audiocm.published import Panns, Vggish, _Cnn14, _VggishNet, mel_domain_filters
+from audiocm.embedders.checkpoints import power_frames
+from audiocm.embedders.panns import Panns, _Cnn14
+from audiocm.embedders.vggish import Vggish, _VggishNet, mel_domain_filters
 
 
 def patterned(state):

@@ -17,7 +17,7 @@ from recipes import clips, mixing, rendered, speech_corpus, speech_text  # noqa:
 from recipes.instruments import drums, instruments  # noqa: E402
 from recipes.patterns import Manner, catalogue, scale  # noqa: E402
 
-CLASSES = set((ROOT / "audiocm/audioset_classes.txt").read_text().splitlines())
+CLASSES = set((ROOT / "audiocm/embedders/audioset_classes.txt").read_text().splitlines())
 PLAN = rendered.plan()
 
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 from tiny import TinyNet, fit, ring, sliced_distance
 
-from audiocm import lora, methods, paths, solvers
-from audiocm.denoiser import Condition
-from audiocm.distill import Coupled, of
-from audiocm.solvers import ode_times
+from audiocm.diffusion import paths, solvers
+from audiocm.diffusion.denoiser import Condition
+from audiocm.diffusion.solvers import ode_times
+from audiocm.distillation import lora, methods
+from audiocm.distillation.states import Coupled, of
 
 RING = ring()
 STEPS = 800

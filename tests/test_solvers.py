@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny import Gaussian, Mixture, times
 
-from audiocm import paths, solvers
-from audiocm.paths import over
-from audiocm.solvers import Walk
+from audiocm.diffusion import paths, solvers
+from audiocm.diffusion.paths import over
+from audiocm.diffusion.solvers import Walk
 
 VP = paths.VP(t_min=1e-3)
 

@@ -10,9 +10,10 @@ import soundfile
 import torch
 from tiny_speech import tiny_speech
 
-from audiocm import bundles, phonemes
-from audiocm.cli import main
-from audiocm.speaking import TextToSpeechPipeline
+from audiocm.cli.main import main
+from audiocm.pipelines import loading
+from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+from audiocm.speech import phonemes
 
 TEXT = "Hello there. The train leaves at 5:45 p.m., doesn't it?\n\nYes."
 
@@ -174,9 +175,9 @@ def place(pipe, tmp_path, monkeypatch):
     pipe.vae.save_pretrained(home / "codec" / "vae", variant="int8")
     pipe.vocoder.save_pretrained(home / "codec" / "vocoder", variant="int8")
     pipe.speech_encoder.save_pretrained(home / "speech-encoder", variant="int8")
-    bundles.save_bundle(home / "tts", pipe.transformer, bundles.SPEECH, num_inference_steps=1)
-    bundles.save_bundle(home / "tts-teacher", tiny_speech(False).transformer, bundles.SPEECH)
-    monkeypatch.setattr(bundles, "PRETRAINED", home)
+    loading.save_bundle(home / "tts", pipe.transformer, loading.SPEECH, num_inference_steps=1)
+    loading.save_bundle(home / "tts-teacher", tiny_speech(False).transformer, loading.SPEECH)
+    monkeypatch.setattr(loading, "PRETRAINED", home)
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     return tmp_path / "out"
@@ -244,6 +245,6 @@ def test_folders_round_trip(pipe, tmp_path):
     a, b = (one("Hello there.", generator=seeded()).audios[0] for one in (pipe, again))
     assert torch.allclose(a, b, atol=1e-4) and again.voices == ("anna", "ben")
     assert json.loads((tmp_path / "whole" / "model_index.json").read_text())["speech_encoder"] == [
-        "audiocm.speech",
+        "audiocm.speech.encoder",
         "SpeechEncoder",
     ]

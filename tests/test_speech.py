@@ -6,12 +6,14 @@ import pytest
 import torch
 from tiny_speech import tiny_encoder, tiny_net
 
-from audiocm import methods
-from audiocm.denoiser import Condition
-from audiocm.distill import guided
-from audiocm.durations import search, spread, whole
-from audiocm.singing import fitted, hertz, sung
-from audiocm.speech import SUBFRAMES, Conditioned, Speaker, SpeechLoss, contour, given, hidden, lines, searched
+from audiocm.diffusion import guidance
+from audiocm.diffusion.denoiser import Condition
+from audiocm.diffusion.guidance import guided
+from audiocm.distillation import methods, states
+from audiocm.speech.alignment import search, spread, whole
+from audiocm.speech.encoder import SUBFRAMES, contour, lines
+from audiocm.speech.losses import Conditioned, Speaker, SpeechLoss, given, hidden, searched
+from audiocm.speech.singing import fitted, hertz, sung
 
 LINES = ["həlˈO ðˈɛɹ.", "ðə tɹˈAn lˈivz."]
 
@@ -110,7 +112,7 @@ def test_joint_loss_ignores_padding_and_reaches_everything():
     torch.manual_seed(3)
     x, spoken = batch_of()
     net = Speaker(tiny_encoder(), tiny_net(student=False))
-    loss = SpeechLoss(methods.diffusion(coupling=methods.around_prior), knowing=1.0)
+    loss = SpeechLoss(methods.diffusion(coupling=states.around_prior), knowing=1.0)
 
     def value(x):
         torch.manual_seed(4)
@@ -172,8 +174,8 @@ def test_distillation_sees_a_frozen_condition():
     teacher, student = tiny_net(student=False), tiny_net(student=True, target_time=True)
     for method in (
         methods.comospeech(teacher),
-        methods.comospeech(guided(teacher), guidance=methods.uniform_guidance(1.0, 3.0)),
-        methods.zipvoice(teacher, coupling=methods.around_prior),
+        methods.comospeech(guided(teacher), guidance=guidance.uniform_guidance(1.0, 3.0)),
+        methods.zipvoice(teacher, coupling=states.around_prior),
     ):
         method.loss(student, None, x, cond, 0.5).backward()
     assert all(p.grad is not None for name, p in student.named_parameters() if "null" not in name)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocm import speech_judges
-from audiocm.folders import Request
-from audiocm.metrics import cosines, fidelity
-from audiocm.scoring import compare, scored
+from audiocm.audio import io
+from audiocm.embedders import speech as speech_embedders
+from audiocm.evaluation.scoring import compare, scored
+from audiocm.evaluation.session import Request
+from audiocm.metrics import cosines, signal, speech
 
 RATE = 16000
 
@@ -50,18 +51,18 @@ def ask(generated, reference=None, metrics=(), **more):
     ],
 )
 def test_both_sides_of_a_word_error_rate_are_written_alike(one, other):
-    assert fidelity.plain_words(one) == fidelity.plain_words(other) != ""
+    assert speech.plain_words(one) == speech.plain_words(other) != ""
 
 
 def test_word_errors_count_words_and_letters():
     pytest.importorskip("jiwer")
-    assert fidelity.word_errors("Mr. Brown has 2 dogs.", "mister brown has two dogs")["WER"] == (0, 5)
-    found = fidelity.word_errors("one red cat sat", "one bed cat")
+    assert speech.word_errors("Mr. Brown has 2 dogs.", "mister brown has two dogs")["WER"] == (0, 5)
+    found = speech.word_errors("one red cat sat", "one bed cat")
     assert found == {"WER": (2, 4), "CER": (5, len("one red cat sat"))}
-    assert fidelity.word_errors("a cat", "")["WER"] == (2, 2)
-    assert fidelity.word_errors("cat", "the cat sat here")["WER"] == (3, 1)  # insertions: a rate above 1
+    assert speech.word_errors("a cat", "")["WER"] == (2, 2)
+    assert speech.word_errors("cat", "the cat sat here")["WER"] == (3, 1)  # insertions: a rate above 1
     with pytest.raises(ValueError, match="empty"):
-        fidelity.word_errors("...", "cat")
+        speech.word_errors("...", "cat")
 
 
 class Listener:
@@ -86,7 +87,7 @@ class Voices:
 
 def test_words_are_heard_and_silence_is_all_wrong(tmp_path, monkeypatch):
     pytest.importorskip("jiwer")
-    monkeypatch.setattr(speech_judges, "Transcriber", Listener)
+    monkeypatch.setattr(speech_embedders, "Transcriber", Listener)
     said = {f"{i:02d}": voice(*(LOW if i % 2 else HIGH), i) for i in range(20)}
     lines = [{"file": f"{n}.wav", "prompt": "x", "text": f"A {'low' if int(n) % 2 else 'high'} voice."} for n in said]
     lines[0]["text"] = "No one."  # heard: a high voice
@@ -132,14 +133,14 @@ def same_voices(judge, tmp_path):
 
 
 def test_one_voice_is_nearer_than_another(tmp_path, monkeypatch):
-    monkeypatch.setattr(speech_judges, "SpeakerEmbedder", Voices)
+    monkeypatch.setattr(speech_embedders, "SpeakerEmbedder", Voices)
     same_voices("toy voices", tmp_path)
 
 
 def test_resemblyzer_knows_a_voice(tmp_path):
     pytest.importorskip("resemblyzer")
     same_voices("resemblyzer", tmp_path)
-    x = speech_judges.SpeakerEmbedder().features([voice(*LOW, 0), voice(*LOW, 0) * 0.1])["embedding"]
+    x = speech.SpeakerEmbedder().features([voice(*LOW, 0), voice(*LOW, 0) * 0.1])["embedding"]
     assert x.shape == (2, 256) and cosines(x[:1], x[1:])[0] > 0.9  # level does not make a speaker
 
 
@@ -149,9 +150,9 @@ def test_whisper_reads_what_a_voice_says(tmp_path):
     from hibari import Hibari
 
     spoken, text = Hibari(), "The train leaves at 5:45 from platform two."
-    heard = speech_judges.Transcriber()
-    wav = fidelity.resampled(np.asarray(spoken(text), np.float32).ravel(), spoken.sample_rate, RATE)
-    assert fidelity.word_errors(text, heard(wav))["WER"][0] <= 1
+    heard = speech.Transcriber()
+    wav = io.resampled(np.asarray(spoken(text), np.float32).ravel(), spoken.sample_rate, RATE)
+    assert speech.word_errors(text, heard(wav))["WER"][0] <= 1
     assert heard(wav) == heard(wav)
 
 
@@ -204,8 +205,8 @@ def test_contour_counts_a_tone_a_quarter_tone_off(tmp_path):
 
 
 def test_silence_gets_no_opinion_score(tmp_path, monkeypatch):
-    monkeypatch.setattr(fidelity, "needed", lambda package: None)
-    monkeypatch.setattr(fidelity, "dnsmos", lambda wav, rate: {"overall": 3.0, "p808": float(np.abs(wav).max() > 0)})
+    monkeypatch.setattr(signal, "needed", lambda package: None)
+    monkeypatch.setattr(speech, "dnsmos", lambda wav, rate: {"overall": 3.0, "p808": float(np.abs(wav).max() > 0)})
     folder = write(
         tmp_path / "a", {"a": voice(*LOW, 0), "b": np.stack([voice(*LOW, 1)] * 2, axis=1), "c": np.zeros(RATE)}
     )
@@ -226,7 +227,7 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, metric, package):
 def test_pairs_of_other_rates_and_channels_are_brought_together_and_bad_ones_named(tmp_path):
     real = {f"{i:02d}": voice(*LOW, i) for i in range(21)}
     made = write(tmp_path / "made", real)
-    soundfile.write(made / "00.wav", np.stack([fidelity.resampled(real["00"], RATE, 44100)] * 2, axis=1), 44100)
+    soundfile.write(made / "00.wav", np.stack([io.resampled(real["00"], RATE, 44100)] * 2, axis=1), 44100)
     soundfile.write(made / "01.wav", real["01"][: RATE // 2], RATE)
     request = ask(made, write(tmp_path / "real", real), ("lsd",))
     found = scored(request)[0]

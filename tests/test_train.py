@@ -11,11 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from audiocm import checkpoint
-from audiocm.denoiser import Condition
-from audiocm.distill import Coupled
-from audiocm.optimise import Flat, Optimiser, Replayed, copied, leaves, signature
-from audiocm.train import Run, constant, cosine, parse_fields, train, train_recipe
+from audiocm.diffusion.denoiser import Condition
+from audiocm.distillation.states import Coupled
+from audiocm.training import checkpoint
+from audiocm.training.compile import Replayed, copied, leaves, signature
+from audiocm.training.optimizer import Flat, Optimiser
+from audiocm.training.recipe import parse_fields, train_recipe
+from audiocm.training.run import Run, constant, cosine
+from audiocm.training.trainer import train
 
 
 class Killed(BaseException):
@@ -497,7 +500,7 @@ RECIPE = """
 from pathlib import Path
 import torch
 import neighbour
-from audiocm.train import Run
+from audiocm.training.run import Run
 
 class Batches:
     def __next__(self):

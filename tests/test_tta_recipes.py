@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from audiocm.backbone import LatentTransformer
-from audiocm.latents import Latents, pack
-from audiocm.manifest import Clip
-from audiocm.methods import consistencytta
-from audiocm.train import train_recipe
+from audiocm.data.latents import Latents, pack
+from audiocm.data.manifest import Clip
+from audiocm.distillation.methods import consistencytta
+from audiocm.models.transformer import LatentTransformer
+from audiocm.training.recipe import train_recipe
 from recipes import evaluate_tta
 from recipes.average import averaged
 from recipes.tta_sets import System, one_call, systems

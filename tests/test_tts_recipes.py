@@ -9,14 +9,15 @@ import soundfile
 import torch
 from tiny_speech import tiny_encoder
 
-from audiocm import bundles
-from audiocm.backbone import LatentTransformer
-from audiocm.cli import main
-from audiocm.codec import MelVAE, Vocoder
-from audiocm.metrics.yin import f0_of
-from audiocm.phonemes import SYMBOLS, encode, phonemes
-from audiocm.speech import SpeechEncoder
-from audiocm.train import train_recipe
+from audiocm.audio.pitch import f0_of
+from audiocm.cli.main import main
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines import loading
+from audiocm.speech.encoder import SpeechEncoder
+from audiocm.speech.phonemes import SYMBOLS, encode, phonemes
+from audiocm.training.recipe import train_recipe
 from recipes import tts_data
 from recipes.hibari_voice import merged
 from recipes.nearer import nearer
@@ -105,8 +106,8 @@ def test_what_was_said_is_kept_and_exact_durations_are_used(place, tmp_path):
     told = {
         name: type(one)(one.phonemes, [TONE] * len(encode(one.phonemes)[0]), one.hertz) for name, one in first.items()
     }
-    from audiocm.latents import cached_latents
-    from audiocm.utterances import utterances
+    from audiocm.data.latents import cached_latents
+    from audiocm.data.utterances import utterances
 
     codec = tts_data.codec(str(place / "pretrained/codec/vae"), "", torch.device("cpu"))
     latents = cached_latents(clips, codec, "k", tmp_path)
@@ -168,7 +169,7 @@ def test_teacher_students_and_speech(place, monkeypatch):
         ("speech-encoder", teacher / "speech-encoder"),
     ):
         shutil.copytree(source, pretrained / name)
-    monkeypatch.setattr(bundles, "PRETRAINED", pretrained)
+    monkeypatch.setattr(loading, "PRETRAINED", pretrained)
     for model, steps in (("tts", "1"), ("tts-teacher", "18"), ("tts", "2")):
         file = place / f"{model}-{steps}.wav"
         assert main(["speak", TEXTS[0], "-o", str(file), "--model", model, "--steps", steps]) == 0

@@ -9,7 +9,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import load_file, save_file
 
-from audiocm.weights import StoredWeights, load_state, local_folder, quantise, restore, save_int8
+from audiocm.models.weights import StoredWeights, load_state, local_folder, quantise, restore, save_int8
 
 
 class Net(StoredWeights, ModelMixin, ConfigMixin):

@@ -8,9 +8,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from audiocm import paths
-from audiocm.denoiser import Condition, edm_scalings
-from audiocm.paths import Path, over
+from audiocm.diffusion import paths
+from audiocm.diffusion.denoiser import Condition, edm_scalings
+from audiocm.diffusion.paths import Path, over
 
 
 class Gaussian:

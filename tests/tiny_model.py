@@ -5,10 +5,11 @@ import functools
 import torch
 from transformers import BertConfig, BertModel
 
-from audiocm.backbone import LatentTransformer
-from audiocm.codec import MelVAE, Vocoder
-from audiocm.conditioning import BUNDLED_ENCODER, load_tokenizer
-from audiocm.pipelines import TextToAudioPipeline
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
+from audiocm.models.text_encoder import BUNDLED_ENCODER, load_tokenizer
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 
 ENCODER = BertConfig(
     vocab_size=30522, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,

@@ -2,10 +2,11 @@
 
 import torch
 
-from audiocm.backbone import LatentTransformer
-from audiocm.codec import MelVAE, Vocoder
-from audiocm.speaking import TextToSpeechPipeline
-from audiocm.speech import SpeechEncoder
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vocoder import Vocoder
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+from audiocm.speech.encoder import SpeechEncoder
 
 WIDTH = 16
 

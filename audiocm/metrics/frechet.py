@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from .draws import Clips, capped, checked, frame_counts, independent
-from .intervals import Score, spread_score
+from .score import Clips, Score, capped, checked, frame_counts, independent, spread_score
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,7 @@
+"""Run the command line as `python -m audiocm`."""
+
+import sys
+
+from .cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,53 @@
+"""Mel -> wav."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from ..audio.spectral import LogMel, griffin_lim
+from ..models.weights import StoredWeights
+from .vae import MEL_MEAN, MEL_STD, ConvBlock, WithNoise
+
+
+class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
+    """Log-mel `[batch, bins, frame]` -> wav `[batch, frame * hop]`."""
+
+    @register_to_config
+    def __init__(
+        self,
+        mel_bins: int = 100,
+        width: int = 320,
+        depth: int = 8,
+        sample_rate: int = 24000,
+        n_fft: int = 1024,
+        hop: int = 256,
+        noise_channels: int = 8,
+        iterations: int = 8,
+    ):
+        super().__init__()
+        self.mel = LogMel(sample_rate, n_fft, hop, mel_bins)
+        self.body = nn.Sequential(
+            WithNoise(noise_channels),
+            nn.Conv1d(mel_bins + noise_channels, width, 7, padding=3),
+            *[ConvBlock(width) for _ in range(depth)],
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 3 * (n_fft // 2 + 1))
+        nn.init.zeros_(self.head.weight[: n_fft // 2 + 1])  # begins with the mel's own magnitudes
+        nn.init.zeros_(self.head.bias[: n_fft // 2 + 1])
+
+    def propose(self, log_mel: Tensor) -> Tensor:
+        """Complex spectrum `[batch, n_fft / 2 + 1, frame]`: magnitudes around the mel's own, phases from the network."""
+        h = self.norm(self.body((log_mel - MEL_MEAN) / MEL_STD).transpose(1, 2))
+        gain, real, imag = self.head(h).float().transpose(1, 2).chunk(3, dim=1)
+        magnitude = self.mel.magnitude(log_mel, 3) * gain.clamp(-8.0, 4.0).exp()
+        return torch.complex(real, imag) * (magnitude * (real.square() + imag.square() + 1e-8).rsqrt())
+
+    def forward(self, log_mel: Tensor, iterations: int | None = None) -> Tensor:
+        """`iterations` Griffin-Lim steps after the proposal (default: the config's)."""
+        count = self.config.iterations if iterations is None else iterations
+        spectrum = self.propose(log_mel)
+        return griffin_lim(self.mel, log_mel.float(), spectrum, count)

@@ -1,0 +1,5 @@
+"""Noise paths, the network contract, guidance and samplers. Nothing here knows a training method or a sound."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,10 @@
+from . import denoiser as denoiser
+from . import editing as editing
+from . import guidance as guidance
+from . import paths as paths
+from . import solvers as solvers
+from .denoiser import Condition as Condition
+from .denoiser import Prediction as Prediction
+from .denoiser import adapt as adapt
+from .guidance import guided as guided
+from .solvers import sample as sample

@@ -1,0 +1,5 @@
+"""Consistency distillation: training states, timesteps, targets, losses and the catalogue of methods."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,99 @@
+"""LAION's own CLAP checkpoints (.pt) as transformers' ClapModel: keys renamed, nothing unpickled but tensors.
+
+`music_audioset_epoch_15_esc_90.14.pt`, `630k-audioset-best.pt` and their kin are what papers score with. They hold no
+tokenizer; it is RoBERTa's, from a folder or hub id that the user names.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
+
+from .checkpoints import weights_of
+
+RENAMED = (
+    ("text_branch", "text_model"),
+    ("audio_branch", "audio_model.audio_encoder"),
+    ("attn", "attention.self"),
+    ("self.proj", "output.dense"),
+    ("attention.self_mask", "attn_mask"),
+    ("mlp.fc1", "intermediate.dense"),
+    ("mlp.fc2", "output.dense"),
+    ("norm1", "layernorm_before"),
+    ("norm2", "layernorm_after"),
+    ("bn0", "batch_norm"),
+)
+# LAION's own front end (its htsat.py and model_configs): not transformers' defaults, whose lowest frequency is 0 Hz
+FRONT_END = {"frequency_min": 50, "frequency_max": 14000, "sampling_rate": 48000, "padding": "repeatpad"}
+
+
+def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """LAION's keys → ClapModel's; the joint qkv matrices are split in three."""
+    found = {}
+    for key, value in state.items():
+        key = key.removeprefix("module.")
+        for theirs, ours in RENAMED:
+            key = key.replace(theirs, ours)
+        key = re.sub(r"(_projection)\.(\d+)\.", lambda m: f"{m[1]}.linear{1 if m[2] == '0' else 2}.", key)
+        key = re.sub(r"sequential\.(\d+)\.", lambda m: f"layers.{int(m[1]) // 3}.linear.", key)
+        if "audio_model" in key and "qkv" in key:
+            for name, part in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                found[key.replace("qkv", name)] = part
+        else:
+            found[key] = value
+    return found
+
+
+def config_of(state: dict[str, Tensor]) -> ClapConfig:
+    """The model's sizes, read from renamed weights: HTSAT tiny or base, with or without fusion, and RoBERTa."""
+    encoder = "audio_model.audio_encoder"
+    width = state[f"{encoder}.patch_embed.proj.weight"].shape[0]
+    depths = [len({k.split(".")[5] for k in state if k.startswith(f"{encoder}.layers.{n}.blocks.")}) for n in range(4)]
+    fused = any("fusion_model" in key for key in state)
+    text, projection = "text_model", state["text_projection.linear1.weight"].shape[0]
+    hidden = state[f"{text}.embeddings.word_embeddings.weight"].shape
+    layers = {k.split(".")[3] for k in state if k.startswith(f"{text}.encoder.layer.")}
+    return ClapConfig(
+        audio_config={
+            "patch_embeds_hidden_size": width, "hidden_size": width * 8, "depths": depths, "enable_fusion": fused,
+            "num_attention_heads": [4, 8, 16, 32], "fusion_type": "aff_2d" if fused else None, "projection_dim": projection,
+        },
+        text_config={
+            "vocab_size": hidden[0], "hidden_size": hidden[1], "num_hidden_layers": len(layers),
+            "num_attention_heads": hidden[1] // 64,
+            "intermediate_size": state[f"{text}.encoder.layer.0.intermediate.dense.weight"].shape[0],
+            "max_position_embeddings": state[f"{text}.embeddings.position_embeddings.weight"].shape[0],
+            "type_vocab_size": state[f"{text}.embeddings.token_type_embeddings.weight"].shape[0],
+            "projection_dim": projection,
+        },
+        projection_dim=projection,
+    )  # fmt: skip
+
+
+def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes]:
+    """Model in eval mode, its front end, and the file's bytes. Raises ValueError if it is not such a checkpoint."""
+    state, data = weights_of(file)
+    state = renamed(state)
+    try:
+        config = config_of(state)
+    except (KeyError, IndexError) as error:
+        raise ValueError(
+            f"{file}: not a LAION CLAP checkpoint with an HTSAT audio tower ({error} is missing)"
+        ) from error
+    model = ClapModel(config)
+    missing, _ = model.load_state_dict(state, strict=False)
+    unneeded = ("position_ids", "token_type_ids", "relative_position_index", "logit_scale_a", "logit_scale_t")
+    missing = [k for k in missing if not k.endswith(unneeded)]
+    if missing:
+        raise ValueError(f"{file}: {len(missing)} weights of CLAP are missing (first: {missing[0]})")
+    truncation = "fusion" if config.audio_config.enable_fusion else "rand_trunc"
+    return model.eval(), ClapFeatureExtractor(truncation=truncation, **FRONT_END), data
+
+
+def as_int16(wav: Tensor) -> Tensor:
+    """LAION's loader rounds every wav to 16 bits first."""
+    return (wav.clamp(-1, 1) * 32767).to(torch.int16).float() / 32767

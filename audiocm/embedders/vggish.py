@@ -1,0 +1,79 @@
+"""VGGish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..files import digest_of
+from .checkpoints import blocks, load_strictly, weights_of
+
+
+def mel_domain_filters(bins: int, n_fft: int, rate: int, low: float, high: float) -> Tensor:
+    """Triangles that are straight in HTK mel, not in hertz, as TensorFlow's AudioSet front end has them;
+    [n_fft // 2 + 1, bins], the bin at 0 Hz left out."""
+
+    def mel(hertz):
+        return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
+
+    edges = np.linspace(mel(low), mel(high), bins + 2)
+    at = mel(np.linspace(0, rate / 2, n_fft // 2 + 1))[:, None]
+    rising = (at - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - at) / (edges[2:] - edges[1:-1])
+    filters = np.maximum(0.0, np.minimum(rising, falling))
+    filters[0] = 0.0
+    return torch.from_numpy(filters)
+
+
+class _VggishNet(nn.Module):
+    """Six 3 × 3 convolutions and three linear layers (Hershey et al. 2017); [patch, 96, 64] → [patch, 128]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers, narrow = [], 1
+        for wide in (64, 0, 128, 0, 256, 256, 0, 512, 512, 0):
+            layers += [nn.Conv2d(narrow, wide, 3, padding=1), nn.ReLU()] if wide else [nn.MaxPool2d(2)]
+            narrow = wide or narrow
+        self.features = nn.Sequential(*layers)
+        self.embeddings = nn.Sequential(
+            nn.Linear(512 * 4 * 6, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 128)
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.embeddings(self.features(patches.unsqueeze(1)).permute(0, 2, 3, 1).flatten(1))
+
+
+class Vggish:
+    """VGGish at 16 kHz without its last ReLU, PCA and quantisation, as FAD is computed; `frames` [patch, 128] of .96 s
+    each are what FAD takes, "embedding" is their mean."""
+
+    name, sample_rate = "vggish", 16000
+
+    def __init__(self, file: str | Path, device: str = "cpu", batch: int = 32) -> None:
+        state, data = weights_of(file)
+        self._net, self._device, self._batch = load_strictly(_VggishNet(), state, file).to(device), device, batch
+        self._window = torch.hann_window(400, dtype=torch.float64)
+        self._filters = mel_domain_filters(64, 512, 16000, 125, 7500)
+        self.digest = digest_of(data, "vggish 400/160/512 log+.01 96/96")
+
+    def patches(self, wav: np.ndarray) -> Tensor:
+        """[sample] → log-mel [patch, 96, 64]; a clip shorter than one patch is filled with silence."""
+        wav = torch.from_numpy(np.asarray(wav, dtype=np.float64))
+        wav = F.pad(wav, (0, max(0, 15600 - len(wav))))
+        frames = wav.unfold(0, 400, 160) * self._window
+        log_mel = (torch.fft.rfft(frames, 512).abs() @ self._filters + 0.01).log()
+        return blocks(log_mel, 96, 96, float(np.log(0.01))).float()
+
+    @torch.inference_mode()
+    def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        parts = [self.patches(wav) for wav in wavs]
+        outputs = torch.cat([self._net(part.to(self._device)).cpu() for part in torch.cat(parts).split(self._batch)])
+        frames = [part.numpy() for part in outputs.split([len(p) for p in parts])]
+        held = np.empty(len(frames), dtype=object)
+        held[:] = frames
+        return {"embedding": np.stack([f.mean(axis=0) for f in frames]), "frames": held}

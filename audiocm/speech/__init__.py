@@ -1,0 +1,5 @@
+"""Text to phonemes to the condition of a speech model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
