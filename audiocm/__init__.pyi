@@ -19,8 +19,8 @@ from .evaluation.scoring import compare as compare
 from .evaluation.scoring import score as score
 from .models.text_encoder import TextConditioner as TextConditioner
 from .models.transformer import LatentTransformer as LatentTransformer
+from .pipelines.latent_pipeline import AudioError as AudioError
 from .pipelines.latent_pipeline import AudioOutput as AudioOutput
-from .pipelines.latent_pipeline import SoundError as SoundError
 from .pipelines.loading import bundled_models as bundled_models
 from .pipelines.text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .pipelines.text_to_speech import SpeechOutput as SpeechOutput

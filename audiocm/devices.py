@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 
-def usable_device(name: str) -> str:
+def resolve_device(name: str) -> str:
     """A torch device by name, checked; "auto": the first GPU, else the CPU. Raises ValueError saying what is allowed."""
     import torch
 
@@ -19,7 +19,7 @@ def usable_device(name: str) -> str:
     return chosen
 
 
-def only_cpu(who: str, device: str) -> None:
+def warn_if_not_cpu(who: str, device: str) -> None:
     """Says so where something that has no other place to run is asked to run elsewhere."""
     if device not in ("cpu", "auto"):
         warnings.warn(f"{who} runs on the CPU only, not on {device}", stacklevel=3)

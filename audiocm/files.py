@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
+def atomic_write(file: Path) -> Iterator[Path]:
     """A temporary path that takes the place of `file` at the end of the block, or vanishes with an error.
 
     ValueError when the file cannot be written.
@@ -28,7 +28,7 @@ def whole(file: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True) if beside.parent.is_dir() else None
 
 
-def put_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Write and flush to the disk."""
     path.write_text(json.dumps(value, indent=1, allow_nan=True))
     sync_file(path)
@@ -47,7 +47,7 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def digest_of(*parts: bytes | str) -> str:
+def content_digest(*parts: bytes | str) -> str:
     """Sixteen hex digits that change when any part does."""
     total = hashlib.sha256()
     for part in parts:

@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from audiocm.audio.io import decode, resampled
-from audiocm.embedders.registry import find_embedder
-from audiocm.evaluation.features import collect
-from audiocm.evaluation.preprocessing import Form, Intake, list_clips
+from audiocm.audio.io import decode, resample
+from audiocm.embedders.registry import load_embedder
+from audiocm.evaluation.features import collect_features
+from audiocm.evaluation.preprocessing import LoadReport, Preprocessing, list_clips
 from audiocm.evaluation.provenance import commit, versions
 from recipes.judging import corpus_entries
 
@@ -59,7 +59,7 @@ def file_by_file(files: list[Path], embedder) -> np.ndarray:
     found = []
     for file in files:
         wav, rate = soundfile.read(file, dtype="float32")
-        found.append(embedder.features([resampled(wav, rate, embedder.sample_rate)])["embedding"])
+        found.append(embedder.features([resample(wav, rate, embedder.sample_rate)])["embedding"])
     return np.concatenate(found)
 
 
@@ -96,13 +96,13 @@ def many(name: str, folder: Path, cache: Path) -> dict:
 
 def measure(name: str, files: list[Path], cache: Path, repeats: int) -> dict:
     """Seconds of the plain loop, of a first and of a second (cached) run, and that all give the same embeddings."""
-    embedder = find_embedder(name)
-    embedder.features([resampled(soundfile.read(files[0], dtype="float32")[0], RATE, embedder.sample_rate)])  # warm
+    embedder = load_embedder(name)
+    embedder.features([resample(soundfile.read(files[0], dtype="float32")[0], RATE, embedder.sample_rate)])  # warm
     seconds = []
     for k in range(repeats):  # in turns, and the best of them: other work on the machine comes and goes
         plain, expected = timed(file_by_file, files, embedder)
-        first, found = timed(collect, files, embedder, Form(), Intake(), cache / str(k))
-        second, again = timed(collect, files, embedder, Form(), Intake(), cache / str(k))
+        first, found = timed(collect_features, files, embedder, Preprocessing(), LoadReport(), cache / str(k))
+        second, again = timed(collect_features, files, embedder, Preprocessing(), LoadReport(), cache / str(k))
         seconds.append((plain, first, second))
     (plain, plain_cpu), (first, first_cpu), (second, _) = map(min, zip(*seconds, strict=True))
     for features in (found, again):

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from audiocm.embedders.clap import ClapScorer
-from audiocm.evaluation.features import cache_folder, gather
-from audiocm.evaluation.preprocessing import Form, Intake
+from audiocm.evaluation.features import cache_folder, gather_features
+from audiocm.evaluation.preprocessing import LoadReport, Preprocessing
 from audiocm.metrics import Score, mean_score
 from audiocm.metrics.similarity import recalls
 from recipes.judging import Judges, corpus_entries, write_results
@@ -49,8 +49,8 @@ def chance(clips: int, captions: int, truth: np.ndarray, classes: list[str], lab
 
 def rows_of(entries: list[dict], clap: ClapScorer, judges: Judges) -> tuple[dict, dict]:
     """The table's rows and what was left out."""
-    paths, intake = [Path(e["file"]) for e in entries], Intake()
-    used, features = gather(paths, clap, Form(), intake, cache_folder())
+    paths, intake = [Path(e["file"]) for e in entries], LoadReport()
+    used, features = gather_features(paths, clap, Preprocessing(), intake, cache_folder())
     heard = judges.hear(paths)
     place = {str(path): i for i, path in enumerate(paths)}
     if [place[str(p)] for p in used] != heard.index.tolist():
@@ -90,9 +90,9 @@ def main() -> None:
         if e["split"] == args.split and e["kind"] in args.kinds and e.get("captions") and e.get("labels")
     ]
     if (Path(args.clap) / "config.json").exists() and "SmallClap" in (Path(args.clap) / "config.json").read_text():
-        from audiocm.embedders.small_clap import load_scorer
+        from audiocm.embedders.small_clap import load_small_clap
 
-        clap = load_scorer(args.clap)
+        clap = load_small_clap(args.clap)
     else:
         clap = ClapScorer.from_pretrained(args.clap)
     judges = Judges()

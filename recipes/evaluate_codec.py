@@ -80,9 +80,7 @@ def render(codec: Codec, entries: list[dict], out: Path) -> dict[str, list[Path]
         if all(paths[name][i].exists() for name in SYSTEMS):
             continue
         wav, rate = decode(Path(entry["file"]).read_bytes())
-        wav = io.resampled(wav if wav.ndim == 1 else wav.mean(axis=1), rate, codec.sample_rate)[
-            : 10 * codec.sample_rate
-        ]
+        wav = io.resample(wav if wav.ndim == 1 else wav.mean(axis=1), rate, codec.sample_rate)[: 10 * codec.sample_rate]
         for name, made in versions_of(codec, wav).items():
             soundfile.write(paths[name][i], made, codec.sample_rate)
     return paths

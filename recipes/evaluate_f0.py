@@ -25,8 +25,8 @@ import torch
 from audiocm.audio.io import read_wave
 from audiocm.evaluation.scoring import score as scored
 from audiocm.metrics import speech
-from audiocm.speech.encoder import lines
-from audiocm.speech.singing import tune
+from audiocm.speech.encoder import phoneme_batch
+from audiocm.speech.singing import note_pitch
 from recipes.evaluate_tts import System, systems, through_codec
 from recipes.hibari_voice import POINT
 from recipes.judging import write_results
@@ -94,7 +94,7 @@ def sing_system(system: System, items: Sequence[dict], folder: Path, device: str
             if "notes" in item:
                 out = pipe(item["text"], notes=item["notes"], **options)
                 symbols, seconds = zip(*out.durations[0], strict=True)
-                asked = tune(symbols, seconds, item["notes"], POINT)
+                asked = note_pitch(symbols, seconds, item["notes"], POINT)
             else:
                 asked = laid(item["hertz"], item["seconds"], own_seconds(pipe, item["phonemes"], options["voice"]))
                 out = pipe(item["text"], pitch=asked, **options)
@@ -107,7 +107,9 @@ def sing_system(system: System, items: Sequence[dict], folder: Path, device: str
 def own_seconds(pipe, phonemes: str, voice: str | None) -> list[float]:
     """How long the model takes for each symbol of a line."""
     encoder = pipe.speech_encoder
-    spoken = lines([phonemes], pipe.voices.index(voice) if voice else 0, encoder.config.symbols).to(encoder.device)
+    spoken = phoneme_batch([phonemes], pipe.voices.index(voice) if voice else 0, encoder.config.symbols).to(
+        encoder.device
+    )
     with torch.no_grad():
         return (encoder.predicted(encoder.states(spoken), spoken)[0] / pipe.codec.frame_rate).tolist()
 
@@ -170,7 +172,7 @@ def plot(out: Path, names: Sequence[str], path: Path, count: int = 4) -> None:
     for row, name in zip(axes, chosen, strict=True):
         for axis, system in zip(row, names, strict=True):
             wav, rate = soundfile.read(out / system / "sung" / f"{name}.flac", dtype="float32")
-            wanted, made = speech.followed(wav, rate, asked[system][name]["f0"])
+            wanted, made = speech.pitch_tracks(wav, rate, asked[system][name]["f0"])
             at = (np.arange(len(made)) + 0.5) * len(wav) / rate / len(made)
             axis.plot(at, np.where(wanted > 0, wanted, np.nan), color="0.6", linewidth=4, label="asked")
             axis.plot(at, np.where(made > 0, made, np.nan), color="tab:blue", linewidth=1, label="made")

@@ -25,7 +25,7 @@ import torch
 from audiocm.evaluation.features import cache_folder
 from audiocm.evaluation.provenance import differences
 from audiocm.evaluation.scoring import score
-from audiocm.metrics.speech import plain_words
+from audiocm.metrics.speech import normalize_words
 from recipes.judging import earlier_rows, write_results
 
 HERE = Path(__file__).parent
@@ -203,7 +203,7 @@ def by_kind(result: dict, file: str | Path) -> dict[str, float]:
     wrong: dict[str, list[tuple[float, int]]] = {}
     for i, (kind, text) in enumerate(sentences(file)):
         if (name := f"{i:03d}") in rates:
-            words = len(plain_words(text).split())
+            words = len(normalize_words(text).split())
             wrong.setdefault(kind, []).append((rates[name] * words, words))
     return {kind: round(sum(a for a, _ in both) / sum(b for _, b in both), 2) for kind, both in wrong.items()}
 

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from audiocm import metrics
-from audiocm.audio.loudness import active_rms, trimmed
+from audiocm.audio.loudness import normalize_active_rms, trim_silence
 from audiocm.embedders.aisfx import Aisfx
 from audiocm.embedders.tag_alignment import SentenceEncoder, TagAlignment
 from audiocm.embedders.yamnet import Yamnet
-from audiocm.evaluation.features import cache_folder, gather
-from audiocm.evaluation.preprocessing import Form, Intake
+from audiocm.evaluation.features import cache_folder, gather_features
+from audiocm.evaluation.preprocessing import LoadReport, Preprocessing
 from audiocm.evaluation.provenance import card
 from audiocm.metrics import Score
-from audiocm.metrics.score import independent, mean_halves, together
+from audiocm.metrics.score import independent_resample, mean_halves, paired_resample
 
-FORM = Form(loudness=active_rms, ends=trimmed, longest=10.0, band_limit=24000)
+FORM = Preprocessing(loudness=normalize_active_rms, ends=trim_silence, longest=10.0, band_limit=24000)
 COMPONENTS = 64
 
 
@@ -44,7 +44,7 @@ class Heard:
     total: int
     embedding: dict[str, np.ndarray]
     probabilities: np.ndarray
-    intake: Intake
+    intake: LoadReport
 
     def only(self, chosen: np.ndarray) -> Heard:
         """The part whose place in the whole list is in `chosen`."""
@@ -63,11 +63,11 @@ class Judges:
 
     def hear(self, paths: Sequence[Path]) -> Heard:
         """Both embedders over the clips. Unusable clips are counted in `intake`, not hidden."""
-        intake = Intake()
+        intake = LoadReport()
         place = {str(path): i for i, path in enumerate(paths)}
         options = {"cache": self.cache, "workers": self.workers}
-        used, tags = gather(paths, self.yamnet, FORM, intake, **options)
-        again, effects = gather(paths, self.aisfx, FORM, Intake(), **options)
+        used, tags = gather_features(paths, self.yamnet, FORM, intake, **options)
+        again, effects = gather_features(paths, self.aisfx, FORM, LoadReport(), **options)
         if used != again:
             raise RuntimeError("the two embedders did not use the same clips")
         embedding = {"yamnet": tags["embedding"], "aisfx": effects["embedding"]}
@@ -92,7 +92,7 @@ def distances(heard: Heard, reference: Heard, against: str, seed: int = 0) -> li
     if paired:
         both = np.intersect1d(heard.index, reference.index)
         heard, reference = heard.only(both), reference.only(both)
-    draw, scores = together if paired else independent, []
+    draw, scores = paired_resample if paired else independent_resample, []
     for name, y in reference.embedding.items():
         x, projection = heard.embedding[name], projections[name]
         label = f"FD {name} {projection.name} vs {against}"
@@ -108,7 +108,7 @@ def hit_items(judges: Judges, heard: Heard, labels: Sequence[Sequence[str]], top
     accepted = [judges.yamnet.class_numbers(one) for one in labels]
     for probabilities, i in zip(heard.probabilities, heard.index, strict=True):
         if accepted[i]:
-            found[i] = metrics.hits(probabilities[None], [accepted[i]], top)[0]
+            found[i] = metrics.top_k_hits(probabilities[None], [accepted[i]], top)[0]
     return found[[bool(one) for one in accepted]]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from audiocm.diffusion.denoiser import Condition
-from audiocm.distillation.targets import exact, finite
+from audiocm.distillation.targets import exact_derivative, finite_difference
 from audiocm.evaluation.provenance import commit
 from audiocm.models.transformer import LatentTransformer
 from audiocm.training.compile import compile_blocks
@@ -58,8 +58,8 @@ def actions(net: LatentTransformer, given: tuple[Tensor, ...], cond: Condition) 
     return {
         "forward": lambda: forward(x, t),
         "forward with the MATH kernel": forward_math,
-        "jvp": lambda: exact(forward, x, t, dx, dt)[1],
-        "finite differences": lambda: finite()(forward, x, t, dx, dt)[1],
+        "jvp": lambda: exact_derivative(forward, x, t, dx, dt)[1],
+        "finite differences": lambda: finite_difference()(forward, x, t, dx, dt)[1],
     }
 
 

@@ -23,25 +23,25 @@ import torch
 from torch import Tensor, nn
 
 from audiocm.diffusion import paths, solvers
-from audiocm.diffusion.guidance import guided, uniform_guidance
+from audiocm.diffusion.guidance import guided_net, uniform_guidance
 from audiocm.distillation import methods
 from audiocm.distillation.method import Method, Mix
-from audiocm.distillation.states import self_guided
+from audiocm.distillation.states import self_guided_field
 from recipes.tta_student import GUIDANCE
 
 Copied = Callable[[nn.Module], nn.Module]
 SCALE = 3.0  # w of every sample, and of methods that bake one in
 OWN = (0.3, 0.9)  # MeanFlow's omega and kappa: omega / (1 - kappa) = 3
 CALLS = (1, 2, 4)
-LEVELS = tuple(solvers.jump_times(paths.edm, max(CALLS))[:-1])  # where the samplers of 1, 2 and 4 calls stand
+LEVELS = tuple(solvers.student_times(paths.edm, max(CALLS))[:-1])  # where the samplers of 1, 2 and 4 calls stand
 
 
-def straight(walk: solvers.Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def straight(walk: solvers.ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """`solvers.jump` under another name: the sampling loop adds fresh noise after `jump` itself only."""
-    return solvers.jump(walk, x, t, s)
+    return solvers.student_step(walk, x, t, s)
 
 
-SAMPLERS = {"again": solvers.jump, "straight": straight, "euler": solvers.euler}
+SAMPLERS = {"again": solvers.student_step, "straight": straight, "euler": solvers.euler}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def member(stage: Stage, guidance: str, guide: nn.Module, student: nn.Module, co
     name, _, steps = stage.member.partition("progressive-")
     if steps:
         first = stage is PROGRESSIVE[0]
-        teacher = guided(guide) if first else copied(student)
+        teacher = guided_net(guide) if first else copied(student)
         return telling_w(methods.progressive(teacher, int(steps)))
     if name == "consistencytta":
         return consistencytta(guide, guidance, stage.top_weight)
@@ -158,9 +158,9 @@ def member(stage: Stage, guidance: str, guide: nn.Module, student: nn.Module, co
         return fixed(name, guide, copied)
     method = methods.family(guide, GUIDANCE)[name]
     if guidance == "told" and not stage.pairs and not told_w(method):
-        method = telling_w(methods.family(guided(guide), GUIDANCE)[name])
+        method = telling_w(methods.family(guided_net(guide), GUIDANCE)[name])
     if guidance == "own":
-        method = replace(method, field=self_guided(*OWN))
+        method = replace(method, field=self_guided_field(*OWN))
     return eager_goal(method) if SETTINGS.get(name) and SETTINGS[name].tangents else method
 
 
@@ -168,7 +168,7 @@ def consistencytta(guide: nn.Module, guidance: str, top_weight: float) -> Method
     """ConsistencyTTA's three variants: w told, w baked in, and guidance from outside."""
     if guidance == "told":
         return methods.consistencytta(guide, GUIDANCE, top_weight=top_weight)
-    field = (lambda net: guided(net, SCALE)) if guidance == "fixed" else (lambda net: net)
+    field = (lambda net: guided_net(net, SCALE)) if guidance == "fixed" else (lambda net: net)
     return methods.consistencytta(guide, guide=field, top_weight=top_weight, guidance=None)
 
 

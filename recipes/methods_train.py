@@ -31,13 +31,13 @@ from audiocm.data.latents import STEP
 from audiocm.diffusion import paths, solvers
 from audiocm.distillation import lora
 from audiocm.evaluation.provenance import commit
-from audiocm.models.adapters import WithLogVariance
+from audiocm.models.adapters import LogVarianceDenoiser
 from audiocm.models.text_encoder import TextConditioner
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
-from audiocm.training.compile import compile_blocks, signature
+from audiocm.training.compile import compile_blocks, tree_signature
 from audiocm.training.run import Run, best_device
-from audiocm.training.trainer import Training
+from audiocm.training.trainer import Trainer
 from recipes.methods_settings import CALLS, GUIDANCE, SAMPLERS, SCALE, SETTINGS, Setting, Stage, member
 from recipes.tta_data import Trajectories, batches, codec
 from recipes.tta_sets import System, make, name_of
@@ -48,7 +48,7 @@ PAIRS = 0.4  # of a stage's seconds go into making its stored pairs
 TEACHER = {"teacher": (18, solvers.heun), **{f"teacher-euler-{n}": (n, solvers.euler) for n in CALLS}}
 
 
-class Timed(Training):
+class Timed(Trainer):
     """A training whose clock leaves out each batch shape's first steps, and which writes nothing."""
 
     def __init__(self, run: Run, output: Path):
@@ -64,7 +64,7 @@ class Timed(Training):
             torch.cuda.synchronize(self.device)
 
     def timed(self, x: Any, cond: Any) -> None:
-        shape = signature((x, cond))
+        shape = tree_signature((x, cond))
         self.seen[shape] += 1
         if self.seen[shape] <= WARM:
             self.wait()
@@ -152,8 +152,8 @@ class Workshop:
         if start is not None:
             net.load_state_dict(start.state_dict())
         if setting.lora:
-            lora.add(net)
-        return WithLogVariance(net, paths.edm) if setting.log_variance else net
+            lora.add_lora(net)
+        return LogVarianceDenoiser(net, paths.edm) if setting.log_variance else net
 
     def stage(
         self, setting: Setting, stage: Stage, start: nn.Module | None, graph: bool, compile: bool
@@ -189,7 +189,7 @@ class Workshop:
             for tracker in training.accelerator.trackers:
                 tracker.finish()
         if setting.lora:
-            lora.merge(net)
+            lora.merge_lora(net)
         return (net.net if setting.log_variance else net), facts
 
     def trained(self, setting: Setting, graph: bool, compile: bool) -> tuple[dict[int, nn.Module], dict[str, Any]]:

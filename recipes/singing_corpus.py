@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from audiocm.speech.phonemes import SYMBOLS, VOWELS, encode, sentences
-from audiocm.speech.singing import read_score, sung, tune
+from audiocm.speech.singing import align_notes, note_pitch, read_score
 from recipes.clips import build, level, rng_for
 from recipes.hibari_voice import POINT, VOICED, TellingVoice, merged, shared, source
 from recipes.tts_corpus import tell
@@ -125,11 +125,11 @@ def sing(voice: TellingVoice, phonemes: str, notes: Sequence[tuple[float, float]
     """A line sung on `notes`: wav, seconds of each symbol, F0 told each POINT (nan: free). plain: without glides and vibrato."""
     symbols = [SYMBOLS[number] for number in encode(phonemes)[0]]
     spoken, known = voice(phonemes, seed=seed), voice.voice.vocab
-    frames = shared(phonemes, sung(symbols, spoken.seconds, notes, POINT)[0], spoken.frames, known)
+    frames = shared(phonemes, align_notes(symbols, spoken.seconds, notes, POINT)[0], spoken.frames, known)
     held = np.array([False, *(symbol in VOWELS for symbol in phonemes if symbol in known), False])
     at = source(spoken.frames, frames, held)
     seconds = merged(phonemes, frames, known)
-    asked = tune(symbols, seconds, notes, POINT)
+    asked = note_pitch(symbols, seconds, notes, POINT)
     melody = _filled(asked) if plain else decorated(_filled(asked), seed)
     vowel, energy = np.repeat(held, (2 * frames).astype(int)), spoken.energy[at]
     sounding = vowel | (spoken.hertz[at] > VOICED)

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiocm.data.batches import WaveBatches, _pick, encode_words
-from audiocm.data.manifest import Clip, of_split, read_manifest
+from audiocm.data.batches import WaveBatches, _pick, encode_captions
+from audiocm.data.manifest import Clip, in_split, read_manifest
 from audiocm.diffusion.denoiser import Condition
-from audiocm.embedders.small_clap import SmallClap, contrast
+from audiocm.embedders.small_clap import SmallClap, contrastive_loss
 from audiocm.models.text_encoder import TextConditioner
 from audiocm.training.run import Run, best_device
 
@@ -29,7 +29,7 @@ SHARES = {"effect": 0.62, "instrument": 0.25, "music": 0.05, "speech": 0.08}  # 
 
 def clips_of(corpora: str, split: str) -> list[Clip]:
     """Captioned clips of one split of all comma-separated corpora, of the kinds that SHARES names."""
-    found = [c for root in corpora.split(",") for c in read_manifest(Path(root) / "manifest.jsonl", of_split(split))]
+    found = [c for root in corpora.split(",") for c in read_manifest(Path(root) / "manifest.jsonl", in_split(split))]
     return [clip for clip in found if clip.captions and clip.kind in SHARES]
 
 
@@ -47,7 +47,7 @@ class Told(WaveBatches):
             return SHARES[clip.kind] * raw[clip.path] / total[clip.kind]
 
         super().__init__(clips, RATE, SECONDS, batch, gain=(-15.0, 6.0), weight=weight, seed=seed, device=device)
-        self.words = encode_words(self.clips, conditioner, device)
+        self.words = encode_captions(self.clips, conditioner, device)
 
     def __next__(self) -> tuple[Tensor, Condition]:
         wav, _ = super().__next__()
@@ -83,7 +83,7 @@ class Contrast:
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             image = roughened(self.front.image(x))
         same = cond.pooled @ cond.pooled.T > self.alike
-        return contrast(*student(image, cond.pooled), same)
+        return contrastive_loss(*student(image, cond.pooled), same)
 
 
 @torch.no_grad()

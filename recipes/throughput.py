@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from audiocm.evaluation.provenance import commit
 from audiocm.models.transformer import LatentTransformer
-from audiocm.training.trainer import Training
+from audiocm.training.trainer import Trainer
 from recipes.benchmark import median_seconds
 from recipes.tta_data import CODEC, CORPORA
 from recipes.tta_teacher import run
@@ -48,7 +48,7 @@ def matrix_rate(device: torch.device, size: int = 8192) -> float:
     return 2 * size**3 / median_seconds(lambda: a @ b, 20, device)
 
 
-def flops_of(net: nn.Module, training: Training, x, cond) -> int:
+def flops_of(net: nn.Module, training: Trainer, x, cond) -> int:
     """Of one forward and backward, whatever runs it: counted on an uncompiled copy."""
     plain = type(net).from_config(net.config).to(x.device)
     with FlopCounterMode(display=False) as counter, torch.autocast(x.device.type, torch.bfloat16):
@@ -69,7 +69,7 @@ def shares(trace: profile, steps: int) -> dict[str, dict]:
     return found
 
 
-def measured(training: Training, net: LatentTransformer, steps: int) -> dict:
+def measured(training: Trainer, net: LatentTransformer, steps: int) -> dict:
     """Rates of `steps` steps after each batch shape's graph has been recorded."""
     run, device, seen = training.run, training.device, set()
     training.set_scalars(0.0)
@@ -122,7 +122,7 @@ def main() -> None:
         torch.manual_seed(0)
         one = run(args.corpora, args.vae, width=width)
         with tempfile.TemporaryDirectory() as folder:
-            training = Training(one, Path(folder))
+            training = Trainer(one, Path(folder))
             with training.stream():
                 found[f"width {width}, {sum(p.numel() for p in one.net.parameters()) / 1e6:.0f} M"] = measured(
                     training, one.net, args.steps

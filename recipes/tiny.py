@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot, silu
 
-from audiocm.data.batches import Steps
+from audiocm.data.batches import StepSeededBatches
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.denoiser import Condition, edm_scalings
 from audiocm.distillation import methods
@@ -39,7 +39,7 @@ def told(words: Tensor, null: Tensor | None = None) -> Condition:
     return Condition(tokens=states[:, None], pooled=states, mask=mask, null=null)
 
 
-class Tones(Steps):
+class Tones(StepSeededBatches):
     """Endless (x [batch, 2, 12], Condition)."""
 
     def __init__(self, batch: int, seed: int, device: torch.device):
@@ -71,7 +71,7 @@ def phase_gap(x: Tensor, words: Tensor) -> float:
 
 
 @torch.no_grad()
-def judged(net, times=None, solver=solvers.jump, w: float | None = None, count: int = 256) -> dict[str, float]:
+def judged(net, times=None, solver=solvers.student_step, w: float | None = None, count: int = 256) -> dict[str, float]:
     """The two distances of a net's samples, one call by default."""
     device = next(net.parameters()).device
     words = torch.arange(count, device=device) % WORDS

@@ -17,13 +17,13 @@ from tqdm import tqdm
 from audiocm.codec.codec import Codec
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
-from audiocm.data.batches import LatentBatches, encode_words
-from audiocm.data.latents import Latents, cached_latents, codec_key, joined, pack, unpack
-from audiocm.data.manifest import Clip, of_split, read_manifest
+from audiocm.data.batches import LatentBatches, encode_captions
+from audiocm.data.latents import Latents, cached_latents, codec_key, concatenate_latents, pack, unpack
+from audiocm.data.manifest import Clip, in_split, read_manifest
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.denoiser import Condition, Net
-from audiocm.diffusion.guidance import guided
-from audiocm.distillation.states import Coupled
+from audiocm.diffusion.guidance import guided_net
+from audiocm.distillation.states import NoisePair
 from audiocm.models.text_encoder import TextConditioner
 from audiocm.training.run import best_device
 
@@ -44,7 +44,7 @@ def clips_of(corpora: Sequence[str], split: str) -> list[Clip]:
     clips: list[Clip] = []
     for root in corpora:
         try:
-            clips += read_manifest(Path(root) / "manifest.jsonl", of_split(split))
+            clips += read_manifest(Path(root) / "manifest.jsonl", in_split(split))
         except ValueError as error:
             if "no clip in it" not in str(error):  # mixtures have no held-out part
                 raise
@@ -55,12 +55,12 @@ def latents_of(corpora: str, vae: str, split: str, device: torch.device, cache: 
     """Latents of one split of comma-separated corpus folders (encoded once, kept in `cache`) and packed files."""
     names = corpora.split(",")
     packed = [name for name in names if name.endswith(".safetensors")]
-    parts = [unpack(name, of_split(split)) for name in packed]
+    parts = [unpack(name, in_split(split)) for name in packed]
     folders = [name for name in names if name not in packed]
     if folders:
         voice = codec(vae, "", device)
         parts.append(cached_latents(clips_of(folders, split), voice, codec_key(voice.vae), cache, device, batch=64))
-    return joined(parts)
+    return concatenate_latents(parts)
 
 
 def batches(
@@ -74,7 +74,7 @@ def batches(
 ) -> LatentBatches:
     """Latents and words of one split of all corpora. `scale` shrinks the batches for small machines."""
     latents = latents_of(corpora, vae, split, device, cache)
-    words = encode_words(latents.clips, TextConditioner.from_pretrained().to(device), device)
+    words = encode_captions(latents.clips, TextConditioner.from_pretrained().to(device), device)
     weight = weights(latents.clips)
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
     return LatentBatches(
@@ -115,7 +115,7 @@ class Trajectories:
             eps = torch.randn_like(x)
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
                 end = solvers.sample(
-                    guided(teacher), paths.edm, eps, cond, solvers.ode_times(paths.edm, steps), solvers.heun
+                    guided_net(teacher), paths.edm, eps, cond, solvers.ode_times(paths.edm, steps), solvers.heun
                 )
             self.parts.append((end.half(), eps.half(), cond.to(x.device, torch.float16)))
             made += len(x)
@@ -128,11 +128,11 @@ class Trajectories:
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.step = state["step"]
 
-    def __next__(self) -> tuple[Coupled, Condition]:
+    def __next__(self) -> tuple[NoisePair, Condition]:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.step)
         self.step += 1
         end, eps, cond = self.parts[int(torch.randint(len(self.parts), (), generator=generator))]
-        return Coupled(end.float(), eps.float()), cond.to(end.device, torch.float32)
+        return NoisePair(end.float(), eps.float()), cond.to(end.device, torch.float32)
 
 
 def held_out_error(teacher_like: Net, held: list[tuple[Tensor, Condition]]) -> dict[str, float]:
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--output", default="data/latents.safetensors")
     args = parser.parse_args()
     both = [latents_of(args.corpora, args.vae, split, best_device(), args.cache) for split in ("train", "valid")]
-    pack(joined(both), args.output)
+    pack(concatenate_latents(both), args.output)
     print(f"{args.output}: {sum(len(part.clips) for part in both)} clips")
 
 

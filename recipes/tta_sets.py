@@ -119,14 +119,14 @@ def make(pipe, system: System, batch: list[dict], kind: str = "pt") -> list[torc
 
 def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[torch.Tensor | None]:
     """The sounds of latents, with the pipeline's checks."""
-    from audiocm.pipelines.latent_pipeline import sounded
+    from audiocm.pipelines.latent_pipeline import decode_checked
 
     made: list[torch.Tensor | None] = []
     for entry in batch:
         latent = stored[name_of(entry)][None].to(next(pipe.codec.vae.parameters()).device)
         try:
             samples = round(entry["seconds"] * pipe.sample_rate)
-            made += list(sounded(pipe.codec, latent, [entry["prompt"]], samples))
+            made += list(decode_checked(pipe.codec, latent, [entry["prompt"]], samples))
         except ValueError:
             made.append(None)
     return made
@@ -134,12 +134,12 @@ def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[tor
 
 def round_trip(pipe, batch: list[dict]) -> list[torch.Tensor]:
     """The real clips through the codec, one by one (their lengths differ)."""
-    from audiocm.audio.io import decode, resampled
+    from audiocm.audio.io import decode, resample
 
     made = []
     for entry in batch:
         wav, rate = decode(Path(entry["clip"]).read_bytes())
-        wav = torch.from_numpy(resampled(wav if wav.ndim == 1 else wav.mean(1), rate, pipe.sample_rate))
+        wav = torch.from_numpy(resample(wav if wav.ndim == 1 else wav.mean(1), rate, pipe.sample_rate))
         device = next(pipe.vae.parameters()).device
         made.append(pipe.codec.decode(pipe.codec.encode(wav[None].to(device)))[0, : len(wav)].cpu())
     return made

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from audiocm.diffusion.guidance import uniform_guidance
 from audiocm.distillation import methods, timesteps
-from audiocm.distillation.adversarial import Adversarial, Generated, Judge
+from audiocm.distillation.adversarial import AdversarialLoss, Discriminator, StudentSamples
 from audiocm.distillation.method import Method, Mix
-from audiocm.distillation.states import pure_at_top
-from audiocm.distillation.targets import follow
+from audiocm.distillation.states import pure_noise_at_t_max
+from audiocm.distillation.targets import regression_target
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.loading import save_bundle
 from audiocm.training.compile import compile_blocks
@@ -41,9 +41,11 @@ def export(net: LatentTransformer, folder: Path) -> None:
 
 def sharpened(method: Method, discriminator: LatentTransformer, w: tuple[float, float], share: float) -> Mix:
     """`method` with an adversary that judges the student's single calls from noise."""
-    calls = Generated(Method(timesteps.top, follow, noising=pure_at_top, guidance=uniform_guidance(*w)))
-    judge = Judge(discriminator, calls, timesteps.lognormal(0.0, 1.2))
-    return Mix(((1.0, method), (share, Adversarial(judge, calls))), critic=judge)
+    calls = StudentSamples(
+        Method(timesteps.always_t_max, regression_target, noising=pure_noise_at_t_max, guidance=uniform_guidance(*w))
+    )
+    judge = Discriminator(discriminator, calls, timesteps.lognormal(0.0, 1.2))
+    return Mix(((1.0, method), (share, AdversarialLoss(judge, calls))), critic=judge)
 
 
 def run(

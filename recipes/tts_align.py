@@ -19,9 +19,9 @@ import numpy as np
 from tqdm import tqdm
 
 from audiocm.audio.io import read_wave
-from audiocm.audio.pitch import f0_of
+from audiocm.audio.pitch import estimate_f0
 from audiocm.data.manifest import Clip
-from audiocm.data.utterances import read_line
+from audiocm.data.utterances import pronounce_clip
 from recipes.hibari_voice import TellingVoice
 from recipes.tts_corpus import tell
 from recipes.tts_data import corpus
@@ -59,11 +59,11 @@ def voice() -> TellingVoice:
 def align(clip: Clip, speeds: tuple[float, ...] = (0.8, 1.0, 1.25)) -> str | None:
     """Write what is said when in one clip; or why not. The voice speaks at the pace that comes nearest to the clip's length."""
     try:
-        heard, line = read_wave(clip.path, RATE), read_line(clip)
+        heard, line = read_wave(clip.path, RATE), pronounce_clip(clip)
         told = min((voice()(line.phonemes, pace) for pace in speeds), key=lambda one: abs(len(one.wav) - len(heard)))
         ends = warped(np.cumsum(told.seconds), told.wav, heard)
         seconds = np.diff(ends, prepend=0.0)
-        tell(clip.path, line.phonemes, [round(float(value), 4) for value in seconds], f0_of(heard, RATE))
+        tell(clip.path, line.phonemes, [round(float(value), 4) for value in seconds], estimate_f0(heard, RATE))
     except (ValueError, IndexError) as error:  # librosa: no path between lengths this different
         return f"{clip.file}: {error}"
     return None

@@ -26,14 +26,14 @@ from safetensors import safe_open
 from tqdm import tqdm
 
 from audiocm.audio.io import AUDIO_SUFFIXES, read_wave
-from audiocm.audio.pitch import f0_of
+from audiocm.audio.pitch import estimate_f0
 from audiocm.codec.vae import MelVAE
 from audiocm.data.batches import LatentBatches
-from audiocm.data.latents import Latents, cached_latents, codec_key, joined, pack, unpack
-from audiocm.data.manifest import Clip, of_split, read_manifest, report
-from audiocm.data.utterances import Timed, Utterances, read_line, utterances
+from audiocm.data.latents import Latents, cached_latents, codec_key, concatenate_latents, pack, unpack
+from audiocm.data.manifest import Clip, in_split, read_manifest, warn_of_skipped
+from audiocm.data.utterances import TimedPhonemes, Utterances, build_utterances, pronounce_clip
 from audiocm.speech.encoder import SpeechEncoder
-from audiocm.speech.losses import Timing, given, searched
+from audiocm.speech.losses import Timing, aligned_durations, known_durations
 from audiocm.training.run import best_device
 from recipes.clips import split_of
 from recipes.tta_data import CODEC, codec
@@ -101,14 +101,14 @@ def _measure(clip: Clip) -> dict | str:
     """What was said, when and how high: as the synthesiser told, F0 else as measured; or why not."""
     told = clip.path.with_suffix(".json")
     try:
-        line = Timed(**json.loads(told.read_text(encoding="utf-8"))) if told.is_file() else read_line(clip)
-        hertz = f0_of(read_wave(clip.path, 24000)) if line.hertz is None else line.hertz
+        line = TimedPhonemes(**json.loads(told.read_text(encoding="utf-8"))) if told.is_file() else pronounce_clip(clip)
+        hertz = estimate_f0(read_wave(clip.path, 24000)) if line.hertz is None else line.hertz
     except ValueError as error:
         return str(error)
     return asdict(line) | {"hertz": [round(float(value), 1) for value in hertz]}
 
 
-def said(clips: list[Clip], cache: Path, n_jobs: int = 1) -> dict[str, Timed]:
+def said(clips: list[Clip], cache: Path, n_jobs: int = 1) -> dict[str, TimedPhonemes]:
     """Clip -> phonemes, seconds (synthetic voices) and F0, kept in `cache`. Those that cannot be read are named."""
     key = hashlib.sha256("".join(f"{clip.path}\t{clip.text}\n" for clip in clips).encode()).hexdigest()[:16]
     file, skipped = cache / f"said-{key}.jsonl", {}
@@ -128,8 +128,8 @@ def said(clips: list[Clip], cache: Path, n_jobs: int = 1) -> dict[str, Timed]:
         if isinstance(line, str):
             skipped[clip.file] = line
         else:
-            found[clip.file] = Timed(**line)
-    report(skipped, len(clips))
+            found[clip.file] = TimedPhonemes(**line)
+    warn_of_skipped(skipped, len(clips))
     return found
 
 
@@ -140,7 +140,7 @@ def voices_of(corpora: str) -> tuple[str, ...]:
 
 def gathered(
     clips: list[Clip], vae: str, device: torch.device, cache: str, n_jobs: int = 1
-) -> tuple[Latents, dict[Path, Timed], float]:
+) -> tuple[Latents, dict[Path, TimedPhonemes], float]:
     """Latents of one folder's clips (encoded once, kept in `cache`), their lines by path, and frames a second."""
     lines, speaker = said(clips, Path(cache), n_jobs), codec(vae, "", device)
     clips = [clip for clip in clips if clip.file in lines]
@@ -148,7 +148,7 @@ def gathered(
     return latents, {clip.path: lines[clip.file] for clip in clips}, speaker.frame_rate
 
 
-def pack_speech(latents: Latents, lines: dict[Path, Timed], frame_rate: float, file: str | Path) -> None:
+def pack_speech(latents: Latents, lines: dict[Path, TimedPhonemes], frame_rate: float, file: str | Path) -> None:
     """What `latents.pack` writes, with the clips' lines: seconds and F0 as float16, how many of each clip (0: not known)."""
     told, more = [lines[clip.path] for clip in latents.clips], {}
     for name in ("seconds", "hertz"):
@@ -159,9 +159,9 @@ def pack_speech(latents: Latents, lines: dict[Path, Timed], frame_rate: float, f
     pack(latents, file, more=more, about=about)
 
 
-def unpack_speech(file: str | Path, split: str) -> tuple[Latents, dict[Path, Timed], float]:
+def unpack_speech(file: str | Path, split: str) -> tuple[Latents, dict[Path, TimedPhonemes], float]:
     """`gathered` of one split of what `pack_speech` wrote. ValueError for a file without lines."""
-    latents = unpack(file, of_split(split))
+    latents = unpack(file, in_split(split))
     with safe_open(file, "pt") as stored:
         about = stored.metadata()
         if "phonemes" not in about:
@@ -174,7 +174,7 @@ def unpack_speech(file: str | Path, split: str) -> tuple[Latents, dict[Path, Tim
             for name in ("seconds", "hertz")
         }
     paths = [Path(row["path"]) for row in json.loads(about["clips"])]
-    told = map(Timed, json.loads(about["phonemes"]), rows["seconds"], rows["hertz"])
+    told = map(TimedPhonemes, json.loads(about["phonemes"]), rows["seconds"], rows["hertz"])
     return latents, dict(zip(paths, told, strict=True)), float(about["frame_rate"])
 
 
@@ -191,8 +191,13 @@ def batches(
     if not parts:
         raise ValueError(f"no {split} clip in {corpora}")
     lines = {path: line for _, told, _ in parts for path, line in told.items()}
-    latents, table = utterances(
-        joined([part for part, _, _ in parts]), voices, parts[0][2], lambda clip: lines[clip.path], MAX_FRAMES, device
+    latents, table = build_utterances(
+        concatenate_latents([part for part, _, _ in parts]),
+        voices,
+        parts[0][2],
+        lambda clip: lines[clip.path],
+        MAX_FRAMES,
+        device,
     )
     counts = {voice: sum(clip.voice == voice for clip in latents.clips) for voice in voices}
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
@@ -206,9 +211,9 @@ def timing(batches: LatentBatches, vae: MelVAE | None = None, home: str = CODEC 
     """The corpora's own durations where all are known, else alignment search for the others."""
     durations = batches.words.spoken.durations
     if durations is not None and bool(durations.isfinite().all()):
-        return given
+        return known_durations
     vae = MelVAE.from_pretrained(home).to(batches.device).eval().requires_grad_(False) if vae is None else vae
-    return searched(vae.decode)
+    return aligned_durations(vae.decode)
 
 
 def encoder_of(folder: str, device: torch.device) -> SpeechEncoder:
@@ -223,7 +228,7 @@ def pack_corpora(corpora: str, vae: str, output: Path, cache: str, n_jobs: int =
     for k, file in enumerate(files):
         found = [gathered(clips[k::parts], vae, best_device(), cache, n_jobs) for clips in roots if clips[k::parts]]
         lines = {path: line for _, told, _ in found for path, line in told.items()}
-        pack_speech(joined([latents for latents, _, _ in found]), lines, found[0][2], file)
+        pack_speech(concatenate_latents([latents for latents, _, _ in found]), lines, found[0][2], file)
     return files
 
 

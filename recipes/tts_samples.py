@@ -14,7 +14,7 @@ import soundfile
 import torch
 
 from audiocm import TextToSpeechPipeline
-from audiocm.audio.io import resampled
+from audiocm.audio.io import resample
 from audiocm.diffusion import solvers
 from audiocm.embedders.speech import Transcriber
 from recipes.clips import rng_for
@@ -53,7 +53,7 @@ def main() -> None:
             wav = out.audios[0].numpy()
             file = f"{name}/{row['name']}.ogg"
             soundfile.write(args.output / file, wav, pipe.sample_rate, format="OGG", subtype="VORBIS")
-            row[name] = {"file": file, "heard": hear(resampled(wav, pipe.sample_rate, hear.sample_rate))}
+            row[name] = {"file": file, "heard": hear(resample(wav, pipe.sample_rate, hear.sample_rate))}
     (args.output / "table.json").write_text(json.dumps({"seed": args.seed, "rows": rows}, indent=1) + "\n")
     lines = ["| file | voice | text | student, one call: heard | teacher, 50 calls: heard |", "|---|---|---|---|---|"]
     for row in rows:

@@ -13,13 +13,13 @@ Copy model/ to audiocm/pretrained/tts; the speech-encoder beside it is the teach
 import json
 from pathlib import Path
 
-from audiocm.diffusion.guidance import guided, uniform_guidance
+from audiocm.diffusion.guidance import guided_net, uniform_guidance
 from audiocm.distillation import methods
-from audiocm.distillation.states import around_prior, independent
+from audiocm.distillation.states import independent_noise, prior_centred_noise
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.loading import SPEECH, save_bundle
 from audiocm.speech.encoder import SpeechEncoder
-from audiocm.speech.losses import Conditioned
+from audiocm.speech.losses import ConditionedBatches
 from audiocm.training.compile import compile_blocks
 from audiocm.training.run import Run, best_device
 from recipes.tts_data import CODEC, CORPORA, batches, encoder_of, timing
@@ -73,9 +73,9 @@ def run(
     if compile and device.type == "cuda":
         compile_blocks(guide)
     source = batches(corpora, tuple(encoder.config.voices), vae, device, seed, scale=scale, cache=cache, n_jobs=jobs)
-    shared = {"coupling": around_prior if noise_mean else independent, "guidance": uniform_guidance(*told)}
+    shared = {"coupling": prior_centred_noise if noise_mean else independent_noise, "guidance": uniform_guidance(*told)}
     recipes = {
-        "comospeech": lambda: (methods.comospeech(guided(guide), intervals, **shared), 0.95),
+        "comospeech": lambda: (methods.comospeech(guided_net(guide), intervals, **shared), 0.95),
         "zipvoice": lambda: (methods.zipvoice(guide, **shared), None),
         "zipvoice_self": lambda: (methods.zipvoice_self(**shared), 0.999),
     }
@@ -84,7 +84,7 @@ def run(
         f"tts_{method}",
         net,
         loss,
-        Conditioned(source, encoder, timing(source, home=vae)),
+        ConditionedBatches(source, encoder, timing(source, home=vae)),
         steps=steps,
         lr=lr,
         warmup=200,

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from audiocm.distillation import methods
-from audiocm.distillation.states import around_prior, independent
+from audiocm.distillation.states import independent_noise, prior_centred_noise
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.loading import SPEECH, save_bundle
 from audiocm.speech.encoder import SpeechEncoder
@@ -116,7 +116,7 @@ def run(
         max_frames=MAX_FRAMES, prior_channels=channels,
     )  # fmt: skip
     net = started(encoder, transformer, start)
-    coupling = around_prior if noise_mean else independent
+    coupling = prior_centred_noise if noise_mean else independent_noise
     loss = SpeechLoss(methods.diffusion(methods.latent_times, coupling=coupling), timing(source, home=vae))
     return Run(
         "tts_teacher",

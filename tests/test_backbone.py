@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from audiocm.distillation.targets import exact
+from audiocm.distillation.targets import exact_derivative
 from audiocm.models.transformer import LatentTransformer
 from audiocm.training.compile import compile_blocks
 
@@ -154,7 +154,7 @@ def test_a_block_pushed_by_hand_is_its_forward_derivative(monkeypatch):
 
     def derivative(net):
         with torch.no_grad():
-            return exact(lambda x, t: net(x, t, None, cond), noise, t, noise.cos(), dt)
+            return exact_derivative(lambda x, t: net(x, t, None, cond), noise, t, noise.cos(), dt)
 
     wanted, pushed, real = derivative(net), [], type(block).pushed
     monkeypatch.setattr(torch, "compile", lambda call, **_: call)

@@ -140,11 +140,11 @@ def test_speech_has_the_length_and_loudness_of_speech(voice):
 @needs["tts"]
 def test_the_voice_sings_the_notes_it_is_told(voice):
     """Half of the voiced frames of a scale within a semitone of the note that is due, in one call: chance is a sixth."""
-    from audiocm.audio.pitch import f0_of
+    from audiocm.audio.pitch import estimate_f0
 
     notes = [(55 + step, 0.6) for step in (0, 2, 4, 5, 7, 5, 4, 2)]
     wav = voice("La la la la la la la la.", notes=notes, generator=seeded(0)).audios[0].numpy()
-    f0 = torch.from_numpy(f0_of(wav, voice.sample_rate).copy())
+    f0 = torch.from_numpy(estimate_f0(wav, voice.sample_rate).copy())
     at = (torch.arange(len(f0)) + 0.5) / len(f0) * len(wav) / voice.sample_rate
     begin = (len(wav) / voice.sample_rate - 0.6 * len(notes)) / 2  # silence before and after
     due = torch.tensor([note for note, _ in notes])[((at - begin) / 0.6).long().clamp(0, len(notes) - 1)]

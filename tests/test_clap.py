@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
 from audiocm.embedders.clap import ClapScorer
-from audiocm.embedders.laion_clap import RENAMED, config_of, load_laion, renamed
-from audiocm.embedders.registry import find_embedder
-from audiocm.embedders.small_clap import SmallClap, contrast, scorer, windows
-from audiocm.evaluation.preprocessing import Form
+from audiocm.embedders.laion_clap import RENAMED, config_from_weights, load_laion, rename_keys
+from audiocm.embedders.registry import load_embedder
+from audiocm.embedders.small_clap import SmallClap, contrastive_loss, small_clap_scorer, split_in_windows
+from audiocm.evaluation.preprocessing import Preprocessing
 from audiocm.evaluation.provenance import card
 
 AUDIO = {
@@ -107,10 +107,10 @@ def test_laion_keys_convert_back_and_sizes_are_read(tmp_path):
     model.config.audio_config.num_attention_heads = [4, 8, 16, 32]
     theirs = as_laion(model.state_dict())
     assert not any("query" in key and "audio" in key for key in theirs) and len(RENAMED) == 10
-    back = renamed(theirs)
+    back = rename_keys(theirs)
     for key, value in model.state_dict().items():
         assert torch.equal(back[key], value), key
-    config = config_of(back)
+    config = config_from_weights(back)
     assert config.audio_config.depths == [1, 1, 2, 1] and config.audio_config.hidden_size == 128
     assert config.text_config.num_hidden_layers == 2 and not config.audio_config.enable_fusion
 
@@ -132,19 +132,19 @@ def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path, fold
     assert torch.allclose(first, second, atol=1e-6)
     judge = ClapScorer.from_pretrained(file)
     assert judge.audio([noise(48000)]).shape == (1, 32)
-    assert card([judge], Form(), 0)["embedders"]["laion:tiny"]["clip"] == "rand_trunc to 10 s, repeatpad"
+    assert card([judge], Preprocessing(), 0)["embedders"]["laion:tiny"]["clip"] == "rand_trunc to 10 s, repeatpad"
     with pytest.raises(ValueError, match="holds no tokenizer"):
         judge.text(["rain"])
-    reads = find_embedder(str(file), "cpu", str(folder))  # as --clap FILE.pt --tokenizer FOLDER
+    reads = load_embedder(str(file), "cpu", str(folder))  # as --clap FILE.pt --tokenizer FOLDER
     assert reads.text(["rain"]).shape == (1, 32) and reads.digest != judge.digest
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not a LAION CLAP checkpoint"):
         ClapScorer.from_pretrained(tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"gone\.pt: no such weight file"):
-        find_embedder("gone.pt")
+        load_embedder("gone.pt")
     (tmp_path / "bare").mkdir()
     with pytest.raises(ValueError, match="bare: holds no CLAP that transformers can read"):
-        find_embedder(str(tmp_path / "bare"))
+        load_embedder(str(tmp_path / "bare"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("laion_clap") is None, reason="laion-clap is not installed")
@@ -159,21 +159,21 @@ def test_laion_clap_itself_gives_the_same_embedding(tmp_path):
 
 def test_contrast_has_its_minimum_at_a_match_and_shares_equal_captions():
     eye = torch.eye(4)
-    perfect = contrast(eye, eye, torch.tensor(100.0), eye.bool())
-    wrong = contrast(eye, eye.roll(1, 0), torch.tensor(100.0), eye.bool())
+    perfect = contrastive_loss(eye, eye, torch.tensor(100.0), eye.bool())
+    wrong = contrastive_loss(eye, eye.roll(1, 0), torch.tensor(100.0), eye.bool())
     assert perfect < 1e-6 and wrong > 50
-    uniform = contrast(eye, eye, torch.tensor(0.0), eye.bool())
+    uniform = contrastive_loss(eye, eye, torch.tensor(0.0), eye.bool())
     assert float(uniform) == pytest.approx(np.log(4))
     pairs = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).bool()
     twins = torch.stack([eye[0], eye[0], eye[1], eye[1]])
-    assert float(contrast(twins, twins, torch.tensor(100.0), pairs)) == pytest.approx(np.log(2), abs=1e-6)
+    assert float(contrastive_loss(twins, twins, torch.tensor(100.0), pairs)) == pytest.approx(np.log(2), abs=1e-6)
 
 
 def test_windows_cover_the_clip_and_pad_a_short_one():
     wav = torch.arange(10.0)
-    assert windows(wav, 4).tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9]]
-    assert windows(wav[:3], 4).tolist() == [[0, 1, 2, 0]]
-    assert windows(wav[:4], 4).shape == (1, 4)
+    assert split_in_windows(wav, 4).tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9]]
+    assert split_in_windows(wav[:3], 4).tolist() == [[0, 1, 2, 0]]
+    assert split_in_windows(wav[:4], 4).shape == (1, 4)
 
 
 def test_small_clap_is_stored_loaded_and_judges_clips_one_by_one(tmp_path):
@@ -183,7 +183,9 @@ def test_small_clap_is_stored_loaded_and_judges_clips_one_by_one(tmp_path):
     net = SmallClap(widths=(8, 16), depths=(1, 1), dim=12, words=6, seconds=1.0).eval()
     net.save_pretrained(tmp_path)
     again = SmallClap.from_pretrained(tmp_path)
-    judges = [scorer(n, lambda texts: SimpleNamespace(pooled=torch.ones(len(texts), 6)), "x") for n in (net, again)]
+    judges = [
+        small_clap_scorer(n, lambda texts: SimpleNamespace(pooled=torch.ones(len(texts), 6)), "x") for n in (net, again)
+    ]
     wavs = [noise(24000, 1), noise(60000, 2), noise(3000, 3)]
     first, second = (judge.audio(wavs) for judge in judges)
     assert np.allclose(first, second, atol=1e-6) and np.linalg.norm(first, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)

@@ -7,7 +7,7 @@ from audiocm.audio.spectral import LogMel, griffin_lim, istft, mel_filters, stft
 from audiocm.codec.codec import Codec
 from audiocm.codec.discriminators import MelCritic, WaveCritic, critic_loss, feature_loss, fooling_loss
 from audiocm.codec.losses import CodecCritic, SpectralDistance, VAELoss, VocoderLoss, balanced
-from audiocm.codec.vae import MelVAE, Texture, frozen_noise
+from audiocm.codec.vae import MelVAE, Texture, fixed_noise_pattern
 from audiocm.codec.vocoder import Vocoder
 
 
@@ -116,7 +116,7 @@ def test_decoding_is_a_function_and_batch_mates_do_not_matter(codec: Codec) -> N
     together = codec.decode(latent)
     assert torch.equal(together, codec.decode(latent))
     assert torch.allclose(together[1:2], codec.decode(latent[1:2]), atol=1e-4)
-    assert torch.equal(frozen_noise(3, 9000)[:, :100], frozen_noise(3, 100))
+    assert torch.equal(fixed_noise_pattern(3, 9000)[:, :100], fixed_noise_pattern(3, 100))
 
 
 def test_long_sound_gets_noise_beyond_the_period(codec: Codec) -> None:

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from audiocm.data.batches import LatentBatches, WaveBatches, encode_words
-from audiocm.data.latents import Latents, cached_latents, codec_key, joined, pack, unpack
-from audiocm.data.manifest import Clip, of_split, read_manifest
+from audiocm.data.batches import LatentBatches, WaveBatches, encode_captions
+from audiocm.data.latents import Latents, cached_latents, codec_key, concatenate_latents, pack, unpack
+from audiocm.data.manifest import Clip, in_split, read_manifest
 from audiocm.diffusion.denoiser import Condition
 
 RATE, FRAME = 8000, 100
@@ -62,7 +62,7 @@ def latents_of(path, folder=None, codec=None):
 
 
 def test_manifest_splits(corpus):
-    assert [c.file for c in read_manifest(corpus, of_split("test"))] == ["11.flac"]
+    assert [c.file for c in read_manifest(corpus, in_split("test"))] == ["11.flac"]
     clip = read_manifest(corpus)[4]
     assert clip.captions == ("e", "ee") and clip.path == corpus.parent / "4.flac"
 
@@ -92,7 +92,7 @@ def test_missing_or_empty_manifest(tmp_path, corpus):
     with pytest.raises(ValueError, match="no such file"):
         read_manifest(tmp_path / "none.jsonl")
     with pytest.raises(ValueError, match="no clip"):
-        read_manifest(corpus, of_split("valid"))
+        read_manifest(corpus, in_split("valid"))
 
 
 # --- latent cache -----------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_codec_key_follows_the_weights():
 def batches_of(path, **changes):
     latents = latents_of(path)
     settings = {"buckets": [(16, 8), (8, 14)], "seed": 3} | changes
-    return LatentBatches(latents, encode_words(latents.clips, words), **settings)
+    return LatentBatches(latents, encode_captions(latents.clips, words), **settings)
 
 
 def test_latent_batches_keep_sound_words_and_mask_together(corpus):
@@ -190,7 +190,7 @@ def test_long_clips_are_cropped_anywhere():
     frames = torch.arange(40.0)[:, None].to(torch.float16)
     clip = Clip("a", None, 1.0, captions=("a",))
     latents = Latents([clip], frames, torch.tensor([0]), torch.tensor([40]), torch.zeros(1))
-    batches = LatentBatches(latents, encode_words([clip], words), [(64, 16)])
+    batches = LatentBatches(latents, encode_captions([clip], words), [(64, 16)])
     x, cond = next(batches)
     starts = x[:, 0, 0]
     assert cond.mask.all() and torch.equal(x[:, 0], starts[:, None] + torch.arange(16))
@@ -200,7 +200,7 @@ def test_long_clips_are_cropped_anywhere():
 def test_tail_is_silence_inside_the_mask(corpus):
     latents = latents_of(corpus)
     latents.silence = torch.tensor([7.0, -7.0])
-    batches = LatentBatches(latents, encode_words(latents.clips, words), [(64, 20)], tail=1.0)
+    batches = LatentBatches(latents, encode_captions(latents.clips, words), [(64, 20)], tail=1.0)
     x, cond = next(batches)
     own = torch.tensor([-(-(300 + 130 * int(i)) // FRAME) for i in cond.pooled[:, 0] - 97])
     at = torch.arange(20)
@@ -231,7 +231,7 @@ def test_bad_batch_settings(corpus):
     with pytest.raises(ValueError, match="weights"):
         batches_of(corpus, weight=lambda clip: -1.0)
     with pytest.raises(ValueError, match="no caption"):
-        encode_words([Clip("a", None, 1.0)], words)
+        encode_captions([Clip("a", None, 1.0)], words)
 
 
 # --- wave batches -----------------------------------------------------------------------------------------------------
@@ -282,15 +282,15 @@ def test_packed_latents_travel(corpus, tmp_path):
     latents = latents_of(corpus)
     file = tmp_path / "packed.safetensors"
     pack(latents, file, step=0.03)
-    again = unpack(file, of_split("train"))
+    again = unpack(file, in_split("train"))
     assert [c.captions for c in again.clips] == [c.captions for c in latents.clips[:11]]
     kept = again.frames.float()
     assert torch.equal(again.lengths, latents.lengths[:11]) and torch.equal(again.starts, latents.starts[:11])
     assert ((kept - latents.frames[: len(kept)].float()).abs() <= 0.51 * 0.03 + 1e-3).all()
-    whole = joined([again, unpack(file, of_split("test"))])
+    whole = concatenate_latents([again, unpack(file, in_split("test"))])
     assert len(whole.clips) == 12 and torch.equal(whole.starts, latents.starts)
     with pytest.raises(ValueError, match="no clip in it is wanted"):
-        unpack(file, of_split("valid"))
+        unpack(file, in_split("valid"))
     file.write_bytes(b"no safetensors")
     with pytest.raises(ValueError, match=r"packed\.safetensors.*damaged"):
         unpack(file)

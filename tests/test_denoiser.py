@@ -8,7 +8,7 @@ from tiny import Gaussian, times
 
 from audiocm.diffusion import denoiser, paths
 from audiocm.diffusion.denoiser import Condition, adapt, edm_scalings
-from audiocm.diffusion.paths import over
+from audiocm.diffusion.paths import broadcast_like
 from audiocm.models import adapters
 
 PREDICTIONS = {
@@ -49,7 +49,11 @@ def test_predictions_are_what_they_are_called(path):
     """eps, v = alpha eps - sigma x (VP), flow = eps - x, from the true pair."""
     clean, t = states(path)
     eps = torch.randn_like(clean)
-    x_t, alpha, sigma = path.noise(clean, eps, t), over(path.alpha(t), clean), over(path.sigma(t), clean)
+    x_t, alpha, sigma = (
+        path.add_noise(clean, eps, t),
+        broadcast_like(path.alpha(t), clean),
+        broadcast_like(path.sigma(t), clean),
+    )
     torch.testing.assert_close(denoiser.as_eps.from_clean(path, x_t, t, clean), eps)
     torch.testing.assert_close(denoiser.as_flow.from_clean(path, x_t, t, clean), eps - clean)
     torch.testing.assert_close(denoiser.as_v.from_clean(path, x_t, t, clean), alpha * eps - sigma * clean)
@@ -67,8 +71,10 @@ def test_rectified_flow_is_its_velocity():
 def test_a_true_net_is_true_on_every_path(native, path):
     """Adapting a perfect teacher or student of one path gives that of the other."""
     x_t, t = states(path)
-    level = path.kappa(t)
-    inside = (level < native.kappa(times(native.t_max * 0.999))) & (level > native.kappa(times(native.t_min)))
+    level = path.noise_level(t)
+    inside = (level < native.noise_level(times(native.t_max * 0.999))) & (
+        level > native.noise_level(times(native.t_min))
+    )
     x_t, t = x_t[inside], t[inside]
     here, there = Gaussian(path), Gaussian(native)
     torch.testing.assert_close(adapt(there.denoise, native, path)(x_t, t), here.denoise(x_t, t), rtol=1e-7, atol=1e-9)
@@ -83,7 +89,7 @@ def test_trigflow_shortcuts():
     t, clean = times(0.3, 1.0, 1.4), torch.randn(3, 2, dtype=torch.float64)
     x = torch.randn(3, 2, dtype=torch.float64)
     f = denoiser.as_trig().from_clean(paths.trig, x, t, clean)
-    cos, sin = over(t.cos(), x), over(t.sin(), x)
+    cos, sin = broadcast_like(t.cos(), x), broadcast_like(t.sin(), x)
     torch.testing.assert_close(f, (cos * x - clean) / sin)
     torch.testing.assert_close(f, denoiser.as_v.from_clean(paths.trig, x, t, clean))
     torch.testing.assert_close(f, -denoiser.as_edm(1.0).from_clean(paths.edm, x / cos, t.tan(), clean))
@@ -158,26 +164,26 @@ def test_diffusers_unet_starts_equal_to_its_teacher(told):
     }  # fmt: skip
     path = paths.ddpm(paths.scaled_linear_betas())
     unet = UNet2DConditionModel(**config, time_cond_proj_dim=16 if told else None).eval()
-    net = adapters.DiffusersNet(unet, path, denoiser.as_v, told)
+    net = adapters.DiffusersDenoiser(unet, path, denoiser.as_v, told)
     x, t = torch.randn(2, 2, 8, 8), torch.tensor([20.0, 1000.0])
     cond = Condition(tokens=torch.randn(2, 3, 6), token_mask=torch.ones(2, 3, dtype=torch.bool))
     plain = unet(x, t - 1, cond.tokens, encoder_attention_mask=cond.token_mask).sample
     told_cond = cond.with_guidance(torch.tensor([2.0, 7.0]))
     with torch.no_grad():
         clean = net(x, t, t / 2, told_cond)
-    wanted = over(path.alpha(t), x) * x - over(path.sigma(t), x) * plain
+    wanted = broadcast_like(path.alpha(t), x) * x - broadcast_like(path.sigma(t), x) * plain
     torch.testing.assert_close(clean, wanted.detach(), rtol=1e-4, atol=1e-5)
     if told:
         torch.nn.init.normal_(unet.time_embedding.cond_proj.weight)
         with torch.no_grad():
             assert not torch.allclose(net(x, t, t / 2, told_cond), net(x, t, t / 2, cond.with_guidance(torch.ones(2))))
     with pytest.raises(ValueError, match="time_cond_proj_dim"):
-        adapters.DiffusersNet(UNet2DConditionModel(**config), path, denoiser.as_v, ("guidance",))
+        adapters.DiffusersDenoiser(UNet2DConditionModel(**config), path, denoiser.as_v, ("guidance",))
 
 
 def test_lcm_embedding():
     """fourier(w): sin and cos of 1000 w times frequencies 1 ... 1e-4, as diffusers' get_guidance_scale_embedding."""
-    features = adapters.fourier(torch.tensor([2.5]), 6)[0]
+    features = adapters.sinusoidal_embedding(torch.tensor([2.5]), 6)[0]
     rate = [10000 ** (-k / 2) for k in range(3)]
     wanted = [math.sin(2500 * r) for r in rate] + [math.cos(2500 * r) for r in rate]
     assert features.tolist() == pytest.approx(wanted, abs=2e-3)

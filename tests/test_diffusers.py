@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audiocm.diffusion import denoiser, paths, solvers
-from audiocm.diffusion.paths import over
+from audiocm.diffusion.paths import broadcast_like
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 TABLE = paths.ddpm(paths.scaled_linear_betas())
@@ -53,7 +53,7 @@ def test_edm_euler():
     scheduler.set_timesteps(18)
 
     def net(x_t, t, s=None, cond=None):
-        c_skip, c_out, c_in, c_noise = (over(c, x_t) for c in denoiser.edm_scalings(t, 0.5))
+        c_skip, c_out, c_in, c_noise = (broadcast_like(c, x_t) for c in denoiser.edm_scalings(t, 0.5))
         return c_skip * x_t + c_out * arbitrary(c_in * x_t, c_noise)
 
     noise = start() * scheduler.init_noise_sigma / 80
@@ -75,7 +75,7 @@ def test_edm_heun():
     def net(x_t, t, s=None, cond=None):
         level = float(t[0])
         n = times[min(times, key=lambda known: abs(known - level))]
-        return x_t - over(t, x_t) * arbitrary(x_t / (level**2 + 1) ** 0.5, torch.tensor(n))
+        return x_t - broadcast_like(t, x_t) * arbitrary(x_t / (level**2 + 1) ** 0.5, torch.tensor(n))
 
     noise = start()
     theirs = run(scheduler, noise * scheduler.init_noise_sigma)
@@ -130,7 +130,7 @@ def test_lcm(steps):
     if steps in expected:
         assert scheduler.timesteps.tolist() == expected[steps]
     theirs = run(scheduler, start(), generator=generator())
-    close(ours(start(), scheduler.timesteps, solvers.jump, generator=generator()), theirs)
+    close(ours(start(), scheduler.timesteps, solvers.student_step, generator=generator()), theirs)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
@@ -141,7 +141,7 @@ def test_tcd(eta):
     theirs = run(scheduler, start(), eta=eta, generator=generator())
     landing = lambda path, t_next, gamma: math.floor((1 - gamma) * (t_next - 1)) + 1  # noqa: E731
     extra = {"gamma": eta, "landing": landing, "generator": generator()}
-    close(ours(start(), scheduler.timesteps, solvers.jump, end=1.0, **extra), theirs)
+    close(ours(start(), scheduler.timesteps, solvers.student_step, end=1.0, **extra), theirs)
 
 
 def test_consistency_model():
@@ -150,9 +150,9 @@ def test_consistency_model():
     scheduler.set_timesteps(timesteps=[39, 22, 10, 0])
 
     def net(x_t, t, s=None, cond=None):
-        c_skip, c_out, c_in, c_noise = (over(c, x_t) for c in denoiser.cm_scalings(t))
+        c_skip, c_out, c_in, c_noise = (broadcast_like(c, x_t) for c in denoiser.cm_scalings(t))
         output = c_skip * x_t + c_out * arbitrary(c_in * x_t, c_noise)
-        return paths.edm.aim(x_t, t, s, output)
+        return paths.edm.invert_step(x_t, t, s, output)
 
     noise, levels = start(), scheduler.sigmas.double().tolist()
     x = noise * scheduler.init_noise_sigma

@@ -12,12 +12,37 @@ from audiocm.diffusion.denoiser import Condition
 from audiocm.diffusion.solvers import heun
 from audiocm.distillation import lora, methods
 from audiocm.distillation import timesteps as schedules
-from audiocm.distillation.adversarial import FakeScore, Generated, Judge
-from audiocm.distillation.losses import adaptive, huber, l1, l2, learned_variance, min_snr, snr, truncated_snr
+from audiocm.distillation.adversarial import Discriminator, FakeScore, StudentSamples
+from audiocm.distillation.losses import (
+    adaptive_l2,
+    huber,
+    l1,
+    l2,
+    min_snr,
+    snr,
+    truncated_snr,
+    uncertainty_weighted_error,
+)
 from audiocm.distillation.method import Method, Mix
-from audiocm.distillation.states import Coupled, Draw, Times, of, pure_at_top, rolled_out
-from audiocm.distillation.targets import agree, exact, finite, follow, grid_gain, normalised, stand_still, trig_gain
-from audiocm.models.adapters import Hidden, WithLogVariance
+from audiocm.distillation.states import (
+    NoisePair,
+    Timesteps,
+    TrainingState,
+    backward_simulation,
+    pure_noise_at_t_max,
+    teacher_field,
+)
+from audiocm.distillation.targets import (
+    consistency_target,
+    continuous_target,
+    exact_derivative,
+    finite_difference,
+    grid_gain,
+    normalize_tangent,
+    regression_target,
+    trig_gain,
+)
+from audiocm.models.adapters import HiddenFeatures, LogVarianceDenoiser
 from audiocm.models.transformer import LatentTransformer
 
 
@@ -39,7 +64,7 @@ def test_ct_curriculum():
 
 
 def test_ict_curriculum_and_shares():
-    stages = [schedules.doubling()((k + 0.5) / 8).item() for k in range(8)]
+    stages = [schedules.ict_intervals()((k + 0.5) / 8).item() for k in range(8)]
     assert stages == [10, 20, 40, 80, 160, 320, 640, 1280]
     shares = schedules.lognormal_shares(paths.edm.grid(11).flip(0))
     golden = [0.063, 0.182, 0.246, 0.214, 0.142, 0.081, 0.041, 0.020, 0.009, 0.004]
@@ -75,22 +100,22 @@ PROPOSALS = {
     "lognormal": schedules.lognormal(),
     "latent": methods.latent_times,
     "uniform": schedules.uniform,
-    "top": schedules.top,
-    "neighbours": schedules.neighbours(18),
-    "strided": schedules.neighbours(20, stride=3),
+    "top": schedules.always_t_max,
+    "neighbours": schedules.grid_neighbours(18),
+    "strided": schedules.grid_neighbours(20, stride=3),
     "strides": schedules.strides(),
-    "curriculum": schedules.neighbours(schedules.ct_intervals()),
-    "ict": schedules.lognormal_neighbours(schedules.doubling(10, 40)),
+    "curriculum": schedules.grid_neighbours(schedules.ct_intervals()),
+    "ict": schedules.lognormal_neighbours(schedules.ict_intervals(10, 40)),
     "ect": schedules.ect(),
     "triples": schedules.grid_triples(18, 4),
-    "halves": schedules.halves(4),
-    "one": schedules.halves(1),
-    "itself": schedules.told_itself(schedules.uniform),
-    "dyadic": schedules.dyadic(),
-    "spans": schedules.spans(0.5),
+    "halves": schedules.nested_intervals(4),
+    "one": schedules.nested_intervals(1),
+    "itself": schedules.with_target_time_equal_t(schedules.uniform),
+    "dyadic": schedules.dyadic_intervals(),
+    "spans": schedules.random_spans(0.5),
     "meanflow": schedules.logitnormal_pairs(),
-    "jumps": schedules.jumps_from(methods.latent_times),
-    "among": schedules.among((80.0, 5.0, 0.3)),
+    "jumps": schedules.random_target_times(methods.latent_times),
+    "among": schedules.discrete_levels((80.0, 5.0, 0.3)),
 }
 
 
@@ -112,15 +137,15 @@ def test_lcm_strides():
 
 
 def test_grids_nest_for_progressive_distillation():
-    coarse = set(schedules.halves(4)(paths.edm, torch.zeros(500, 1), 0).r.tolist())
-    fine = set(schedules.halves(8)(paths.edm, torch.zeros(500, 1), 0).t.tolist())
+    coarse = set(schedules.nested_intervals(4)(paths.edm, torch.zeros(500, 1), 0).r.tolist())
+    fine = set(schedules.nested_intervals(8)(paths.edm, torch.zeros(500, 1), 0).t.tolist())
     assert all(min(abs(a - b) / a for b in fine) < 1e-5 for a in coarse)
 
 
 # --- distances, weights, masks ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("distance", [l2, l1, huber(0.03), adaptive()], ids=["l2", "l1", "huber", "adaptive"])
+@pytest.mark.parametrize("distance", [l2, l1, huber(0.03), adaptive_l2()], ids=["l2", "l1", "huber", "adaptive"])
 def test_padding_does_not_count(distance):
     """Same value as on the cut sample, whatever is in the padding; each sample on its own."""
     a, b = torch.randn(2, 3, 4, 10)
@@ -135,14 +160,14 @@ def test_padding_does_not_count(distance):
 def test_adaptive_gradient():
     """S / sg(S + c)^p has the gradient 2 e / (S + c)^p."""
     e = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
-    gradient = torch.autograd.grad(adaptive(0.75, 0.01)(e, torch.zeros_like(e), None).sum(), e)[0]
+    gradient = torch.autograd.grad(adaptive_l2(0.75, 0.01)(e, torch.zeros_like(e), None).sum(), e)[0]
     error = e.detach().square().mean(1, keepdim=True)
     torch.testing.assert_close(gradient, 2 * e.detach() / 5 / (error + 0.01) ** 0.75)
 
 
 def draw_at(t, path=paths.edm, x=None):
     x = torch.zeros(len(t), 1, dtype=t.dtype) if x is None else x
-    return Draw(path, path, x, x, x, t, t, None, None, 0.0)
+    return TrainingState(path, path, x, x, x, t, t, None, None, 0.0)
 
 
 def test_weights():
@@ -194,7 +219,7 @@ def test_every_method_trains_the_backbone_and_ignores_padding(name, backbones):
     results = []
     for padding in (0.0, 50.0):
         filled = torch.where(cond.mask[:, None], x, padding)
-        batch = Coupled(filled, torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
+        batch = NoisePair(filled, torch.randn(x.shape, generator=torch.Generator().manual_seed(1)))
         torch.manual_seed(5)
         student.zero_grad()
         loss = method.loss(student, target, batch if name == "regression" else filled, cond, 0.5)
@@ -218,7 +243,7 @@ def test_a_step_never_waits_for_the_device(name):
     method = methods.family(truth.denoise)[name]
     net, target = TinyNet(2), TinyNet(2).requires_grad_(False)
     x = torch.randn(8, 2)
-    batch = Coupled(x, x.flip(0)) if name == "regression" else x
+    batch = NoisePair(x, x.flip(0)) if name == "regression" else x
     cond = Condition(pooled=torch.zeros(8, 1))
     teacher = lambda x_t, t, s=None, cond=None: x_t / (1 + t[:, None] ** 2)  # noqa: E731
     method = methods.family(teacher)[name]
@@ -234,7 +259,7 @@ def test_soundctm_in_the_teachers_hidden_layers(backbones):
     """Features of both blocks' outputs, per frame; the student learns through them; padding stays out."""
     teacher, student, target = backbones
     blocks = [m for m in teacher.modules() if type(m).__name__ == "Block"]
-    hidden = Hidden(teacher, blocks)
+    hidden = HiddenFeatures(teacher, blocks)
     x, cond = masked_batch()
     t = torch.full((4,), 0.5)
     features = hidden(x, t, cond)
@@ -296,7 +321,7 @@ class Wrapped(torch.nn.Module):
 
 def test_pure_noise_at_the_top():
     x, eps, t = torch.ones(2, 3), torch.ones(2, 3), torch.tensor([80.0, 2.0])
-    assert pure_at_top(paths.edm, x, eps, t).tolist() == [[80.0] * 3, [3.0] * 3]
+    assert pure_noise_at_t_max(paths.edm, x, eps, t).tolist() == [[80.0] * 3, [3.0] * 3]
 
 
 def test_heun_with_guidance_is_two_teacher_calls():
@@ -320,21 +345,25 @@ def test_batch_order_does_not_matter():
     t, r, s = (torch.linspace(1, 3, 6, dtype=torch.float64) * k for k in (1.0, 0.6, 0.3))
     goals = []
     for rows in (torch.arange(6), order):
-        method = Method(lambda *_, rows=rows: Times(t[rows], r[rows], s[rows]), agree(heun), of(anything))
-        draw = method.draw(Coupled(x[rows], eps[rows]), None, 0.0)
+        method = Method(
+            lambda *_, rows=rows: Timesteps(t[rows], r[rows], s[rows]),
+            consistency_target(heun),
+            teacher_field(anything),
+        )
+        draw = method.draw(NoisePair(x[rows], eps[rows]), None, 0.0)
         goals.append(method.goal(draw, method.field(draw, anything), anything, None))
     torch.testing.assert_close(goals[0][order], goals[1])
 
 
 def test_learned_log_variance_finds_the_error():
     """error / e^u + u is least at u = ln E[error]."""
-    net = WithLogVariance(lambda x, t, s=None, cond=None: x, paths.edm)
+    net = LogVarianceDenoiser(lambda x, t, s=None, cond=None: x, paths.edm)
     optimizer = torch.optim.Adam(net.head.parameters(), 0.03)
     t = torch.linspace(-3, 3, 64).exp()
     error = 0.5 + t.log() ** 2
     for _ in range(600):
         optimizer.zero_grad()
-        learned_variance(draw_at(t), net, error).mean().backward()
+        uncertainty_weighted_error(draw_at(t), net, error).mean().backward()
         optimizer.step()
     assert (net.log_variance(t) - error.log()).abs().mean() < 0.1
 
@@ -346,7 +375,7 @@ def test_rollout_visits_the_students_own_states():
     x = torch.randn(20_000, 1, dtype=torch.float64)
     draw = methods.diffusion().draw(x, None, 0.0)
     for top in (None, 0.6):
-        rolled = rolled_out((80.0, 2.0, 0.5), top)(draw, truth.student)
+        rolled = backward_simulation((80.0, 2.0, 0.5), top)(draw, truth.student)
         shares = [(rolled.t == level).double().mean().item() for level in (80.0, 2.0, 0.5)]
         assert shares == pytest.approx([0.6, 0.2, 0.2] if top else [1 / 3] * 3, abs=0.02)
     for level in (80.0, 2.0, 0.5):
@@ -361,8 +390,8 @@ def test_jvp_and_differences_agree():
     torch.manual_seed(0)
     x, t = torch.randn(5, 3, dtype=torch.float64), times(0.1, 0.5, 1, 5, 80)
     dx, dt = torch.randn_like(x), 0.3 * t
-    here, moved = exact(anything, x, t, dx, dt)
-    there, differences = finite(1e-3)(anything, x, t, dx, dt)
+    here, moved = exact_derivative(anything, x, t, dx, dt)
+    there, differences = finite_difference(1e-3)(anything, x, t, dx, dt)
     torch.testing.assert_close(here, there)
     torch.testing.assert_close(differences, moved, rtol=1e-4, atol=1e-5)
 
@@ -375,10 +404,10 @@ def test_jvp_through_the_backbone_under_autocast():
     t = torch.tensor([0.2, 1.0, 5.0, 60.0])
     call = lambda x, t: net(x, t, None, cond)  # noqa: E731
     dx, dt = torch.randn_like(x), 0.3 * t
-    _, plain = exact(call, x, t, dx, dt)
-    _, differences = finite()(call, x, t, dx, dt)
+    _, plain = exact_derivative(call, x, t, dx, dt)
+    _, differences = finite_difference()(call, x, t, dx, dt)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, low = exact(call, x, t, dx, dt)
+        _, low = exact_derivative(call, x, t, dx, dt)
     assert (differences - plain).norm() < 0.02 * plain.norm()
     assert (low - plain).norm() < 0.1 * plain.norm()
 
@@ -397,7 +426,7 @@ def test_trig_goal_is_scm(warm):
     x = torch.randn(4, 3, dtype=torch.float64)
     teacher = lambda x, t: torch.cos(x) * 0.5  # noqa: E731  (a clean estimate)
     draw = replace(draw_at(t, paths.trig, x), progress=warm)
-    goal = stand_still(trig_gain, warmup=1.0)(draw, teacher, anything, None)
+    goal = continuous_target(trig_gain, warmup=1.0)(draw, teacher, anything, None)
     output = lambda clean, x, t: (t.cos()[:, None] * x - clean) / t.sin()[:, None]  # noqa: E731
     velocity = paths.trig.velocity(x, t, teacher(x, t))
     net_output = lambda x, t: output(anything(x, t), x, t)  # noqa: E731
@@ -421,12 +450,12 @@ def test_rectified_goal_is_meanflow():
 @pytest.mark.parametrize("path", [paths.edm, paths.trig, paths.rectified], ids=["edm", "trig", "rectified"])
 def test_continuous_goal_is_the_limit_of_the_discrete(path):
     """agree() over 1/n of the grid -> stand_still with the grid's spacing, error O(1/n^2) in the goal."""
-    x, t = torch.randn(4, 2, dtype=torch.float64), path.level(times(0.1, 0.4, 0.6, 0.9))
+    x, t = torch.randn(4, 2, dtype=torch.float64), path.grid_time(times(0.1, 0.4, 0.6, 0.9))
     teacher, errors = (lambda x, t, s=None: torch.cos(x) * 0.5), []
     for n in (1000, 2000):
         draw = draw_at(t, path, x)
-        smooth = stand_still(grid_gain(n))(draw, teacher, anything, None)
-        stepped = agree(heun)(replace(draw, r=t - path.pace(t) / n), teacher, anything, None)
+        smooth = continuous_target(grid_gain(n))(draw, teacher, anything, None)
+        stepped = consistency_target(heun)(replace(draw, r=t - path.grid_spacing(t) / n), teacher, anything, None)
         errors.append((smooth - stepped).abs().max().item() / (smooth - anything(x, t)).abs().max().item())
     assert errors[0] < 0.1 and errors[0] / errors[1] == pytest.approx(2, abs=0.2)
 
@@ -439,7 +468,7 @@ def test_tangent_normalisation_honours_masks_and_scale():
     change = torch.randn(4, 4, 12) * t.sin()[:, None, None]
     for padding in (0.0, 1e4):
         filled = torch.where(cond.mask[:, None], change, padding)
-        g = normalised(0.1)(draw, filled) / t.sin()[:, None, None]
+        g = normalize_tangent(0.1)(draw, filled) / t.sin()[:, None, None]
         before = l2(change / t.sin()[:, None, None], 0 * change, cond.mask).sqrt()
         torch.testing.assert_close(l2(g, 0 * g, cond.mask).sqrt(), before / (before + 0.1))
 
@@ -450,8 +479,8 @@ def test_tangent_normalisation_honours_masks_and_scale():
 def test_fake_score_learns_the_students_samples():
     """Trained on a student that always says 1, the fake score says 1; its gradients stop at the student."""
     torch.manual_seed(0)
-    method = Method(schedules.top, follow)
-    fake = FakeScore(TinyNet(2, 32), Generated(method))
+    method = Method(schedules.always_t_max, regression_target)
+    fake = FakeScore(TinyNet(2, 32), StudentSamples(method))
     student = lambda x, t, s=None, cond=None: torch.ones_like(x)  # noqa: E731
     optimizer = torch.optim.Adam(fake.parameters(), 5e-3)
     for _ in range(300):
@@ -523,8 +552,8 @@ def test_one_sample_is_made_once_and_judged_by_all():
 
 def test_judge_tells_real_from_made_and_its_gradient_points_home():
     torch.manual_seed(0)
-    generated = Generated(Method(schedules.top, follow))
-    judge = Judge(TinyNet(2, 32), generated, schedules.lognormal(-1, 0.5), smooth=1e-3)
+    generated = StudentSamples(Method(schedules.always_t_max, regression_target))
+    judge = Discriminator(TinyNet(2, 32), generated, schedules.lognormal(-1, 0.5), smooth=1e-3)
     student = lambda x, t, s=None, cond=None: torch.full_like(x, -1.0) + 0 * x  # noqa: E731
     optimizer = torch.optim.Adam(judge.parameters(), 5e-3)
     for _ in range(200):
@@ -542,9 +571,9 @@ def test_judge_tells_real_from_made_and_its_gradient_points_home():
 
 BASES = {
     "inpainting": (editing.identity, torch.tensor([0, 0, 1, 1.0])),
-    "bandwidth": (editing.along(editing.cosine_matrix(4)), torch.tensor([0, 1, 1, 1.0])),
-    "mid-side": (editing.along(editing.completed(torch.tensor([1.0, 1.0, 0, 0], dtype=torch.float64))), torch.tensor([0, 1, 1, 1.0])),
-    "channels": (editing.along(torch.tensor([[1, 1], [1, -1.0]], dtype=torch.float64) / 2**0.5, dim=1), torch.tensor([[0], [1.0]])),
+    "bandwidth": (editing.basis_along_axis(editing.cosine_matrix(4)), torch.tensor([0, 1, 1, 1.0])),
+    "mid-side": (editing.basis_along_axis(editing.complete_basis(torch.tensor([1.0, 1.0, 0, 0], dtype=torch.float64))), torch.tensor([0, 1, 1, 1.0])),
+    "channels": (editing.basis_along_axis(torch.tensor([[1, 1], [1, -1.0]], dtype=torch.float64) / 2**0.5, dim=1), torch.tensor([[0], [1.0]])),
 }  # fmt: skip
 
 
@@ -553,11 +582,11 @@ def test_editing_keeps_what_is_known(basis, unknown):
     torch.manual_seed(0)
     truth, reference = Gaussian(paths.edm), torch.randn(3, 2, 4, dtype=torch.float64)
     torch.testing.assert_close(basis.inverse(basis.forward(reference)), reference)
-    hook = editing.keep(reference, unknown, basis)
+    hook = editing.keep_known(reference, unknown, basis)
     torch.testing.assert_close(
         hook(hook(torch.zeros_like(reference), 0.0), 0.0), hook(torch.zeros_like(reference), 0.0)
     )
-    start = editing.blank(reference, unknown, basis)
+    start = editing.fill_unknown(reference, unknown, basis)
     x = solvers.sample(
         truth.student, paths.edm, torch.randn_like(reference), None, [80, 5, 1, 0], hook=hook, start=start
     )
@@ -580,7 +609,7 @@ def test_editing_fills_in_what_fits():
     unknown = torch.tensor([0.0, 1.0])
     x = solvers.sample(
         walk, paths.edm, torch.randn_like(reference), None, [80, 10, 5, 2, 1, 0.7, 0.5, 0.3, 0],
-        hook=editing.keep(reference, unknown), start=editing.blank(reference, unknown),
+        hook=editing.keep_known(reference, unknown), start=editing.fill_unknown(reference, unknown),
     )  # fmt: skip
     assert (x[:, 1].sign() == reference[:, 0]).double().mean() > 0.9
 
@@ -593,12 +622,12 @@ def test_low_rank_starts_at_nothing_and_merges():
     net, x, t = TinyNet(), torch.randn(4, 2), torch.ones(4)
     torch.nn.init.normal_(net.last.weight)
     before = net(x, t)
-    trained = lora.add(net, 4, 4.0)
+    trained = lora.add_lora(net, 4, 4.0)
     assert torch.equal(net(x, t), before) and all(p.requires_grad for p in trained)
     torch.nn.init.normal_(trained[-1])
     changed = net(x, t)
     assert not torch.allclose(changed, before)
-    lora.merge(net)
+    lora.merge_lora(net)
     torch.testing.assert_close(net(x, t), changed)
     assert {type(m) for m in net.modules()} == {type(m) for m in TinyNet().modules()}
 
@@ -627,9 +656,9 @@ def test_wrong_combinations_are_refused_with_advice(backbones):
     with pytest.raises(ValueError, match="guidance"):
         methods.consistencytta(teacher, guidance=None).loss(deaf, None, x, cond, 0.5)
     with pytest.raises(ValueError, match="gamma"):
-        editing.keep(x, torch.ones(12))(x, 0.5)
+        editing.keep_known(x, torch.ones(12))(x, 0.5)
     with pytest.raises(ValueError, match="orthonormal"):
-        editing.along(torch.ones(2, 2))
+        editing.basis_along_axis(torch.ones(2, 2))
 
 
 @pytest.mark.parametrize("name", ["diffusion", "cd", "lcm", "tcd", "ctm", "progressive", "reflow", "ect"])

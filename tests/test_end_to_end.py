@@ -104,12 +104,12 @@ train(run, sys.argv[1] + "/out")
 def test_a_killed_process_resumes_bit_for_bit(tiny, tmp_path):
     process = started(KILLED, str(tmp_path), str(ROOT / "recipes"))
     folder, waited = tmp_path / "out" / "checkpoints", time.monotonic()
-    while checkpoint.newest(folder) is None or checkpoint.newest(folder).name < "step-00000045":
+    while checkpoint.newest_checkpoint(folder) is None or checkpoint.newest_checkpoint(folder).name < "step-00000045":
         assert process.poll() is None and time.monotonic() - waited < 120, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    reached = int(checkpoint.newest(folder).name[5:])
+    reached = int(checkpoint.newest_checkpoint(folder).name[5:])
     assert 45 <= reached < 4000
 
     def finish(output):
@@ -120,7 +120,7 @@ def test_a_killed_process_resumes_bit_for_bit(tiny, tmp_path):
         with pytest.raises(StopIteration):
             train(run, output)
         lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
-        return checkpoint.read(checkpoint.newest(output / "checkpoints")), [
+        return checkpoint.read(checkpoint.newest_checkpoint(output / "checkpoints")), [
             {k: v for k, v in line.items() if "second" not in k} for line in lines
         ]
 

@@ -37,8 +37,8 @@ def test_spectral_distances_of_a_scaled_wav_are_known():
 
 def test_resampling_keeps_a_tone_and_its_level():
     tone = voiced(440)
-    there = io.resampled(tone, RATE, 16000)
-    back = io.resampled(there, 16000, RATE)
+    there = io.resample(tone, RATE, 16000)
+    back = io.resample(there, 16000, RATE)
     assert len(there) == 16000 and np.abs(back - tone)[1000:-1000].max() < 5e-3
 
 

@@ -9,14 +9,21 @@ from tiny import Gaussian
 
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.denoiser import Condition, adapt
-from audiocm.diffusion.guidance import guided
-from audiocm.diffusion.paths import over
-from audiocm.diffusion.solvers import euler, heun, many
+from audiocm.diffusion.guidance import guided_net
+from audiocm.diffusion.paths import broadcast_like
+from audiocm.diffusion.solvers import euler, heun, substeps
 from audiocm.distillation import methods, timesteps
 from audiocm.distillation.losses import l2
 from audiocm.distillation.method import Method, Mix, from_lcm
-from audiocm.distillation.states import Coupled, Times, data
-from audiocm.distillation.targets import agree, arrive, match_scores, rescore, stand_still, trig_gain
+from audiocm.distillation.states import NoisePair, Timesteps, data_field
+from audiocm.distillation.targets import (
+    consistency_target,
+    continuous_target,
+    distribution_matching_target,
+    score_distillation_target,
+    trajectory_target,
+    trig_gain,
+)
 
 WIDE = paths.EDM(t_max=1e7)  # so that noise at t = 1 of the rectified path has a place on the nets' path
 TRUTH = Gaussian(paths.edm, mu=0.5, s=0.8, mu_null=-0.3)
@@ -41,10 +48,12 @@ class Nudged:
         self.net, self.theta = net, torch.full((4,), size, dtype=torch.float64, requires_grad=True)
 
     def __call__(self, x, t, s=None, cond=None):
-        c_in = over((1 + t**2).rsqrt(), x)
+        c_in = broadcast_like((1 + t**2).rsqrt(), x)
         share = torch.zeros_like(t) if s is None else s / t
-        basis = (torch.ones_like(x), c_in * x, over(t.log(), x) + 0 * x, over(share, x) + 0 * x)
-        return self.net(x, t, s, cond) + over(t, x) * c_in * sum(a * b for a, b in zip(self.theta, basis, strict=True))
+        basis = (torch.ones_like(x), c_in * x, broadcast_like(t.log(), x) + 0 * x, broadcast_like(share, x) + 0 * x)
+        return self.net(x, t, s, cond) + broadcast_like(t, x) * c_in * sum(
+            a * b for a, b in zip(self.theta, basis, strict=True)
+        )
 
 
 def pull(method, net, target=None, x=None):
@@ -80,24 +89,49 @@ def straightened(x, t, s=None, cond=None):
     """Reflow's optimum for pairs x_0 = mu' + s' eps of this teacher from sigma = 80: constant along every path."""
     k = TRUTH.s / (TRUTH.s**2 + 80.0**2) ** 0.5
     mu, spread = TRUTH.mu * (1 - k), 80 * k
-    return mu + spread * (x - mu) / (spread + over(t, x))
+    return mu + spread * (x - mu) / (spread + broadcast_like(t, x))
 
 
 # name -> (method whose solver is refined k times, its optimum, most pull at k = 1). From k = 1 to 4 the pull has to
 # fall with the solver's order: by about 4 or 16. Zeros are exact.
 SOLVED = {
-    "cd": (lambda k: methods.cd(teacher, solver=many(k, heun)), student, 0.006, 12),
-    "cd-euler": (lambda k: methods.cd(teacher, solver=many(k, euler)), student, 0.02, 3.5),
-    "lcm": (lambda k: methods.lcm(teacher, goal=agree(many(k, euler))), student, 0.01, 3.5),
-    "lcm-lora": (lambda k: methods.lcm_lora(teacher, 3.0, goal=agree(many(k, euler))), told(3), 0.01, 3.5),
-    "consistencytta": (lambda k: methods.consistencytta(teacher, goal=agree(many(k, heun))), student, 0.006, 12),
-    "comospeech": (lambda k: methods.comospeech(teacher, goal=agree(many(k, euler))), student, 0.002, 3.5),
+    "cd": (lambda k: methods.cd(teacher, solver=substeps(k, heun)), student, 0.006, 12),
+    "cd-euler": (lambda k: methods.cd(teacher, solver=substeps(k, euler)), student, 0.02, 3.5),
+    "lcm": (lambda k: methods.lcm(teacher, goal=consistency_target(substeps(k, euler))), student, 0.01, 3.5),
+    "lcm-lora": (
+        lambda k: methods.lcm_lora(teacher, 3.0, goal=consistency_target(substeps(k, euler))),
+        told(3),
+        0.01,
+        3.5,
+    ),
+    "consistencytta": (
+        lambda k: methods.consistencytta(teacher, goal=consistency_target(substeps(k, heun))),
+        student,
+        0.006,
+        12,
+    ),
+    "comospeech": (
+        lambda k: methods.comospeech(teacher, goal=consistency_target(substeps(k, euler))),
+        student,
+        0.002,
+        3.5,
+    ),
     "audiolcm": (lambda k: methods.audiolcm(teacher, substeps=2 * k), student, 0.005, 3.5),
     "ctm": (lambda k: methods.ctm(teacher, substeps=2 * k, denoising=0.0), student, 0.1, 12),
     "soundctm": (lambda k: methods.soundctm(teacher, substeps=2 * k, denoising=0.0), student, 0.12, 12),
-    "tcd": (lambda k: methods.tcd(teacher, goal=agree(many(k, euler))), student, 0.01, 3.5),
-    "progressive": (lambda k: methods.progressive(teacher, 8, goal=arrive(many(k, euler))), student, 0.08, 3.5),
-    "zipvoice": (lambda k: methods.zipvoice(wide_teacher, goal=arrive(many(k, euler)), **WIDELY), wide_student, 0.6, 3),
+    "tcd": (lambda k: methods.tcd(teacher, goal=consistency_target(substeps(k, euler))), student, 0.01, 3.5),
+    "progressive": (
+        lambda k: methods.progressive(teacher, 8, goal=trajectory_target(substeps(k, euler))),
+        student,
+        0.08,
+        3.5,
+    ),
+    "zipvoice": (
+        lambda k: methods.zipvoice(wide_teacher, goal=trajectory_target(substeps(k, euler)), **WIDELY),
+        wide_student,
+        0.6,
+        3,
+    ),
     "reflow": (lambda k: pairs_of_edm(teacher, 18 * k), straightened, 0.25, 12),
     "ct": (lambda k: methods.ct(last=20 * k), student, 0.02, 3.5),  # here the grid is refined: the field is the data
     "ict": (lambda k: methods.ict(last=20 * k), student, 0.3, 3.5),
@@ -123,7 +157,7 @@ EXACT = {
     "continuous-cd": (methods.continuous_cd(teacher), student, 1e-9),
     "continuous-ct": (methods.continuous_ct(), student, 0.005),
     "scd": (methods.scd(teacher), student, 1e-9),
-    "scd-guided": (methods.scd(guided(teacher, 3.0)), told(3), 1e-9),
+    "scd-guided": (methods.scd(guided_net(teacher, 3.0)), told(3), 1e-9),
     "sct": (methods.sct(), student, 0.1),
 }
 
@@ -136,7 +170,7 @@ def test_the_truth_is_stationary(method, optimum, limit):
 def test_regression_rests_on_its_pairs():
     eps = torch.randn(BATCH, DIM, dtype=torch.float64)
     top = torch.full((BATCH,), 80.0, dtype=torch.float64)
-    pairs = Coupled(TRUTH.flow(80 * eps, top, torch.zeros_like(top)), eps)
+    pairs = NoisePair(TRUTH.flow(80 * eps, top, torch.zeros_like(top)), eps)
     assert pull(methods.regression(), student, x=pairs) < 1e-9
 
 
@@ -149,9 +183,9 @@ def test_every_member_is_proved():
 def test_wrong_methods_are_caught():
     """The test above can fail: the diffusion estimate is not the flow map, nor is a sign or an end swapped."""
     assert pull(methods.cd(teacher), teacher) > 0.05
-    backwards = stand_still(lambda path, t: -trig_gain(path, t))
+    backwards = continuous_target(lambda path, t: -trig_gain(path, t))
     assert pull(methods.scd(teacher, goal=backwards), teacher) > 0.1
-    swapped = lambda path, x, p: Times(*(lambda d: (d.t, d.r, d.r))(timesteps.neighbours(18)(path, x, p)))  # noqa: E731
+    swapped = lambda path, x, p: Timesteps(*(lambda d: (d.t, d.r, d.r))(timesteps.grid_neighbours(18)(path, x, p)))  # noqa: E731
     assert pull(methods.cd(teacher, times=swapped), lambda x, t, s=None, cond=None: student(x, t)) > 0.1
 
 
@@ -185,10 +219,10 @@ def test_consistency_training_ends_at_the_euler_chain():
 
     for low, high in pairwise(reversed(levels)):
         t, r = (torch.full((4000,), level, dtype=torch.float64) for level in (high, low))
-        method = Method(lambda path, x, progress, t=t, r=r: Times(t, r), agree(euler))
-        draw = method.draw(Coupled(x, eps), None, 0.0)
+        method = Method(lambda path, x, progress, t=t, r=r: Timesteps(t, r), consistency_target(euler))
+        draw = method.draw(NoisePair(x, eps), None, 0.0)
         fitted.setdefault(round(paths.edm.t_min, 9), (0.0, 1.0))  # asked, and then not used, by the step to 0
-        goal = method.goal(draw, data(draw, net), net, None)
+        goal = method.goal(draw, data_field(draw, net), net, None)
         design = torch.cat([torch.ones_like(x), draw.x_t], 1)
         solution = torch.linalg.lstsq(design, goal).solution[:, 0]
         fitted[round(high, 9)] = tuple(solution.tolist())
@@ -206,7 +240,7 @@ def test_progressive_distillation_composes():
         net = _next_student(net, steps)
     top = torch.full((5,), 80.0, dtype=torch.float64)
     one = paths.edm.step(x, top, torch.zeros_like(top), net(x, top, torch.zeros_like(top)))
-    chain = solvers.sample(teacher, paths.edm, x / 80, None, solvers.jump_times(paths.edm, 8), solver=euler)
+    chain = solvers.sample(teacher, paths.edm, x / 80, None, solvers.student_times(paths.edm, 8), solver=euler)
     torch.testing.assert_close(one, chain, rtol=1e-9, atol=1e-9)
 
 
@@ -217,7 +251,7 @@ def _next_student(previous, steps):
 
     def net(x, t, s=None, cond=None):
         place = min(range(len(grid)), key=lambda i: abs(grid[i] - float(t[0])))
-        ends = Times(t, *(torch.full_like(t, grid[place + k]) for k in (1, 2)))
+        ends = Timesteps(t, *(torch.full_like(t, grid[place + k]) for k in (1, 2)))
         draw = replace(method, times=lambda *_: ends).draw(x, cond, 0.0)
         draw = replace(draw, x_t=x)
         return method.goal(draw, method.field(draw, None), None, None)
@@ -244,12 +278,12 @@ def test_guided_gaussian():
 
     x, cond = torch.randn(6, 3, dtype=torch.float64), Condition(pooled=torch.zeros(6, 1))
     t, w = torch.full((6,), 1.5, dtype=torch.float64), torch.linspace(0, 5, 6)
-    field = guided(counted)(x, t, None, cond.with_guidance(w))
+    field = guided_net(counted)(x, t, None, cond.with_guidance(w))
     assert calls == [12]
     torch.testing.assert_close(field, teacher(x, t, None, cond.with_guidance(w)))
-    torch.testing.assert_close(guided(teacher, 1.0)(x, t, None, cond), teacher(x, t, None, cond))
+    torch.testing.assert_close(guided_net(teacher, 1.0)(x, t, None, cond), teacher(x, t, None, cond))
     lcm = teacher(x, t, None, cond) + 2 * (teacher(x, t, None, cond) - teacher(x, t, None, cond.nulled()))
-    torch.testing.assert_close(guided(teacher, from_lcm(2.0))(x, t, None, cond), lcm)
+    torch.testing.assert_close(guided_net(teacher, from_lcm(2.0))(x, t, None, cond), lcm)
 
 
 def test_meanflow_guidance_is_w_over_one_less_share():
@@ -260,7 +294,7 @@ def test_meanflow_guidance_is_w_over_one_less_share():
     def net(x, t, s=None, cond=None):  # conditional rows know the guided field; null rows the plain one
         return teacher(x, t, s, cond) if cond.null is not None else optimum(x, t, t if s is None else s, cond)
 
-    changes = {"times": timesteps.told_itself(timesteps.uniform), "distance": l2}
+    changes = {"times": timesteps.with_target_time_equal_t(timesteps.uniform), "distance": l2}
     method = methods.meanflow(scale=omega, share=kappa, native=paths.edm, **changes)
     assert pull(method, net, target=_both(net)) < 0.02
 
@@ -280,7 +314,7 @@ def _both(net):
 
 def test_rescoring_shrinks_as_the_posterior_does():
     """ADD's second term alone is not at rest at the truth: its goal is mu + k (x - mu), k = E s^2/(s^2 + sigma^2)."""
-    goal = rescore(lambda path, x, p: Times(torch.full((len(x),), 0.6).double(), None))
+    goal = score_distillation_target(lambda path, x, p: Timesteps(torch.full((len(x),), 0.6).double(), None))
     x, cond = batch()
     draw = methods.diffusion().draw(x, cond, 0.0)
     k = TRUTH.s**2 / (TRUTH.s**2 + 0.6**2)
@@ -292,11 +326,11 @@ def test_rescoring_shrinks_as_the_posterior_does():
 def test_score_matching_pulls_towards_the_data(shift):
     """DMD2's sign: a student whose samples are off by `shift`, with a fake score that knows it, is pulled back."""
     off = Gaussian(paths.edm, TRUTH.mu + shift, TRUTH.s).denoise
-    goal = match_scores(timesteps.lognormal(-0.4, 1.6), off)
+    goal = distribution_matching_target(timesteps.lognormal(-0.4, 1.6), off)
     x, cond = batch()
     draw = methods.diffusion().draw(x, cond, 0.0)
     real = lambda x, t: teacher(x, t, None, cond)  # noqa: E731
     moved = goal(draw, real, None, x + shift) - (x + shift)
     assert (moved.mean() * shift).item() < 0
-    at_rest = match_scores(timesteps.lognormal(-0.4, 1.6), teacher)(draw, real, None, x)
+    at_rest = distribution_matching_target(timesteps.lognormal(-0.4, 1.6), teacher)(draw, real, None, x)
     torch.testing.assert_close(at_rest, x)

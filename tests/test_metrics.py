@@ -82,7 +82,7 @@ def test_a_distance_under_weights_is_that_of_the_clips_drawn():
         a, b = x[:, :dim], y[:, :dim] * 2
         framed = np.split(a, np.arange(2, 40, 2)), np.split(b, np.arange(2, 40, 2))
         for sets, weights in (((a, b), (drawn, drawn_y)), (framed, (drawn[:20], drawn_y[:20]))):
-            repeated = [score.taken(s, np.repeat(np.arange(len(s)), w)) for s, w in zip(sets, weights, strict=True)]
+            repeated = [score.select(s, np.repeat(np.arange(len(s)), w)) for s, w in zip(sets, weights, strict=True)]
             of = frechet.weighted_distance(*sets)
             assert of(*weights) == pytest.approx(metrics.frechet_distance(*repeated), rel=1e-9)
             assert of(weights[0]) == pytest.approx(metrics.frechet_distance(repeated[0], sets[1]), rel=1e-9)
@@ -121,10 +121,12 @@ def test_pairs_are_drawn_as_pairs():
     rng = np.random.default_rng(0)
     y = rng.normal(size=(100, 50)) * 3
     x = y + rng.normal(size=y.shape)
-    wide, narrow = (metrics.frechet_score("f", x, y, draw) for draw in (score.independent, score.together))
+    wide, narrow = (
+        metrics.frechet_score("f", x, y, draw) for draw in (score.independent_resample, score.paired_resample)
+    )
     assert narrow.value == wide.value and narrow.high - narrow.low < 0.2 * (wide.high - wide.low)
     with pytest.raises(ValueError, match="pairs needed"):
-        metrics.kernel_score("k", x[:50], y, score.together)
+        metrics.kernel_score("k", x[:50], y, score.paired_resample)
 
 
 def test_intervals_of_means_and_statistics():
@@ -178,10 +180,10 @@ def test_density_coverage_precision_recall_on_equal_and_disjoint_sets():
 
 def test_hits_kl_inception_and_diversity():
     p = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
-    assert metrics.hits(p, [[0], [1]], top=1).tolist() == [1, 0]
-    assert metrics.hits(p, [[2], [1]], top=2).tolist() == [0, 1]
+    assert metrics.top_k_hits(p, [[0], [1]], top=1).tolist() == [1, 0]
+    assert metrics.top_k_hits(p, [[2], [1]], top=2).tolist() == [0, 1]
     with pytest.raises(ValueError, match="no accepted label"):
-        metrics.hits(p, [[0], []])
+        metrics.top_k_hits(p, [[0], []])
     assert metrics.kl_divergences(p, p) == pytest.approx([0, 0], abs=1e-4)
     assert metrics.kl_divergences(p[:1], p[1:])[0] == pytest.approx(
         0.1 * np.log(0.2) + 0.2 * np.log(2 / 3) + 0.7 * np.log(3.5), abs=1e-4

@@ -37,15 +37,15 @@ def test_slopes_are_derivatives(path):
 @every_path
 def test_pace_is_the_slope_of_the_grid(path):
     u, h = torch.linspace(0.05, 0.95, 7, dtype=torch.float64), 1e-6
-    slope = (path.level(u - h) - path.level(u + h)) / (2 * h)
-    torch.testing.assert_close(path.pace(path.level(u)), slope, rtol=1e-6, atol=0)
+    slope = (path.grid_time(u - h) - path.grid_time(u + h)) / (2 * h)
+    torch.testing.assert_close(path.grid_spacing(path.grid_time(u)), slope, rtol=1e-6, atol=0)
 
 
 @every_path
 def test_level_and_time_are_inverse(path):
     t = torch.cat([inside(path), times(path.t_min)])
-    torch.testing.assert_close(path.at(path.kappa(t)), t, rtol=1e-9, atol=1e-12)
-    assert (path.kappa(t).sort().values == path.kappa(t.sort().values)).all()
+    torch.testing.assert_close(path.time_of_noise_level(path.noise_level(t)), t, rtol=1e-9, atol=1e-12)
+    assert (path.noise_level(t).sort().values == path.noise_level(t.sort().values)).all()
 
 
 @every_path
@@ -53,7 +53,7 @@ def test_aim_inverts_step_and_zero_is_clean(path):
     t = inside(path)
     x, clean = torch.randn(2, len(t), 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     s = 0.4 * t
-    torch.testing.assert_close(path.aim(x, t, s, path.step(x, t, s, clean)), clean, rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(path.invert_step(x, t, s, path.step(x, t, s, clean)), clean, rtol=1e-7, atol=1e-7)
     torch.testing.assert_close(path.step(x, t, torch.zeros_like(t), clean), clean)
     torch.testing.assert_close(path.step(x, t, t, clean), x)
     zero = torch.zeros_like(t)
@@ -66,11 +66,11 @@ def test_step_keeps_its_own_line(path):
     generator = torch.Generator().manual_seed(1)
     t = inside(path)
     clean, eps = torch.randn(2, len(t), 4, dtype=torch.float64, generator=generator)
-    x_t, s = path.noise(clean, eps, t), 0.7 * t
-    torch.testing.assert_close(path.step(x_t, t, s, clean), path.noise(clean, eps, s))
-    torch.testing.assert_close(path.eps(x_t, t, clean), eps)
+    x_t, s = path.add_noise(clean, eps, t), 0.7 * t
+    torch.testing.assert_close(path.step(x_t, t, s, clean), path.add_noise(clean, eps, s))
+    torch.testing.assert_close(path.predicted_noise(x_t, t, clean), eps)
     h = 1e-6 * path.t_max
-    slope = (path.noise(clean, eps, t + h) - path.noise(clean, eps, t - h)) / (2 * h)
+    slope = (path.add_noise(clean, eps, t + h) - path.add_noise(clean, eps, t - h)) / (2 * h)
     torch.testing.assert_close(path.velocity(x_t, t, clean), slope, rtol=1e-5, atol=1e-7)
 
 
@@ -112,7 +112,7 @@ def test_golden_vp():
     assert paths.vp.sigma(t).item() == pytest.approx(0.9596542021, abs=1e-9)
     clean = truth.denoise(x, t)
     assert clean.item() == pytest.approx(1.0619222604, abs=1e-9)
-    assert paths.vp.eps(x, t, clean).item() == pytest.approx(0.7308941472, abs=1e-9)
+    assert paths.vp.predicted_noise(x, t, clean).item() == pytest.approx(0.7308941472, abs=1e-9)
     assert truth.flow(x, t, times(0.2)).item() == pytest.approx(1.5111611455, abs=1e-9)
 
 
@@ -126,8 +126,8 @@ def test_golden_trig():
     assert landed.item() == pytest.approx(1.6872503289, abs=1e-9)
     assert f_net(landed) == pytest.approx(-2.7260548343, abs=1e-9)
     assert path.t_max == pytest.approx(1.5645464, abs=1e-7)
-    assert path.kappa(times(1.1)).item() == pytest.approx(0.9823799, abs=1e-7)
-    assert path.at(times(0.821)).item() == pytest.approx(1.0237757, abs=1e-7)
+    assert path.noise_level(times(1.1)).item() == pytest.approx(0.9823799, abs=1e-7)
+    assert path.time_of_noise_level(times(0.821)).item() == pytest.approx(1.0237757, abs=1e-7)
 
 
 def test_golden_rectified():
@@ -140,7 +140,7 @@ def test_golden_rectified():
 def test_golden_tables():
     bar = TABLE.alpha(times(1, 20, 500, 1000)) ** 2  # t = n + 1
     torch.testing.assert_close(bar, times(0.99915, 0.98224399, 0.27766965, 0.0046601), rtol=2e-6, atol=0)
-    assert TABLE.kappa(times(1000)).item() == pytest.approx(14.6146, abs=1e-4)
+    assert TABLE.noise_level(times(1000)).item() == pytest.approx(14.6146, abs=1e-4)
     linear = paths.ddpm(paths.linear_betas()).alpha(times(1, 500, 1000)) ** 2
     torch.testing.assert_close(linear, times(0.9999, 0.07858724, 4.0358e-5), rtol=2e-5, atol=0)
     cosine = paths.ddpm(paths.cosine_betas()).alpha(times(500)) ** 2
@@ -157,4 +157,4 @@ def test_bad_betas_are_refused():
 def test_tables_stay_float32_on_request():
     t = torch.tensor([0.0, 0.5, 1.0, 500.5, 1000.0])
     assert TABLE.alpha(t).dtype == torch.float32
-    assert torch.isfinite(TABLE.kappa(t)).all() and TABLE.sigma(t)[0] == 0
+    assert torch.isfinite(TABLE.noise_level(t)).all() and TABLE.sigma(t)[0] == 0

@@ -9,7 +9,7 @@ from tiny_model import tiny_pipeline
 from audiocm.diffusion import solvers
 from audiocm.models import weights
 from audiocm.pipelines import loading
-from audiocm.pipelines.latent_pipeline import ItemNoise, SoundError, checked, seeds_of
+from audiocm.pipelines.latent_pipeline import AudioError, ItemNoise, item_generators, validate_audio
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 
 
@@ -63,13 +63,19 @@ def test_the_same_seed_is_the_same_sound_alone_or_in_a_batch(student):
 
 def test_a_generator_moves_on_and_lists_of_generators_stand_for_prompts_or_sounds():
     generator = seeded(0)
-    first, second = seeds_of(generator, 1, 1), seeds_of(generator, 1, 1)
-    assert first != second and first == seeds_of(seeded(0), 1, 1)
-    assert seeds_of([seeded(0), seeded(1)], 2, 2) == [*seeds_of(seeded(0), 1, 2), *seeds_of(seeded(1), 1, 2)]
-    assert seeds_of([seeded(0), seeded(1)], 1, 2) == [*seeds_of(seeded(0), 1, 1), *seeds_of(seeded(1), 1, 1)]
-    assert len(set(seeds_of(None, 1, 4))) == 4
+    first, second = item_generators(generator, 1, 1), item_generators(generator, 1, 1)
+    assert first != second and first == item_generators(seeded(0), 1, 1)
+    assert item_generators([seeded(0), seeded(1)], 2, 2) == [
+        *item_generators(seeded(0), 1, 2),
+        *item_generators(seeded(1), 1, 2),
+    ]
+    assert item_generators([seeded(0), seeded(1)], 1, 2) == [
+        *item_generators(seeded(0), 1, 1),
+        *item_generators(seeded(1), 1, 1),
+    ]
+    assert len(set(item_generators(None, 1, 4))) == 4
     with pytest.raises(ValueError, match="3 generators for 2 prompts of 2"):
-        seeds_of([seeded(0)] * 3, 2, 2)
+        item_generators([seeded(0)] * 3, 2, 2)
 
 
 def test_noise_of_a_shorter_sound_is_the_start_of_the_longer_ones():
@@ -100,7 +106,7 @@ def test_a_teacher_is_guided_from_outside(teacher, calls):
 def test_temperature_is_the_std_of_the_first_noise(student):
     call = {"prompt": "rain", "audio_length_in_s": 1, "output_type": "latent"}
     frames = student.codec.frames(1)
-    unit = ItemNoise(seeds_of(seeded(0), 1, 1), student.codec.channels, student.transformer.config.max_frames)(
+    unit = ItemNoise(item_generators(seeded(0), 1, 1), student.codec.channels, student.transformer.config.max_frames)(
         frames, "cpu"
     )
     cool = student(**call, generator=seeded(0), temperature=0.5).audios
@@ -127,7 +133,7 @@ def test_guidance_away_from_a_negative_prompt(teacher):
 
 
 def test_given_latents_and_other_outputs(student):
-    noise = ItemNoise(seeds_of(seeded(0), 1, 1), 4, 240)(24, "cpu")
+    noise = ItemNoise(item_generators(seeded(0), 1, 1), 4, 240)(24, "cpu")
     given = student("rain", audio_length_in_s=1, latents=noise, output_type="np").audios
     drawn = student("rain", audio_length_in_s=1, generator=seeded(0), output_type="np").audios
     assert given.shape == (1, 24_000) and abs(given - drawn).max() == 0
@@ -171,23 +177,23 @@ def test_bad_input_is_one_line_that_says_what_is_allowed(student, arguments, mes
 def test_what_is_no_sound_is_refused():
     """Silent, not finite, clipped: an error that names the prompt. A few peaks over full scale are turned down."""
     sound = 0.1 * torch.randn(1, 24_000, generator=seeded(0))
-    assert torch.equal(checked(sound, ["ok"]), sound)
+    assert torch.equal(validate_audio(sound, ["ok"]), sound)
     loud = sound / sound.abs().max() * 1.3
-    assert torch.allclose(checked(loud, ["ok"]), loud * 0.99 / 1.3, atol=1e-6)
+    assert torch.allclose(validate_audio(loud, ["ok"]), loud * 0.99 / 1.3, atol=1e-6)
     broken = sound.clone()
     broken[0, 77] = float("nan")
     faults = {"silent": sound * 0, "not finite": broken, "clipped": (sound * 8).clamp(-1, 1)}
     faults |= {"is clipped": sound * 20, "is silent": sound * 1e-4, "are not finite": sound / 0}
     for fault, wav in faults.items():
-        with pytest.raises(SoundError, match=f"'bad'.*{fault}"):
-            checked(torch.cat([sound, wav]), ["good", "bad"])
+        with pytest.raises(AudioError, match=f"'bad'.*{fault}"):
+            validate_audio(torch.cat([sound, wav]), ["good", "bad"])
 
 
 def test_a_collapsed_net_is_an_error(student):
     before = student.codec.decode
     student.codec.decode = lambda latent, loudest: torch.zeros(len(latent), 30_000)
     try:
-        with pytest.raises(SoundError, match="'rain' is silent"):
+        with pytest.raises(AudioError, match="'rain' is silent"):
             student("rain", audio_length_in_s=1)
     finally:
         student.codec.decode = before
@@ -246,10 +252,10 @@ def test_a_model_folder_cannot_make_us_import_other_code(student, tmp_path):
 
 def test_a_model_trained_elsewhere_finds_the_bundled_parts(tmp_path):
     loading.save_bundle(tmp_path / "mine", tiny_pipeline().transformer)
-    _, homes = loading.described(tmp_path / "mine")
+    _, homes = loading.read_index(tmp_path / "mine")
     assert (
         homes["text_encoder"][2] == weights.PRETRAINED / "text-encoder"
         and homes["transformer"][2] == tmp_path / "mine" / "."
     )
     (tmp_path / "codec" / "vae").mkdir(parents=True)
-    assert loading.described(tmp_path / "mine")[1]["vae"][2].resolve() == (tmp_path / "codec" / "vae").resolve()
+    assert loading.read_index(tmp_path / "mine")[1]["vae"][2].resolve() == (tmp_path / "codec" / "vae").resolve()

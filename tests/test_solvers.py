@@ -8,8 +8,8 @@ import torch
 from tiny import Gaussian, Mixture, times
 
 from audiocm.diffusion import paths, solvers
-from audiocm.diffusion.paths import over
-from audiocm.diffusion.solvers import Walk
+from audiocm.diffusion.paths import broadcast_like
+from audiocm.diffusion.solvers import ODEState
 
 VP = paths.VP(t_min=1e-3)
 
@@ -21,10 +21,10 @@ def bumps(path):
 def solve(solver, path, field, x, n, top, bottom):
     """n steps, even in log-SNR, from noise level `top` to `bottom`."""
     levels = torch.linspace(math.log(top), math.log(bottom), n + 1, dtype=torch.float64).exp()
-    walk = Walk(path, field)
+    walk = ODEState(path, field)
     ones = torch.ones(len(x), dtype=x.dtype)
     for a, b in pairwise(levels):
-        x = solver(walk, x, path.at(a * ones), path.at(b * ones))
+        x = solver(walk, x, path.time_of_noise_level(a * ones), path.time_of_noise_level(b * ones))
     return x
 
 
@@ -47,23 +47,25 @@ def test_order(path, solver, order):
     Multistep solvers start from exact history: their low-order first steps would hide the order.
     """
     truth = bumps(path)
-    x = torch.linspace(-3, 3, 13, dtype=torch.float64)[:, None] * 5 * path.alpha(path.at(times(5.0)))
+    x = torch.linspace(-3, 3, 13, dtype=torch.float64)[:, None] * 5 * path.alpha(path.time_of_noise_level(times(5.0)))
     fine = lambda field, x, top, bottom: solve(solvers.dpm_3, path, field, x, 600, top, bottom)  # noqa: E731
     exact = fine(truth.denoise, x, 5.0, 0.3)
 
     def error(n):
         levels = torch.linspace(math.log(5), math.log(0.3), n + 1, dtype=torch.float64).exp()
-        walk, at, state = Walk(path, truth.denoise), 0, x
+        walk, at, state = ODEState(path, truth.denoise), 0, x
         ones = torch.ones(len(x), dtype=x.dtype)
         if "dpmpp" in solver.__qualname__:
             at = 2
             for i in range(at):
                 known = x if i == 0 else fine(truth.denoise, x, 5.0, float(levels[i]))
-                t = path.at(levels[i] * ones)
+                t = path.time_of_noise_level(levels[i] * ones)
                 walk.past.append((walk.log_snr(t), truth.denoise(known, t)))
             state = fine(truth.denoise, x, 5.0, float(levels[at]))
         for i in range(at, n):
-            state = solver(walk, state, path.at(levels[i] * ones), path.at(levels[i + 1] * ones))
+            state = solver(
+                walk, state, path.time_of_noise_level(levels[i] * ones), path.time_of_noise_level(levels[i + 1] * ones)
+            )
         return (state - exact).abs().max().item()
 
     coarse, fine_error = error(64), error(256)
@@ -85,11 +87,11 @@ def test_third_order_weight_is_the_quadrature():
 def test_euler_factor_on_gaussian(path):
     """One Euler step multiplies x/alpha - mu by 1 + (k' - k) k / (s^2 + k^2), k the noise level."""
     truth = Gaussian(path)
-    t, s = path.at(times(3.0)), path.at(times(1.0))
+    t, s = path.time_of_noise_level(times(3.0)), path.time_of_noise_level(times(1.0))
     x = times(2.5)[:, None]
     k, k_next = 3.0, 1.0
     factor = 1 + (k_next - k) * k / (truth.s**2 + k**2)
-    moved = solvers.euler(Walk(path, truth.denoise), x, t, s) / path.alpha(s)
+    moved = solvers.euler(ODEState(path, truth.denoise), x, t, s) / path.alpha(s)
     assert (moved - truth.mu).item() == pytest.approx(factor * (x / path.alpha(t) - truth.mu).item(), rel=1e-9)
 
 
@@ -101,26 +103,26 @@ def test_samples_of_every_path_reach_the_flow_map(path):
     truth = Gaussian(path)
     noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
     top = times(path.t_max).expand(9)
-    exact = truth.flow(over(path.sigma(top), noise) * noise, top, torch.zeros_like(top))
+    exact = truth.flow(broadcast_like(path.sigma(top), noise) * noise, top, torch.zeros_like(top))
     ode = solvers.sample(truth.denoise, path, noise, None, solvers.ode_times(path, 200), solver=solvers.heun)
     torch.testing.assert_close(ode, exact, atol=3e-3, rtol=3e-3)
     torch.testing.assert_close(solvers.sample(truth.student, path, noise), exact, atol=1e-9, rtol=1e-9)
-    two = solvers.sample(truth.student, path, noise, times=solvers.jump_times(path, 5), gamma=0.0)
+    two = solvers.sample(truth.student, path, noise, times=solvers.student_times(path, 5), gamma=0.0)
     torch.testing.assert_close(two, exact, atol=1e-9, rtol=1e-9)  # jumps compose
-    for solver in (solvers.dpmpp_2m, solvers.many(2)):
+    for solver in (solvers.dpmpp_2m, solvers.substeps(2)):
         end = solvers.sample(truth.denoise, path, noise, None, solvers.ode_times(path, 60)[1:], solver=solver)
         assert torch.isfinite(end).all()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("landing", [solvers.by_level, solvers.by_time])
+@pytest.mark.parametrize("landing", [solvers.ctm_landing, solvers.tcd_landing])
 @pytest.mark.parametrize("path", [paths.edm, paths.rectified, paths.trig], ids=["edm", "rectified", "trig"])
 def test_jumps_and_renoising_keep_the_marginals(path, landing, gamma):
     """Variance after every move equals the path's, whatever gamma: consistency sampling, CTM, TCD, ping-pong."""
     truth, seen = Gaussian(path, mu=0.0), []
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(40_000, 1, generator=generator, dtype=torch.float64)
-    falling = [path.t_max, *path.at(times(5, 1, 0.4)).tolist(), 0.0]
+    falling = [path.t_max, *path.time_of_noise_level(times(5, 1, 0.4)).tolist(), 0.0]
     noise *= (truth.spread(times(path.t_max)) / path.sigma(times(path.t_max))).item()
     hook = lambda x, s: seen.append((s, x.std().item())) or x  # noqa: E731
     solvers.sample(
@@ -140,10 +142,10 @@ def test_jumps_and_renoising_keep_the_marginals(path, landing, gamma):
 def test_stochastic_solvers_have_the_right_moments(path, solver):
     truth = Gaussian(path, mu=0.7, s=0.5)
     torch.manual_seed(0)
-    t = path.at(times(3.0))
+    t = path.time_of_noise_level(times(3.0))
     x = path.alpha(t) * 0.7 + truth.spread(t) * torch.randn(40_000, 1, dtype=torch.float64)
     end = solve(solver, path, truth.denoise, x, 200, 3.0, 0.1)  # ddim's noise is of first order
-    s = path.at(times(0.1))
+    s = path.time_of_noise_level(times(0.1))
     assert end.mean().item() == pytest.approx((path.alpha(s) * 0.7).item(), abs=0.015)
     assert end.std().item() == pytest.approx(truth.spread(s).item(), rel=0.02)
 
@@ -155,10 +157,10 @@ def test_churn_keeps_moments_and_zero_churn_is_the_solver():
     noise = torch.randn(40_000, 1, dtype=torch.float64)
     falling = solvers.ode_times(path, 120)
     churned = solvers.sample(
-        truth.denoise, path, noise, None, falling, solver=solvers.churned(solvers.heun, 40, 120, 0.05)
+        truth.denoise, path, noise, None, falling, solver=solvers.with_churn(solvers.heun, 40, 120, 0.05)
     )
     assert churned.std().item() == pytest.approx(0.5, rel=0.03)
-    still = solvers.sample(truth.denoise, path, noise, None, falling, solver=solvers.churned(solvers.heun, 0, 120))
+    still = solvers.sample(truth.denoise, path, noise, None, falling, solver=solvers.with_churn(solvers.heun, 0, 120))
     plain = solvers.sample(truth.denoise, path, noise, None, falling, solver=solvers.heun)
     torch.testing.assert_close(still, plain)
 
@@ -177,7 +179,7 @@ def test_solvers_agree_between_paths():
     for solver in (solvers.euler, solvers.heun, solvers.dpmpp_2m, solvers.dpm_3, solvers.dpmpp_3m()):
         ends = []
         for path in (paths.edm, VP, paths.trig):
-            alpha = path.alpha(path.at(times(5.0, 0.2)))
+            alpha = path.alpha(path.time_of_noise_level(times(5.0, 0.2)))
             ends.append(solve(solver, path, bumps(path).denoise, x * alpha[0], 9, 5.0, 0.2) / alpha[1])
         torch.testing.assert_close(ends[1], ends[0], rtol=1e-7, atol=1e-9)
         torch.testing.assert_close(ends[2], ends[0], rtol=1e-7, atol=1e-9)
@@ -203,7 +205,7 @@ def test_same_noise_refines_one_sample():
     noise = torch.linspace(-2, 2, 21, dtype=torch.float64)[:, None]
     one = solvers.sample(student, path, noise)
     falling = [80.0, 2.5, 0.6, 0.0]
-    kept = solvers.sample(student, path, noise, times=falling, draw=solvers.same(noise))
+    kept = solvers.sample(student, path, noise, times=falling, draw=solvers.fixed_noise(noise))
     fresh = solvers.sample(student, path, noise, times=falling, generator=torch.Generator().manual_seed(0))
     assert ((kept > 0) == (one > 0)).double().mean() >= 0.95
     assert ((fresh > 0) == (one > 0)).double().mean() < 0.9

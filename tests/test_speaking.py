@@ -65,7 +65,7 @@ def test_homographs_stress_and_coding():
         0,
         0,
     ]
-    assert phonemes.halves("həlˈO ðˈɛɹ.") == ("həlˈO", "ðˈɛɹ.")
+    assert phonemes.split_in_halves("həlˈO ðˈɛɹ.") == ("həlˈO", "ðˈɛɹ.")
     assert set("".join(read("Measure the church, judge! Azure things: this boy's cow; huge pyjamas (five)."))) - {
         "ˈ",
         "ˌ",

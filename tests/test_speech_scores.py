@@ -10,9 +10,9 @@ import soundfile
 
 from audiocm.audio import io
 from audiocm.embedders import speech as speech_embedders
-from audiocm.evaluation.scoring import compare, scored
-from audiocm.evaluation.session import Request
-from audiocm.metrics import cosines, signal, speech
+from audiocm.evaluation.scoring import compare, evaluate
+from audiocm.evaluation.session import ScoreRequest
+from audiocm.metrics import cosine_similarities, signal, speech
 
 RATE = 16000
 
@@ -37,7 +37,7 @@ def write(folder, wavs, rate=RATE):
 
 
 def ask(generated, reference=None, metrics=(), **more):
-    return Request(generated, reference, metrics=metrics, **more)
+    return ScoreRequest(generated, reference, metrics=metrics, **more)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def ask(generated, reference=None, metrics=(), **more):
     ],
 )
 def test_both_sides_of_a_word_error_rate_are_written_alike(one, other):
-    assert speech.plain_words(one) == speech.plain_words(other) != ""
+    assert speech.normalize_words(one) == speech.normalize_words(other) != ""
 
 
 def test_word_errors_count_words_and_letters():
@@ -94,7 +94,7 @@ def test_words_are_heard_and_silence_is_all_wrong(tmp_path, monkeypatch):
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("\n".join(map(json.dumps, lines)))
     request = ask(write(tmp_path / "a", said), prompts=prompts, metrics=("wer",))
-    found = scored(request)[0]
+    found = evaluate(request)[0]
     rates = found["items"]["WER % toy listener, by clip"]
     assert rates["00"] == 150 and sum(rates.values()) == 150 and found["items"]["CER % toy listener, by clip"]["00"] > 0
     values = {name: score["value"] for name, score in found["scores"].items()}
@@ -104,16 +104,16 @@ def test_words_are_heard_and_silence_is_all_wrong(tmp_path, monkeypatch):
     assert other["value"] == 0 and other["count"] == 20
     assert found["card"]["embedders"]["toy listener"]["digest"] == "1" and found["card"]["clips"] == {"generated": 20}
     soundfile.write(tmp_path / "a" / "07.wav", np.zeros(RATE), RATE)
-    found = scored(request)[0]
+    found = evaluate(request)[0]
     assert found["items"]["WER % toy listener, by clip"]["07"] == 100
     assert found["scores"]["WER % toy listener"]["count"] == 20
     assert {"WER: 1 clips that cannot be used count as nothing heard"} < set(found["warnings"])
     assert any("1 silent left out" in told for told in found["warnings"])
     (tmp_path / "a" / "08.wav").write_bytes(b"no sound")
     with pytest.raises(ValueError, match=r"2 of 20 clips cannot be used: 1 silent .*1 corrupt .*08\.wav"):
-        scored(request)
+        evaluate(request)
     with pytest.raises(ValueError, match="--prompts"):
-        scored(ask(tmp_path / "a", metrics=("wer",)))
+        evaluate(ask(tmp_path / "a", metrics=("wer",)))
 
 
 def same_voices(judge, tmp_path):
@@ -122,14 +122,14 @@ def same_voices(judge, tmp_path):
     first, again, other = (write(tmp_path / f"{k}", wavs) for k, wavs in enumerate(takes))
 
     def mean(a, b):
-        return scored(ask(a, b, ("speaker",)))[0]["scores"][f"speaker similarity {judge}"]
+        return evaluate(ask(a, b, ("speaker",)))[0]["scores"][f"speaker similarity {judge}"]
 
     assert mean(first, first)["value"] < 1 - 1e-9  # a clip is not compared with itself
     assert mean(first, again)["value"] == pytest.approx(mean(first, first)["value"], abs=0.02)
     assert mean(first, again)["low"] > mean(other, again)["high"] + 0.1
     one = write(tmp_path / "one", {"0": takes[0]["0"]})
     with pytest.raises(ValueError, match="besides the clip of the same name"):
-        scored(ask(first, one, ("speaker",)))
+        evaluate(ask(first, one, ("speaker",)))
 
 
 def test_one_voice_is_nearer_than_another(tmp_path, monkeypatch):
@@ -141,7 +141,7 @@ def test_resemblyzer_knows_a_voice(tmp_path):
     pytest.importorskip("resemblyzer")
     same_voices("resemblyzer", tmp_path)
     x = speech.SpeakerEmbedder().features([voice(*LOW, 0), voice(*LOW, 0) * 0.1])["embedding"]
-    assert x.shape == (2, 256) and cosines(x[:1], x[1:])[0] > 0.9  # level does not make a speaker
+    assert x.shape == (2, 256) and cosine_similarities(x[:1], x[1:])[0] > 0.9  # level does not make a speaker
 
 
 def test_whisper_reads_what_a_voice_says(tmp_path):
@@ -151,7 +151,7 @@ def test_whisper_reads_what_a_voice_says(tmp_path):
 
     spoken, text = Hibari(), "The train leaves at 5:45 from platform two."
     heard = speech.Transcriber()
-    wav = io.resampled(np.asarray(spoken(text), np.float32).ravel(), spoken.sample_rate, RATE)
+    wav = io.resample(np.asarray(spoken(text), np.float32).ravel(), spoken.sample_rate, RATE)
     assert speech.word_errors(text, heard(wav))["WER"][0] <= 1
     assert heard(wav) == heard(wav)
 
@@ -160,7 +160,7 @@ def test_pitch_has_two_numbers(tmp_path):
     at = np.arange(RATE) / RATE
     low, high = (sum(np.sin(2 * np.pi * f * k * at) / k for k in range(1, 9)) * 0.1 for f in (200, 200 * 2 ** (2 / 12)))
     folders = write(tmp_path / "x", {"a": high}), write(tmp_path / "y", {"a": low})
-    result = scored(ask(*folders, ("f0",)))[0]
+    result = evaluate(ask(*folders, ("f0",)))[0]
     assert result["card"]["embedders"]["librosa"]["digest"] == version("librosa")  # another version, another measure
     found = result["scores"]
     assert found["F0 RMSE cents"]["value"] == pytest.approx(200, abs=20) and found["voicing error"]["value"] < 0.2
@@ -172,15 +172,15 @@ def test_prosody_tells_height_liveliness_and_length(tmp_path):
     turns = 2 * np.pi * np.cumsum(200 * bend) / RATE
     wav = sum(np.sin(turns * k) / k for k in range(1, 9)) * 0.1
     made = write(tmp_path / "made", {"a": wav, "b": wav})
-    found = scored(ask(made, metrics=("prosody",)))[0]["scores"]
+    found = evaluate(ask(made, metrics=("prosody",)))[0]["scores"]
     assert found["F0 Hz"]["value"] == pytest.approx(200, rel=0.01) and found["F0 Hz"]["count"] == 2
     assert found["F0 spread st"]["value"] == pytest.approx(1, abs=0.1) and len(found) == 2
     real = write(tmp_path / "real", {"a": wav[:RATE], "b": wav[: RATE * 3 // 2], "c": wav})
-    found = scored(ask(made, real, metrics=("prosody",)))[0]["items"]["length / reference's"]
+    found = evaluate(ask(made, real, metrics=("prosody",)))[0]["items"]["length / reference's"]
     assert found == pytest.approx({"a": 2, "b": 4 / 3}, abs=0.01)
     hiss = write(tmp_path / "hiss", {"a": np.random.default_rng(0).normal(size=RATE) * 0.1})
     with pytest.raises(ValueError, match="no clip has a voiced frame"):
-        scored(ask(hiss, metrics=("prosody",)))
+        evaluate(ask(hiss, metrics=("prosody",)))
 
 
 def test_contour_counts_a_tone_a_quarter_tone_off(tmp_path):
@@ -192,28 +192,28 @@ def test_contour_counts_a_tone_a_quarter_tone_off(tmp_path):
     tones[2][: RATE // 3] = 0.0  # a third is not voiced as asked
     folder, lines = write(tmp_path / "a", dict(zip("xyz", tones, strict=True))), tmp_path / "asked.jsonl"
     lines.write_text("\n".join(json.dumps({"file": f"{name}.wav", "text": "la", "f0": asked}) for name in "xyz"))
-    result = scored(ask(folder, metrics=("contour",), prompts=lines))[0]
+    result = evaluate(ask(folder, metrics=("contour",), prompts=lines))[0]
     error, close, voicing = result["scores"].values()
     assert error["value"] == pytest.approx(10, abs=2) and error["low"] <= error["value"] <= error["high"]
     assert close["value"] == pytest.approx(100 * 92 / 152, abs=4)
     assert voicing["value"] == pytest.approx(100 * 152 / 180, abs=4)
     lines.write_text("\n".join(json.dumps({"file": f"{name}.wav", "text": "la", "f0": [210.0]}) for name in "xyz"))
-    assert scored(ask(folder, metrics=("contour",), prompts=lines))[0]["card"]["prompts"] != result["card"]["prompts"]
+    assert evaluate(ask(folder, metrics=("contour",), prompts=lines))[0]["card"]["prompts"] != result["card"]["prompts"]
     lines.write_text("\n".join(json.dumps({"file": f"{name}.wav", "text": "la"}) for name in "xyz"))
     with pytest.raises(ValueError, match='3 lines of --prompts have no "f0"'):
-        scored(ask(folder, metrics=("contour",), prompts=lines))
+        evaluate(ask(folder, metrics=("contour",), prompts=lines))
 
 
 def test_silence_gets_no_opinion_score(tmp_path, monkeypatch):
-    monkeypatch.setattr(signal, "needed", lambda package: None)
+    monkeypatch.setattr(signal, "require_package", lambda package: None)
     monkeypatch.setattr(speech, "dnsmos", lambda wav, rate: {"overall": 3.0, "p808": float(np.abs(wav).max() > 0)})
     folder = write(
         tmp_path / "a", {"a": voice(*LOW, 0), "b": np.stack([voice(*LOW, 1)] * 2, axis=1), "c": np.zeros(RATE)}
     )
-    found = scored(ask(folder, metrics=("dnsmos",), left_out=0.4))[0]
+    found = evaluate(ask(folder, metrics=("dnsmos",), left_out=0.4))[0]
     assert found["scores"]["DNSMOS overall"]["count"] == 2 and any("1 silent left out" in w for w in found["warnings"])
     with pytest.raises(ValueError, match=r"1 of 3 clips cannot be used: 1 silent \(first: .*c\.wav\)"):
-        scored(ask(folder, metrics=("dnsmos",)))
+        evaluate(ask(folder, metrics=("dnsmos",)))
 
 
 @pytest.mark.parametrize(("metric", "package"), [("pesq", "pesq"), ("stoi", "pystoi"), ("dnsmos", "speechmos.dnsmos")])
@@ -221,16 +221,16 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch, metric, package):
     monkeypatch.setitem(sys.modules, package, None)
     folder = write(tmp_path / "a", {"a": voice(*LOW, 0)})
     with pytest.raises(ValueError, match=rf"needs the package {package}: pip install 'audiocm\[speech\]'"):
-        scored(ask(folder, folder, (metric,)))
+        evaluate(ask(folder, folder, (metric,)))
 
 
 def test_pairs_of_other_rates_and_channels_are_brought_together_and_bad_ones_named(tmp_path):
     real = {f"{i:02d}": voice(*LOW, i) for i in range(21)}
     made = write(tmp_path / "made", real)
-    soundfile.write(made / "00.wav", np.stack([io.resampled(real["00"], RATE, 44100)] * 2, axis=1), 44100)
+    soundfile.write(made / "00.wav", np.stack([io.resample(real["00"], RATE, 44100)] * 2, axis=1), 44100)
     soundfile.write(made / "01.wav", real["01"][: RATE // 2], RATE)
     request = ask(made, write(tmp_path / "real", real), ("lsd",))
-    found = scored(request)[0]
+    found = evaluate(request)[0]
     assert found["scores"]["log-spectral distance dB"]["count"] == 20
     assert found["items"]["log-spectral distance dB"]["00"] < 1
     assert any(

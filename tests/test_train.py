@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from audiocm.diffusion.denoiser import Condition
-from audiocm.distillation.states import Coupled
+from audiocm.distillation.states import NoisePair
 from audiocm.training import checkpoint
-from audiocm.training.compile import Replayed, copied, leaves, signature
-from audiocm.training.optimizer import Flat, Optimiser
+from audiocm.training.compile import CUDAGraphStep, clone_tree, tree_signature, tree_tensors
+from audiocm.training.optimizer import FlatParameters, Optimizer
 from audiocm.training.recipe import parse_fields, train_recipe
-from audiocm.training.run import Run, constant, cosine
+from audiocm.training.run import Run, constant_rate, cosine_decay
 from audiocm.training.trainer import train
 
 
@@ -88,8 +88,8 @@ def test_flat_step_is_adamw_with_clipping():
         return nn.Sequential(nn.Conv2d(2, 4, 3).to(memory_format=torch.channels_last), nn.Flatten(), nn.Linear(16, 3))
 
     ours, theirs = net(), net()
-    flat = Flat(ours.parameters())
-    optimiser = Optimiser(flat, (0.9, 0.99), 0.1, 1.0)
+    flat = FlatParameters(ours.parameters())
+    optimiser = Optimizer(flat, (0.9, 0.99), 0.1, 1.0)
     optimiser.lr.fill_(1e-2)
     matrices = [p for p in theirs.parameters() if p.ndim > 1]
     vectors = [p for p in theirs.parameters() if p.ndim < 2]
@@ -111,8 +111,8 @@ def test_flat_step_is_adamw_with_clipping():
 
 @pytest.mark.parametrize("loss, gradient", [(math.nan, 1.0), (math.inf, 1.0), (1.0, math.nan), (1.0, math.inf)])
 def test_a_step_without_finite_numbers_changes_nothing(loss, gradient):
-    flat = Flat(nn.Linear(4, 4).parameters())
-    optimiser = Optimiser(flat, (0.9, 0.99), 0.1, 1.0)
+    flat = FlatParameters(nn.Linear(4, 4).parameters())
+    optimiser = Optimizer(flat, (0.9, 0.99), 0.1, 1.0)
     optimiser.lr.fill_(0.1)
     flat.grads.fill_(1.0)
     optimiser.step(torch.tensor(1.0))
@@ -125,9 +125,9 @@ def test_a_step_without_finite_numbers_changes_nothing(loss, gradient):
 
 def test_flat_refuses_what_it_cannot_train():
     with pytest.raises(ValueError, match="float32"):
-        Flat(nn.Linear(2, 2).half().parameters())
+        FlatParameters(nn.Linear(2, 2).half().parameters())
     with pytest.raises(ValueError, match="nothing to train"):
-        Flat([])
+        FlatParameters([])
 
 
 def test_averages_follow_their_formulas(tmp_path):
@@ -158,9 +158,9 @@ def test_averages_follow_their_formulas(tmp_path):
 def test_learning_rate_rises_then_falls(tmp_path):
     train(make(steps=40, warmup=10, log_every=1), tmp_path)
     rates = [line["lr"] for line in log_of(tmp_path)]
-    assert rates[:10] == pytest.approx([1e-2 * (k + 1) / 10 * cosine(k / 40) for k in range(10)])
-    assert rates[10:] == pytest.approx([1e-2 * cosine(k / 40) for k in range(10, 40)])
-    train(make(steps=3, warmup=0, log_every=1, decay=constant), tmp_path / "b")
+    assert rates[:10] == pytest.approx([1e-2 * (k + 1) / 10 * cosine_decay(k / 40) for k in range(10)])
+    assert rates[10:] == pytest.approx([1e-2 * cosine_decay(k / 40) for k in range(10, 40)])
+    train(make(steps=3, warmup=0, log_every=1, decay=constant_rate), tmp_path / "b")
     assert [line["lr"] for line in log_of(tmp_path / "b")] == [1e-2] * 3
 
 
@@ -251,7 +251,7 @@ def test_bad_steps_are_skipped_and_counted(tmp_path):
 def test_too_many_bad_steps_in_a_row_end_the_run(tmp_path):
     with pytest.raises(FloatingPointError, match=r"5 steps in a row .* step 16"):
         train(make(bad=range(12, 100), bad_steps=5), tmp_path)
-    assert checkpoint.newest(tmp_path / "checkpoints").name == "step-00000014"
+    assert checkpoint.newest_checkpoint(tmp_path / "checkpoints").name == "step-00000014"
 
 
 @pytest.mark.parametrize(
@@ -297,12 +297,12 @@ def test_a_finished_run_only_exports_again(tmp_path):
 
 def test_seconds_end_a_call_with_a_checkpoint_and_budget_ends_the_run(tmp_path):
     train(make(steps=10**6, seconds=0.7), tmp_path)
-    step = json.loads((checkpoint.newest(tmp_path / "checkpoints") / "state.json").read_text())["step"]
+    step = json.loads((checkpoint.newest_checkpoint(tmp_path / "checkpoints") / "state.json").read_text())["step"]
     assert 10 < step < 10**6
     run = make(steps=10**6, seconds=0.3)
     train(run, tmp_path)
     assert run.batches.count > step
-    train(make(steps=10**6, budget=0.5, decay=cosine), tmp_path / "b")
+    train(make(steps=10**6, budget=0.5, decay=cosine_decay), tmp_path / "b")
     assert log_of(tmp_path / "b")[-1]["lr"] < 1e-3  # the schedule came to its end in time
 
 
@@ -361,7 +361,7 @@ def test_kill_at_any_moment_of_writing_leaves_a_checkpoint(tmp_path, monkeypatch
         except Killed:
             pass
         calls["left"] = 10**6
-        found, state = checkpoint.read(checkpoint.newest(folder))
+        found, state = checkpoint.read(checkpoint.newest_checkpoint(folder))
         assert torch.equal(found["a"], tensors[state["step"] - 1]["a"])
     assert 0 < completed < 20
 
@@ -413,15 +413,15 @@ def test_samples_are_written(tmp_path):
 
 def test_batches_are_copied_and_told_apart():
     cond = Condition(tokens=torch.ones(2, 3, 4), null=torch.tensor([True, False]))
-    batch = (Coupled(torch.zeros(2, 5), torch.ones(2, 5)), cond)
-    mine = copied(batch)
-    assert type(mine[0]) is Coupled and type(mine[1]) is Condition and mine[1].mask is None
-    assert len(leaves(mine)) == 4 and signature(mine) == signature(batch)
-    for a, b in zip(leaves(mine), leaves(batch), strict=True):
+    batch = (NoisePair(torch.zeros(2, 5), torch.ones(2, 5)), cond)
+    mine = clone_tree(batch)
+    assert type(mine[0]) is NoisePair and type(mine[1]) is Condition and mine[1].mask is None
+    assert len(tree_tensors(mine)) == 4 and tree_signature(mine) == tree_signature(batch)
+    for a, b in zip(tree_tensors(mine), tree_tensors(batch), strict=True):
         assert torch.equal(a, b) and a.data_ptr() != b.data_ptr()
-    assert signature((batch[0], cond.nulled())) == signature(batch)
-    assert signature((batch[0], cond.with_guidance(1.0))) != signature(batch)
-    assert signature((batch[0], Condition(pooled=cond.tokens, null=cond.null))) != signature(batch)
+    assert tree_signature((batch[0], cond.nulled())) == tree_signature(batch)
+    assert tree_signature((batch[0], cond.with_guidance(1.0))) != tree_signature(batch)
+    assert tree_signature((batch[0], Condition(pooled=cond.tokens, null=cond.null))) != tree_signature(batch)
 
 
 class Recorder:
@@ -460,7 +460,7 @@ def test_replays_do_what_eager_steps_did(monkeypatch):
     }
     for name, value in fakes.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    replayed, expected = Replayed(recorder, eager=2), torch.zeros(3)
+    replayed, expected = CUDAGraphStep(recorder, eager=2), torch.zeros(3)
     for k in range(14):
         x = torch.randn(4 if k % 2 else 5, 3)
         cond = Condition(null=torch.rand(len(x)) < 0.5)

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from tiny_speech import tiny_encoder
 
-from audiocm.audio.pitch import f0_of
+from audiocm.audio.pitch import estimate_f0
 from audiocm.cli.main import main
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
@@ -107,25 +107,25 @@ def test_what_was_said_is_kept_and_exact_durations_are_used(place, tmp_path):
         name: type(one)(one.phonemes, [TONE] * len(encode(one.phonemes)[0]), one.hertz) for name, one in first.items()
     }
     from audiocm.data.latents import cached_latents
-    from audiocm.data.utterances import utterances
+    from audiocm.data.utterances import build_utterances
 
     codec = tts_data.codec(str(place / "pretrained/codec/vae"), "", torch.device("cpu"))
     latents = cached_latents(clips, codec, "k", tmp_path)
-    kept, table = utterances(latents, ["plain"], codec.frame_rate, told, longest=40)
+    kept, table = build_utterances(latents, ["plain"], codec.frame_rate, told, longest=40)
     durations = table.spoken.durations
     assert torch.allclose(durations.sum(1), kept.lengths.float(), atol=1e-3)
     assert durations[0, 3] / codec.frame_rate == pytest.approx(TONE, rel=0.02)
     with pytest.raises(ValueError, match="spoken by 'plain', not one of anna"):
-        utterances(latents, ["anna"], codec.frame_rate, told)
+        build_utterances(latents, ["anna"], codec.frame_rate, told)
     with pytest.raises(ValueError, match="longer than the longest bucket"):
-        utterances(latents, ["plain"], codec.frame_rate, told, longest=3)
+        build_utterances(latents, ["plain"], codec.frame_rate, told, longest=3)
 
 
 def test_f0_of_a_buzz():
     at = np.arange(24000) / 24000
     wav = sum(np.sin(2 * np.pi * 170 * k * at) / k for k in range(1, 8)).astype(np.float32) * 0.1
     wav[12000:] = 0.001 * np.random.default_rng(0).standard_normal(12000)
-    f0 = f0_of(wav)
+    f0 = estimate_f0(wav)
     assert len(f0) == 80 and abs(np.median(f0[5:35]) - 170) < 1 and not f0[45:].any()
 
 

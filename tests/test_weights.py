@@ -9,7 +9,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import load_file, save_file
 
-from audiocm.models.weights import StoredWeights, load_state, local_folder, quantise, restore, save_int8
+from audiocm.models.weights import StoredWeights, dequantize, load_state, quantize, resolve_folder, save_int8
 
 
 class Net(StoredWeights, ModelMixin, ConfigMixin):
@@ -31,7 +31,7 @@ def net() -> Net:
 def test_every_number_is_within_half_a_step(net):
     """|W - q scale| <= scale / 2 = max|row| / 254, give or take float16's rounding of the scale."""
     state = net.state_dict()
-    again = restore(quantise(state))
+    again = dequantize(quantize(state))
     for name in ("big.weight", "conv.weight"):
         rows = state[name].flatten(1)
         step = rows.abs().amax(1, keepdim=True) / 127
@@ -44,14 +44,14 @@ def test_every_number_is_within_half_a_step(net):
 def test_rows_of_any_size_survive():
     rows = torch.randn(64, 1024) * torch.logspace(-4, 3, 64)[:, None]
     rows[0] = 0
-    again = restore(quantise({"rows": rows}))["rows"]
+    again = dequantize(quantize({"rows": rows}))["rows"]
     assert torch.equal(again[0], rows[0])
     assert ((again - rows).norm(dim=1) <= 0.02 * rows.norm(dim=1)).all()
 
 
 def test_quantising_twice_changes_nothing(net):
-    once = restore(quantise(net.state_dict()))
-    twice = restore(quantise(once))
+    once = dequantize(quantize(net.state_dict()))
+    twice = dequantize(quantize(once))
     assert all(torch.allclose(once[name], twice[name], rtol=1e-3, atol=1e-7) for name in once)
 
 
@@ -68,9 +68,9 @@ def test_numbers_that_cannot_be_stored_are_refused(net):
         state = net.state_dict()
         state["small.bias"] = torch.full((3,), bad)
         with pytest.raises(ValueError, match=r"small\.bias"):
-            quantise(state)
+            quantize(state)
         with pytest.raises(ValueError, match="rows"):
-            quantise({"rows": torch.full((200, 200), bad)})
+            quantize({"rows": torch.full((200, 200), bad)})
 
 
 @pytest.mark.parametrize("variant", ["int8", "fp16", None])
@@ -106,7 +106,7 @@ def test_damaged_missing_and_foreign_files_are_named(net, tmp_path):
 def test_numbers_that_are_not_finite_are_named(net, tmp_path):
     """In a float32 file, and in the float16 parts of an int8 file: what was not rounded, and the scales."""
     file = tmp_path / "weights.safetensors"
-    for stored in (net.state_dict(), quantise(net.state_dict())):
+    for stored in (net.state_dict(), quantize(net.state_dict())):
         for name in stored.keys() & {"big.weight", "big.weight::scale", "small.bias"}:
             if stored[name].is_floating_point():
                 bad = stored[name].clone()
@@ -121,12 +121,12 @@ def test_numbers_that_are_not_finite_are_named(net, tmp_path):
 def test_what_is_restored_shares_no_memory(net):
     """Models take restored tensors as they are: neither another model nor the file behind a tensor may change under them."""
     state = net.state_dict()
-    for stored in (state, quantise(state)):
+    for stored in (state, quantize(state)):
         taken = {value.data_ptr() for value in stored.values()}
-        assert not taken & {value.data_ptr() for value in restore(stored).values()}
+        assert not taken & {value.data_ptr() for value in dequantize(stored).values()}
 
 
 def test_only_a_hub_id_may_reach_the_network():
     for name in ("tta-5", "/no/such/folder", "a/b/c", ""):
         with pytest.raises(ValueError, match="no model folder"):
-            local_folder(name)
+            resolve_folder(name)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from audiocm.diffusion import paths
 from audiocm.diffusion.denoiser import Condition, edm_scalings
-from audiocm.diffusion.paths import Path, over
+from audiocm.diffusion.paths import Path, broadcast_like
 
 
 class Gaussian:
@@ -30,7 +30,7 @@ class Gaussian:
             w = cond.guidance.double()
         if getattr(cond, "null", None) is not None:
             w = torch.where(cond.null, 0.0, w)
-        return over(self.mu_null + w * (self.mu - self.mu_null), x).to(x.dtype)
+        return broadcast_like(self.mu_null + w * (self.mu - self.mu_null), x).to(x.dtype)
 
     def spread(self, t: Tensor) -> Tensor:
         """Standard deviation of x_t."""
@@ -39,21 +39,21 @@ class Gaussian:
     def flow(self, x: Tensor, t: Tensor, u: Tensor, cond=None) -> Tensor:
         """Where the ODE carries x from t to u."""
         alpha, mu = self.path.alpha, self.mean(x, cond)
-        scale = over(self.spread(u) / self.spread(t), x)
-        return over(alpha(u), x) * mu + scale * (x - over(alpha(t), x) * mu)
+        scale = broadcast_like(self.spread(u) / self.spread(t), x)
+        return broadcast_like(alpha(u), x) * mu + scale * (x - broadcast_like(alpha(t), x) * mu)
 
     def denoise(self, x: Tensor, t: Tensor, s=None, cond=None) -> Tensor:
         """E[x_0 | x_t]: a perfect teacher."""
-        alpha, mu = over(self.path.alpha(t), x), self.mean(x, cond)
-        return mu + alpha * self.s**2 / over(self.spread(t), x) ** 2 * (x - alpha * mu)
+        alpha, mu = broadcast_like(self.path.alpha(t), x), self.mean(x, cond)
+        return mu + alpha * self.s**2 / broadcast_like(self.spread(t), x) ** 2 * (x - alpha * mu)
 
     def student(self, x: Tensor, t: Tensor, s: Tensor | None = None, cond=None) -> Tensor:
         """The clean estimate whose step to s is exact: a perfect student. At s = t it is the teacher."""
         s = torch.zeros_like(t) if s is None else s
         same = s > t * (1 - 1e-9)
         s = torch.where(same, t / 2, s)
-        aim = self.path.aim(x, t, s, self.flow(x, t, s, cond))
-        return torch.where(over(same, x), self.denoise(x, t, None, cond), aim)
+        aim = self.path.invert_step(x, t, s, self.flow(x, t, s, cond))
+        return torch.where(broadcast_like(same, x), self.denoise(x, t, None, cond), aim)
 
 
 class Mixture:
@@ -108,7 +108,7 @@ class TinyNet(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], 1)
 
     def forward(self, x_t, t, s=None, cond=None):
-        c_skip, c_out, c_in, c_noise = (over(c, x_t) for c in edm_scalings(t))
+        c_skip, c_out, c_in, c_noise = (broadcast_like(c, x_t) for c in edm_scalings(t))
         s, x = torch.zeros_like(t) if s is None else s, c_in * x_t
         shape = [x, (2 * x).sin(), (2 * x).cos(), (4 * x).sin(), (4 * x).cos()]
         h = self.first(torch.cat([*shape, self._waves(4 * c_noise[:, 0]), self._waves((s + 0.01).log())], 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import whole
+from ..files import atomic_write
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}
 UNREAD_SUFFIXES = {".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape"}  # sound, but not decoded here
@@ -55,7 +55,7 @@ def read_wave(path: Path, sample_rate: int) -> np.ndarray:
     return wave.clip(-1.0, 1.0)
 
 
-def resampled(wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
+def resample(wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     """soxr, high quality; float32. The one resampler of all scores."""
     import soxr
 
@@ -68,7 +68,9 @@ _BLOCK = 16_384  # libsndfile's Vorbis writer overflows its stack when handed mi
 
 
 @contextmanager
-def sound_file(file: str | os.PathLike, sample_rate: int, channels: int = 1) -> Iterator[Callable[[np.ndarray], None]]:
+def open_sound_file(
+    file: str | os.PathLike, sample_rate: int, channels: int = 1
+) -> Iterator[Callable[[np.ndarray], None]]:
     """A function that appends wav [sample] (or [sample, channel]) in [-1, 1] to a WAV or FLAC (16 bit) or OGG Vorbis file.
 
     The file appears, whole, at the end of the block. ValueError for another extension or when it cannot be written.
@@ -78,7 +80,7 @@ def sound_file(file: str | os.PathLike, sample_rate: int, channels: int = 1) -> 
     file = Path(file)
     container, subtype = _format(file)
     with (
-        whole(file) as beside,
+        atomic_write(file) as beside,
         soundfile.SoundFile(beside, "w", sample_rate, channels, subtype, format=container) as out,
     ):
 
@@ -91,7 +93,7 @@ def sound_file(file: str | os.PathLike, sample_rate: int, channels: int = 1) -> 
 
 def write_sound(file: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> None:
     """Write a whole sound, see `sound_file`."""
-    with sound_file(file, sample_rate, 1 if wav.ndim == 1 else wav.shape[1]) as append:
+    with open_sound_file(file, sample_rate, 1 if wav.ndim == 1 else wav.shape[1]) as append:
         append(wav)
 
 

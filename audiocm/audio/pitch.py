@@ -10,7 +10,7 @@ WINDOW = 1024 / 24000  # seconds: short, so that a moving F0 is met where it is
 PERIODIC = 0.5  # correlation with itself one period later from which a frame counts as voiced
 
 
-def voiced(wav: np.ndarray, rate: int, f0: np.ndarray) -> np.ndarray:
+def voiced_frames(wav: np.ndarray, rate: int, f0: np.ndarray) -> np.ndarray:
     """bool [frame]: whether wav [sample] repeats after 1 / f0 [frame] and is not much weaker than the loudest frame."""
     from scipy.signal import butter, sosfiltfilt
 
@@ -26,7 +26,7 @@ def voiced(wav: np.ndarray, rate: int, f0: np.ndarray) -> np.ndarray:
     return (match > PERIODIC) & (np.sqrt(power) > np.sqrt(power).max() * 1e-4)
 
 
-def f0_of(wav: np.ndarray, rate: int = 24000, step: float = 0.0125) -> np.ndarray:
+def estimate_f0(wav: np.ndarray, rate: int = 24000, step: float = 0.0125) -> np.ndarray:
     """F0 in Hz about every `step` seconds of wav [sample], evenly over its length; 0 where unvoiced."""
     import librosa
 
@@ -37,10 +37,10 @@ def f0_of(wav: np.ndarray, rate: int = 24000, step: float = 0.0125) -> np.ndarra
     f0 = librosa.yin(late, fmin=LOW, fmax=HIGH, sr=rate, frame_length=round(WINDOW * rate / 2) * 2, hop_length=hop)[
         :count
     ]
-    return np.where(voiced(wav, rate, f0), f0, 0.0)
+    return np.where(voiced_frames(wav, rate, f0), f0, 0.0)
 
 
-def pitch(wav: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
+def track_pitch(wav: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
     """F0 in Hz and whether it is voiced, [frame] both, by librosa's pYIN (Mauch & Dixon 2014), 65-500 Hz."""
     import librosa
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from .loading import load_pipeline, quiet
+from .loading import load_pipeline, quiet_libraries
 
 EXAMPLES = """examples:
   audiocm generate "a dog barks" -o dog.wav
@@ -54,7 +54,7 @@ def generate_command(args: argparse.Namespace) -> None:
     if not 0 <= args.seed <= 2**63 - args.num:
         raise ValueError(f"--seed must lie between 0 and 2^63, not {args.seed}")
     destination = Destination(args.output, len(prompts) * args.num)
-    with quiet():
+    with quiet_libraries():
         begun = time.perf_counter()
         pipe = load_pipeline(args.model, args.device)
         steps = pipe.config.num_inference_steps if args.steps is None else args.steps

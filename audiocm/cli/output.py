@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.io import _format, write_sound
-from ..files import whole
+from ..files import atomic_write
 
 
 def read_prompts(file: str | os.PathLike) -> list[str]:
@@ -55,5 +55,5 @@ class Destination:
     def finish(self, rows: list[dict]) -> None:
         """Write manifest.jsonl, one line a sound, if this is a folder that got any."""
         if self.is_folder and rows:
-            with whole(self.path / "manifest.jsonl") as beside:
+            with atomic_write(self.path / "manifest.jsonl") as beside:
                 beside.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from ..audio.loudness import LOUDNESS, as_is
+from ..audio.loudness import LOUDNESS, keep_level
 from ..embedders.registry import KNOWN
 from ..evaluation.features import cache_folder
-from ..evaluation.preprocessing import Form
+from ..evaluation.preprocessing import Preprocessing
 from ..evaluation.provenance import differences as card_differences
-from ..evaluation.scoring import compare, compare_files, scored
-from ..evaluation.session import LEFT_OUT, Request
+from ..evaluation.scoring import compare, compare_files, evaluate
+from ..evaluation.session import LEFT_OUT, ScoreRequest
 from ..metrics import Score
-from .loading import quiet
+from .loading import quiet_libraries
 
 TOLD_OUTLIERS = 5  # in the table; --json holds all
 EXAMPLES = """examples:
@@ -106,7 +106,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="for kl, is, hits, alignment: yamnet (default where installed), a CLAP, or (kl, is) panns:FILE",
     )
-    add("--loudness", choices=LOUDNESS, default=as_is.__name__, help="default as_is")
+    add("--loudness", choices=LOUDNESS, default=keep_level.__name__, help="default as_is")
     add("--band-limit", type=int, metavar="RATE", help="resample all clips to this rate first, so bandwidths are alike")
     add("--longest", type=float, default=30.0, metavar="SECONDS", help="no more of a clip is heard (default 30)")
     add("--left-out", type=float, default=LEFT_OUT, metavar="SHARE", help="unusable clips allowed (default 0.05)")
@@ -134,13 +134,15 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
     _common(parser)
 
 
-def request_of(args: argparse.Namespace, generated: str) -> Request:
+def request_of(args: argparse.Namespace, generated: str) -> ScoreRequest:
     """The Request that command-line options describe."""
-    form = Form(loudness=LOUDNESS[args.loudness], longest=args.longest, band_limit=args.band_limit)
+    form = Preprocessing(loudness=LOUDNESS[args.loudness], longest=args.longest, band_limit=args.band_limit)
     named = {"embedders": args.embedder, "form": form, "cache": None if args.no_cache else cache_folder()}
-    same = {f.name: getattr(args, f.name) for f in fields(Request) if hasattr(args, f.name) and f.name not in named}
+    same = {
+        f.name: getattr(args, f.name) for f in fields(ScoreRequest) if hasattr(args, f.name) and f.name not in named
+    }
     same |= {key: Path(same[key]) for key in ("reference", "prompts") if same[key] is not None}
-    return Request(**(same | named | {"generated": Path(generated)}))
+    return ScoreRequest(**(same | named | {"generated": Path(generated)}))
 
 
 def _writable(file: str | None) -> None:
@@ -160,8 +162,8 @@ def _told(result: dict, text: str, file: str | None) -> None:
 def score_command(args: argparse.Namespace) -> None:
     """Run `audiocm score`: the table on stdout, the whole result in --json."""
     _writable(args.json)
-    with quiet():
-        result, _ = scored(request_of(args, args.generated))
+    with quiet_libraries():
+        result, _ = evaluate(request_of(args, args.generated))
     _told(result, table(result), args.json)
 
 
@@ -173,7 +175,7 @@ def compare_command(args: argparse.Namespace) -> None:
         result = compare_files(*files, args.anyway)
     elif all(file.is_dir() for file in files):
         request = request_of(args, args.first)
-        with quiet():
+        with quiet_libraries():
             result = compare(request, replace(request, generated=files[1]))
     else:
         absent = [str(file) for file in files if not file.exists()]

@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from .loading import load_pipeline, quiet
+from .loading import load_pipeline, quiet_libraries
 
 EXAMPLES = """examples:
   audiocm speak "The train leaves at 5:45 p.m." -o speech.wav
@@ -45,9 +45,9 @@ def read_text(file: str) -> str:
         ) from error
 
 
-def asked(args: argparse.Namespace) -> list[tuple[str, list[tuple[float, float]] | None]]:
+def requested_sentences(args: argparse.Namespace) -> list[tuple[str, list[tuple[float, float]] | None]]:
     """What to speak, or to sing with its notes. ValueError says in one line what is wrong with it."""
-    from ..speech.phonemes import check
+    from ..speech.phonemes import validate_text
     from ..speech.singing import check_notes, read_notes, read_score
 
     if bool(args.text) + bool(args.file) + bool(args.score) > 1:
@@ -59,7 +59,7 @@ def asked(args: argparse.Namespace) -> list[tuple[str, list[tuple[float, float]]
             raise ValueError("--notes go with a text; a score has its own")
         return read_score(read_text(args.score), args.tempo)
     text = read_text(args.file) if args.file else args.text or ""
-    check(text)
+    validate_text(text)
     if args.notes is None:
         return [(text, None)]
     notes = read_notes(args.notes, args.tempo)
@@ -75,8 +75,8 @@ def speak_command(args: argparse.Namespace) -> None:
         raise ValueError(f"--seed must lie between 0 and 2^62, not {args.seed}")
     if Destination(args.output, 1).is_folder:
         raise ValueError(f"cannot write {args.output}: the extension must be .wav, .flac or .ogg")
-    with quiet():
-        told = asked(args)  # what is wrong is told before the model is loaded
+    with quiet_libraries():
+        told = requested_sentences(args)  # what is wrong is told before the model is loaded
         pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
         begun = time.perf_counter()
         seconds, first, count = _speak(pipe, told, args)
@@ -92,7 +92,7 @@ def _speak(pipe, told: list[tuple[str, list | None]], args: argparse.Namespace) 
     import torch
     from tqdm import tqdm
 
-    from ..audio.io import sound_file
+    from ..audio.io import open_sound_file
 
     begun, first, samples, count = time.perf_counter(), 0.0, 0, 0
     letters = sum(len(words) for words, _ in told)
@@ -103,7 +103,7 @@ def _speak(pipe, told: list[tuple[str, list | None]], args: argparse.Namespace) 
         for line, (words, notes) in enumerate(told)
         for piece in pipe.stream(words, *options, torch.Generator().manual_seed(args.seed + line), notes)
     )
-    with sound_file(args.output, pipe.sample_rate) as append:
+    with open_sound_file(args.output, pipe.sample_rate) as append:
         held = None
         for piece in spoken:
             first = first or time.perf_counter() - begun

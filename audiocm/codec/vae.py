@@ -38,7 +38,7 @@ class ConvBlock(nn.Module):
         return x + (self.down(F.gelu(self.up(h))) * self.scale).transpose(1, 2)
 
 
-def frozen_noise(channels: int, frames: int, period: int = 4096) -> Tensor:
+def fixed_noise_pattern(channels: int, frames: int, period: int = 4096) -> Tensor:
     """The same Gaussian noise `[channels, frames]` at every call: texture to shape, without making decoding random."""
     noise = torch.randn(channels, period, generator=torch.Generator().manual_seed(20240601))
     return noise.repeat(1, math.ceil(frames / period))[:, :frames]
@@ -50,11 +50,11 @@ class WithNoise(nn.Module):
     def __init__(self, channels: int, frames: int = 4096):
         super().__init__()
         self.channels = channels
-        self.register_buffer("noise", frozen_noise(channels, frames), persistent=False)
+        self.register_buffer("noise", fixed_noise_pattern(channels, frames), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[2] > self.noise.shape[1]:
-            self.noise = frozen_noise(self.channels, 2 * x.shape[2]).to(x.device)
+            self.noise = fixed_noise_pattern(self.channels, 2 * x.shape[2]).to(x.device)
         noise = self.noise[:, : x.shape[2]].to(x.dtype)
         return torch.cat([x, noise.expand(x.shape[0], -1, -1)], dim=1)
 

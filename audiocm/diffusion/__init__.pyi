@@ -6,5 +6,5 @@ from . import solvers as solvers
 from .denoiser import Condition as Condition
 from .denoiser import Prediction as Prediction
 from .denoiser import adapt as adapt
-from .guidance import guided as guided
+from .guidance import guided_net as guided_net
 from .solvers import sample as sample

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .paths import Path, over
+from .paths import Path, broadcast_like
 
 Net = Callable[..., Tensor]
 
@@ -123,7 +123,7 @@ def _linear(coefficients: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> 
 
     def scales(path, x_t, t):
         a, b = coefficients(path.alpha(t), path.sigma(t))
-        return over(a, x_t), over(b, x_t)
+        return broadcast_like(a, x_t), broadcast_like(b, x_t)
 
     def to_clean(path, x_t, t, output):
         a, b = scales(path, x_t, t)
@@ -172,12 +172,14 @@ def adapt(net: Net, native: Path, path: Path) -> Net:
     """
 
     def moved(t: Tensor) -> Tensor:
-        return native.at(path.kappa(t)).clamp_max(native.t_max)
+        return native.time_of_noise_level(path.noise_level(t)).clamp_max(native.t_max)
 
     def adapted(x_t, t, s=None, cond=None):
         t_native = moved(t)
         # alpha'/alpha = sigma'/sigma; the root of the sum of squares is finite where either of them vanishes
         power, native_power = (p.alpha(at) ** 2 + p.sigma(at) ** 2 for p, at in ((path, t), (native, t_native)))
-        return net(over((native_power / power).sqrt(), x_t) * x_t, t_native, None if s is None else moved(s), cond)
+        return net(
+            broadcast_like((native_power / power).sqrt(), x_t) * x_t, t_native, None if s is None else moved(s), cond
+        )
 
     return adapted

@@ -29,7 +29,7 @@ class Basis:
 identity = Basis(lambda x: x, lambda x: x)
 
 
-def along(matrix: Tensor, dim: int = -1) -> Basis:
+def basis_along_axis(matrix: Tensor, dim: int = -1) -> Basis:
     """Coordinates matrix @ x along one axis. ValueError if the matrix [n, n] is not orthonormal."""
     unit = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     if not torch.allclose(matrix @ matrix.T, unit, atol=1e-5):
@@ -49,7 +49,7 @@ def cosine_matrix(n: int) -> Tensor:
     return matrix
 
 
-def completed(first: Tensor) -> Tensor:
+def complete_basis(first: Tensor) -> Tensor:
     """An orthonormal matrix [n, n] whose first row is the direction of `first` [n] (luma, a patch mean, mid of mid/side)."""
     columns = torch.eye(len(first), dtype=first.dtype, device=first.device)
     columns[:, 0] = first
@@ -57,7 +57,7 @@ def completed(first: Tensor) -> Tensor:
     return (q * torch.sign(torch.diagonal(r))).T
 
 
-def keep(reference: Tensor, unknown: Tensor, basis: Basis = identity) -> Callable[[Tensor, float], Tensor]:
+def keep_known(reference: Tensor, unknown: Tensor, basis: Basis = identity) -> Callable[[Tensor, float], Tensor]:
     """The hook: after every jump to 0, known coordinates are the reference's. `unknown`: 1 where the model decides."""
 
     def hook(x: Tensor, time: float) -> Tensor:
@@ -68,6 +68,6 @@ def keep(reference: Tensor, unknown: Tensor, basis: Basis = identity) -> Callabl
     return hook
 
 
-def blank(reference: Tensor, unknown: Tensor, basis: Basis = identity) -> Tensor:
+def fill_unknown(reference: Tensor, unknown: Tensor, basis: Basis = identity) -> Tensor:
     """Where the algorithm starts: the reference with zeros for the unknown."""
-    return keep(reference, unknown, basis)(torch.zeros_like(reference), 0.0)
+    return keep_known(reference, unknown, basis)(torch.zeros_like(reference), 0.0)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from .denoiser import Condition, Net
-from .paths import over
+from .paths import broadcast_like
 
 
-def guided(teacher: Net, w: float | None = None) -> Net:
+def guided_net(teacher: Net, w: float | None = None) -> Net:
     """clean_null + w (clean_cond - clean_null), both branches in one call of twice the batch.
 
     Imagen's convention (w = 1: no guidance; LCM's w is this less 1). w None: each row's cond.guidance.
@@ -25,7 +25,7 @@ def guided(teacher: Net, w: float | None = None) -> Net:
         both = Condition.cat([told, told.nulled()])
         twice = None if s is None else s.repeat(2)
         with_cond, without = teacher(torch.cat([x_t, x_t]), t.repeat(2), twice, both).chunk(2)
-        return without + over(weight, x_t).to(without.dtype) * (with_cond - without)
+        return without + broadcast_like(weight, x_t).to(without.dtype) * (with_cond - without)
 
     return net
 
@@ -37,10 +37,10 @@ def uniform_guidance(low: float, high: float) -> Callable[[Tensor], Tensor]:
 
 def guided_by(teacher: Net, w: float) -> Net:
     """The teacher guided with one w; itself where w = 1."""
-    return teacher if w == 1 else guided(teacher, w)
+    return teacher if w == 1 else guided_net(teacher, w)
 
 
-def avoiding(teacher: Net, w: float, negative: Condition) -> Net:
+def negative_guided_net(teacher: Net, w: float, negative: Condition) -> Net:
     """Guidance away from a negative prompt instead of from the null condition: clean_neg + w (clean_cond - clean_neg)."""
 
     def net(x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Condition | None = None) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 
-def over(t: Tensor, x: Tensor) -> Tensor:
+def broadcast_like(t: Tensor, x: Tensor) -> Tensor:
     """Numbers [batch] in a shape that broadcasts against x [batch, ...]."""
     return t.reshape(-1, *(1,) * (x.ndim - 1))
 
@@ -36,71 +36,71 @@ class Path:
         """(d alpha/dt, d sigma/dt)."""
         raise NotImplementedError
 
-    def kappa(self, t: Tensor) -> Tensor:
+    def noise_level(self, t: Tensor) -> Tensor:
         """EDM's noise level sigma/alpha: what two paths have in common."""
         return self.sigma(t) / self.alpha(t)
 
-    def at(self, kappa: Tensor) -> Tensor:
+    def time_of_noise_level(self, kappa: Tensor) -> Tensor:
         """The time whose noise level is kappa (inverse of `kappa`); not beyond t_max where the path ends there."""
         raise NotImplementedError
 
-    def clock(self, t: Tensor) -> Tensor:
+    def slope_coordinate(self, t: Tensor) -> Tensor:
         """The coordinate in which Heun averages slopes. `step` is the Euler step of kappa and of sigma/(alpha+sigma) alike."""
-        return self.kappa(t)
+        return self.noise_level(t)
 
-    def between(self, t: Tensor, s: Tensor, u: Tensor | float) -> Tensor:
+    def interpolate(self, t: Tensor, s: Tensor, u: Tensor | float) -> Tensor:
         """The time at fraction u of the way from t to s, evenly spaced in the path's grid coordinate (here t itself)."""
         return t + u * (s - t)
 
-    def level(self, u: Tensor) -> Tensor:
+    def grid_time(self, u: Tensor) -> Tensor:
         """Time at fraction u of the path's default grid: u = 0 is t_max, u = 1 is t_min."""
-        return self.between(torch.full_like(u, self.t_max), torch.full_like(u, self.t_min), u)
+        return self.interpolate(torch.full_like(u, self.t_max), torch.full_like(u, self.t_min), u)
 
-    def pace(self, t: Tensor) -> Tensor:
+    def grid_spacing(self, t: Tensor) -> Tensor:
         """-dt/du of `level` at t: how far apart the grid is there, times the number of intervals."""
         return torch.full_like(t, self.t_max - self.t_min)
 
     def grid(self, n: int) -> Tensor:
         """n default times (float64) from t_max down to t_min; a sampler appends 0."""
-        return self.level(torch.linspace(0, 1, n, dtype=torch.float64))
+        return self.grid_time(torch.linspace(0, 1, n, dtype=torch.float64))
 
-    def noise(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+    def add_noise(self, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """x_t = alpha x + sigma eps."""
-        return over(self.alpha(t), x) * x + over(self.sigma(t), x) * eps
+        return broadcast_like(self.alpha(t), x) * x + broadcast_like(self.sigma(t), x) * eps
 
-    def carry(self, t: Tensor, s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def step_coefficients(self, t: Tensor, s: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """x_s = a x_t + b clean: the coefficients (a, b) of a step; (1, 0) where t = s = 0."""
         sigma_t, sigma_s = self.sigma(t), self.sigma(s)
         ratio = torch.where(sigma_t > 0, sigma_s / sigma_t, torch.ones_like(sigma_s))
-        return over(ratio, x), over(self.alpha(s) - self.alpha(t) * ratio, x)
+        return broadcast_like(ratio, x), broadcast_like(self.alpha(s) - self.alpha(t) * ratio, x)
 
     def step(self, x_t: Tensor, t: Tensor, s: Tensor, clean: Tensor) -> Tensor:
         """Move to time s along a straight line to `clean`: the DDIM, EDM-Euler and rectified-flow-Euler step at once.
 
         x_s = alpha_s clean + sigma_s (x_t - alpha_t clean) / sigma_t.
         """
-        a, b = self.carry(t, s, x_t)
+        a, b = self.step_coefficients(t, s, x_t)
         return a * x_t + b * clean
 
-    def aim(self, x_t: Tensor, t: Tensor, s: Tensor, x_s: Tensor) -> Tensor:
+    def invert_step(self, x_t: Tensor, t: Tensor, s: Tensor, x_s: Tensor) -> Tensor:
         """The clean estimate whose step from t lands on x_s (inverse of `step`; needs s < t)."""
-        a, b = self.carry(t, s, x_t)
+        a, b = self.step_coefficients(t, s, x_t)
         return (x_s - a * x_t) / b
 
-    def eps(self, x_t: Tensor, t: Tensor, clean: Tensor) -> Tensor:
+    def predicted_noise(self, x_t: Tensor, t: Tensor, clean: Tensor) -> Tensor:
         """The noise that goes with a clean estimate."""
-        return (x_t - over(self.alpha(t), x_t) * clean) / over(self.sigma(t), x_t)
+        return (x_t - broadcast_like(self.alpha(t), x_t) * clean) / broadcast_like(self.sigma(t), x_t)
 
     def velocity(self, x_t: Tensor, t: Tensor, clean: Tensor) -> Tensor:
         """dx/dt = alpha' clean + sigma' eps, the probability-flow ODE."""
         d_alpha, d_sigma = self.slopes(t)
-        return over(d_alpha, x_t) * clean + over(d_sigma, x_t) * self.eps(x_t, t, clean)
+        return broadcast_like(d_alpha, x_t) * clean + broadcast_like(d_sigma, x_t) * self.predicted_noise(x_t, t, clean)
 
     def renoise(self, x_s: Tensor, s: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """From time s up to t > s with fresh noise: keeps the marginals of the path."""
         scale = self.alpha(t) / self.alpha(s)
         added = (self.sigma(t) ** 2 - (scale * self.sigma(s)) ** 2).clamp_min(0).sqrt()
-        return over(scale, x_s) * x_s + over(added, x_s) * eps
+        return broadcast_like(scale, x_s) * x_s + broadcast_like(added, x_s) * eps
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,14 @@ class EDM(Path):
     def slopes(self, t):
         return torch.zeros_like(t), torch.ones_like(t)
 
-    def at(self, kappa):
+    def time_of_noise_level(self, kappa):
         return kappa
 
-    def between(self, t, s, u):
+    def interpolate(self, t, s, u):
         top, bottom = t ** (1 / self.rho), s ** (1 / self.rho)
         return (top + u * (bottom - top)) ** self.rho
 
-    def pace(self, t):
+    def grid_spacing(self, t):
         span = self.t_max ** (1 / self.rho) - self.t_min ** (1 / self.rho)
         return self.rho * span * t ** (1 - 1 / self.rho)
 
@@ -148,10 +148,10 @@ class Rectified(Path):
     def slopes(self, t):
         return -torch.ones_like(t), torch.ones_like(t)
 
-    def at(self, kappa):
+    def time_of_noise_level(self, kappa):
         return torch.where(torch.isinf(kappa), torch.ones_like(kappa), kappa / (1 + kappa)).clamp_max(self.t_max)
 
-    def clock(self, t):
+    def slope_coordinate(self, t):
         return t
 
 
@@ -172,15 +172,15 @@ class Trig(Path):
     def slopes(self, t):
         return -torch.sin(t), self.sigma_data * torch.cos(t)
 
-    def at(self, kappa):
+    def time_of_noise_level(self, kappa):
         return torch.atan(kappa / self.sigma_data).clamp_max(self.t_max)
 
-    def between(self, t, s, u):
-        return self.at(edm.between(self.kappa(t), self.kappa(s), u))
+    def interpolate(self, t, s, u):
+        return self.time_of_noise_level(edm.interpolate(self.noise_level(t), self.noise_level(s), u))
 
-    def pace(self, t):
+    def grid_spacing(self, t):
         ends = EDM(math.tan(self.t_min) * self.sigma_data, math.tan(self.t_max) * self.sigma_data)
-        return ends.pace(self.kappa(t)) * torch.cos(t) ** 2 / self.sigma_data
+        return ends.grid_spacing(self.noise_level(t)) * torch.cos(t) ** 2 / self.sigma_data
 
 
 @dataclass(frozen=True)
@@ -199,34 +199,34 @@ class Cosine(Path):
     def slopes(self, t):
         return -math.pi / 2 * self.sigma(t), math.pi / 2 * self.alpha(t)
 
-    def at(self, kappa):
+    def time_of_noise_level(self, kappa):
         return (torch.atan(kappa) * (2 / math.pi)).clamp_max(self.t_max)
 
-    def clock(self, t):
+    def slope_coordinate(self, t):
         return self.sigma(t) / (self.alpha(t) + self.sigma(t))
 
 
 @dataclass(frozen=True)
-class _FromKappa(Path):
+class VariancePreserving(Path):
     """A variance-preserving path given by its noise level: alpha = 1/sqrt(1 + kappa^2), sigma = kappa alpha."""
 
-    def d_kappa(self, t: Tensor) -> Tensor:
+    def noise_level_slope(self, t: Tensor) -> Tensor:
         raise NotImplementedError
 
     def alpha(self, t):
-        return torch.rsqrt(1 + self.kappa(t) ** 2)
+        return torch.rsqrt(1 + self.noise_level(t) ** 2)
 
     def sigma(self, t):
-        kappa = self.kappa(t)
+        kappa = self.noise_level(t)
         return kappa * torch.rsqrt(1 + kappa**2)
 
     def slopes(self, t):
-        kappa, slope = self.kappa(t), self.d_kappa(t) * self.alpha(t) ** 3
+        kappa, slope = self.noise_level(t), self.noise_level_slope(t) * self.alpha(t) ** 3
         return -kappa * slope, slope
 
 
 @dataclass(frozen=True)
-class VP(_FromKappa):
+class VP(VariancePreserving):
     """Continuous DDPM, kappa(t)^2 = exp(t^2 (b1 - b0)/2 + b0 t) - 1. Song et al. 2021, eq. 33."""
 
     t_min: float = 1e-3
@@ -237,21 +237,21 @@ class VP(_FromKappa):
     def _exponent(self, t):
         return 0.5 * (self.beta_max - self.beta_min) * t**2 + self.beta_min * t
 
-    def kappa(self, t):
+    def noise_level(self, t):
         return torch.expm1(self._exponent(t)).sqrt()
 
-    def d_kappa(self, t):
+    def noise_level_slope(self, t):
         rate = (self.beta_max - self.beta_min) * t + self.beta_min
-        return rate * torch.exp(self._exponent(t)) / (2 * self.kappa(t))
+        return rate * torch.exp(self._exponent(t)) / (2 * self.noise_level(t))
 
-    def at(self, kappa):
+    def time_of_noise_level(self, kappa):
         spread, exponent = self.beta_max - self.beta_min, torch.log1p(kappa**2)
         root = (self.beta_min**2 + 2 * spread * exponent).sqrt()
         return (2 * exponent / (root + self.beta_min)).clamp_max(self.t_max)
 
 
 @dataclass(frozen=True, eq=False)
-class DDPM(_FromKappa):
+class DDPM(VariancePreserving):
     """A table of noise levels made continuous: log kappa is linear in t between entries.
 
     **t = n + 1** for a net's integer timestep n, so that t = 0 is the clean sample; below the first entry kappa is
@@ -276,15 +276,15 @@ class DDPM(_FromKappa):
         index = position.floor().long().clamp_max(len(table) - 2)
         return table[index], table[index + 1] - table[index], position - index
 
-    def kappa(self, t):
+    def noise_level(self, t):
         base, slope, part = self._entry(t)
         return (base + slope * part).exp() * t.clamp(0, 1)
 
-    def d_kappa(self, t):
+    def noise_level_slope(self, t):
         _, slope, _ = self._entry(t)
-        return torch.where(t < 1, self._table(t)[0].exp(), slope * self.kappa(t))
+        return torch.where(t < 1, self._table(t)[0].exp(), slope * self.noise_level(t))
 
-    def at(self, kappa):
+    def time_of_noise_level(self, kappa):
         table = self._table(kappa)
         log_kappa = kappa.log()
         index = torch.searchsorted(table, log_kappa.contiguous()).clamp(1, len(table) - 1) - 1

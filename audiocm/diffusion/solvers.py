@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from .denoiser import Net
-from .paths import Path, over
+from .paths import Path, broadcast_like
 
 
 @dataclass
-class Walk:
+class ODEState:
     """The ODE that is being solved, and what multistep solvers remember of it."""
 
     path: Path
@@ -29,23 +29,23 @@ class Walk:
 
     def log_snr(self, t: Tensor) -> Tensor:
         """lambda, half the log of the signal-to-noise ratio."""
-        return -self.path.kappa(t).log()
+        return -self.path.noise_level(t).log()
 
 
-Solver = Callable[[Walk, Tensor, Tensor, Tensor], Tensor]
+Solver = Callable[[ODEState, Tensor, Tensor, Tensor], Tensor]
 
 
-def jump(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def student_step(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """A student's move: one step to s of the clean estimate that it makes when told s."""
     return walk.path.step(x, t, s, walk.field(x, t, s))
 
 
-def euler(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def euler(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """DDIM = EDM-Euler = rectified-flow Euler = DPM-Solver-1."""
     return walk.path.step(x, t, s, walk.field(x, t))
 
 
-def heun(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def heun(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """Karras et al. 2022, algorithm 1: average the slopes at both ends, in the path's clock c.
 
     The average is a step along D + (c_t / 2 c_s) (D' - D), with D' the estimate at the Euler step's end.
@@ -53,49 +53,51 @@ def heun(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     path, clean = walk.path, walk.field(x, t)
     landed = path.step(x, t, s, clean)
     there = walk.field(landed, s.clamp_min(path.t_min))
-    ratio = torch.where(s > 0, path.clock(t) / path.clock(s.clamp_min(path.t_min)), torch.zeros_like(s))
-    return path.step(x, t, s, clean + over(ratio / 2, x) * (there - clean))
+    ratio = torch.where(
+        s > 0, path.slope_coordinate(t) / path.slope_coordinate(s.clamp_min(path.t_min)), torch.zeros_like(s)
+    )
+    return path.step(x, t, s, clean + broadcast_like(ratio / 2, x) * (there - clean))
 
 
-def _eps_step(walk: Walk, x: Tensor, t: Tensor, s: Tensor, eps: Tensor) -> Tensor:
+def _eps_step(walk: ODEState, x: Tensor, t: Tensor, s: Tensor, eps: Tensor) -> Tensor:
     """(alpha_s/alpha_t) x - sigma_s (e^h - 1) e: the first-order step of DPM-Solver, equal to `euler`."""
     path = walk.path
     scale = path.alpha(s) / path.alpha(t)
-    return over(scale, x) * x + over(path.sigma(s) - scale * path.sigma(t), x) * eps
+    return broadcast_like(scale, x) * x + broadcast_like(path.sigma(s) - scale * path.sigma(t), x) * eps
 
 
-def _between(walk: Walk, t: Tensor, s: Tensor, part: float) -> Tensor:
+def _between(walk: ODEState, t: Tensor, s: Tensor, part: float) -> Tensor:
     """The time whose lambda lies at `part` of the way from t to s."""
     log_kappa = torch.lerp(-walk.log_snr(t), -walk.log_snr(s), part)
-    return walk.path.at(log_kappa.exp())
+    return walk.path.time_of_noise_level(log_kappa.exp())
 
 
-def dpm_2(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def dpm_2(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """DPM-Solver-2, r = 1/2. Lu et al. 2022, algorithm 1. Two calls."""
     path, middle = walk.path, _between(walk, t, s, 0.5)
     x_m = euler(walk, x, t, middle)
-    return _eps_step(walk, x, t, s, path.eps(x_m, middle, walk.field(x_m, middle)))
+    return _eps_step(walk, x, t, s, path.predicted_noise(x_m, middle, walk.field(x_m, middle)))
 
 
-def dpm_3(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def dpm_3(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """DPM-Solver-3, r1 = 1/3, r2 = 2/3. Lu et al. 2022, algorithm 2. Three calls."""
     path = walk.path
     h = walk.log_snr(s) - walk.log_snr(t)
     t1, t2 = _between(walk, t, s, 1 / 3), _between(walk, t, s, 2 / 3)
-    e0 = path.eps(x, t, walk.field(x, t))
+    e0 = path.predicted_noise(x, t, walk.field(x, t))
     x1 = _eps_step(walk, x, t, t1, e0)
-    e1 = path.eps(x1, t1, walk.field(x1, t1))
+    e1 = path.predicted_noise(x1, t1, walk.field(x1, t1))
 
     def bend(end: Tensor, part: float, difference: Tensor) -> Tensor:
         h_end = part * h
-        return over(-path.sigma(end) * (torch.expm1(h_end) / h_end - 1), x) * difference
+        return broadcast_like(-path.sigma(end) * (torch.expm1(h_end) / h_end - 1), x) * difference
 
     x2 = _eps_step(walk, x, t, t2, e0) + 2 * bend(t2, 2 / 3, e1 - e0)
-    e2 = path.eps(x2, t2, walk.field(x2, t2))
+    e2 = path.predicted_noise(x2, t2, walk.field(x2, t2))
     return _eps_step(walk, x, t, s, e0) + 1.5 * bend(s, 1.0, e2 - e0)
 
 
-def _extrapolate(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+def _extrapolate(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
     """D, its linear extrapolation to the middle of the step D + (h / 2 h') (D - D'), and [(h', D - D'), ...].
 
     h' and D' are those of remembered steps, newest first; D joins them. Without memory the extrapolation is D.
@@ -105,11 +107,11 @@ def _extrapolate(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, T
     steps = [(new[0] - old[0], new[1] - old[1]) for old, new in reversed(list(pairwise(walk.past)))]
     bent = clean
     for h_before, change in steps[:1]:
-        bent = clean + over((walk.log_snr(s) - here) / (2 * h_before), x) * change
+        bent = clean + broadcast_like((walk.log_snr(s) - here) / (2 * h_before), x) * change
     return clean, bent, steps
 
 
-def dpmpp_2m(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+def dpmpp_2m(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """DPM-Solver++(2M). Lu et al. 2022b, algorithm 2: a step along D + (h / 2 h') (D - D')."""
     _, bent, _ = _extrapolate(walk, x, t, s)
     return walk.path.step(x, t, s, bent)
@@ -122,19 +124,19 @@ def dpmpp_3m(weight: float = 2.0) -> Solver:
     Published code (dpm-solver, diffusers, k-diffusion) has weight 1, which is of order 2: pass 1 to match it.
     """
 
-    def solve(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def solve(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
         clean, bent, steps = _extrapolate(walk, x, t, s)
         if len(steps) < 2:
             return walk.path.step(x, t, s, bent)
         (h0, d0), (h1, d1) = steps
         h = walk.log_snr(s) - walk.log_snr(t)
-        r0, r1 = over(h0 / h, x), over(h1 / h, x)
+        r0, r1 = broadcast_like(h0 / h, x), broadcast_like(h1 / h, x)
         slope = d0 / r0 - d1 / r1
         first, second = d0 / r0 + r0 / (r0 + r1) * slope, slope / (r0 + r1)
         phi2 = torch.expm1(-h) / h + 1
         phi3 = phi2 / h - 0.5
-        bend = over(phi2, x) * first - weight * over(phi3, x) * second
-        return walk.path.step(x, t, s, clean) + over(walk.path.alpha(s), x) * bend
+        bend = broadcast_like(phi2, x) * first - weight * broadcast_like(phi3, x) * second
+        return walk.path.step(x, t, s, clean) + broadcast_like(walk.path.alpha(s), x) * bend
 
     return solve
 
@@ -145,13 +147,13 @@ def sde_dpmpp_2m(eta: float = 1.0) -> Solver:
     x_s = (sigma_s/sigma_t) e^(-eta h) x + alpha_s (1 - e^(-h(1+eta))) D' + sigma_s sqrt(1 - e^(-2 eta h)) z.
     """
 
-    def solve(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def solve(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
         path, h = walk.path, walk.log_snr(s) - walk.log_snr(t)
         _, bent, _ = _extrapolate(walk, x, t, s)
         keep = path.sigma(s) / path.sigma(t) * torch.exp(-eta * h)
         gain = -path.alpha(s) * torch.expm1(-(1 + eta) * h)
         spread = path.sigma(s) * (-torch.expm1(-2 * eta * h)).clamp_min(0).sqrt()
-        return over(keep, x) * x + over(gain, x) * bent + over(spread, x) * walk.draw(x)
+        return broadcast_like(keep, x) * x + broadcast_like(gain, x) * bent + broadcast_like(spread, x) * walk.draw(x)
 
     return solve
 
@@ -159,52 +161,58 @@ def sde_dpmpp_2m(eta: float = 1.0) -> Solver:
 def ddim(eta: float) -> Solver:
     """DDIM with noise. Song et al. 2021, eq. 12 and 16: eta = 0 is `euler`, eta = 1 ancestral sampling."""
 
-    def solve(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+    def solve(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
         path, clean = walk.path, walk.field(x, t)
-        eps = path.eps(x, t, clean)
+        eps = path.predicted_noise(x, t, clean)
         ratio, carried = path.sigma(s) / path.sigma(t), path.alpha(t) / path.alpha(s)
         spread = eta * ratio * (1 - carried**2).clamp_min(0).sqrt()
         kept = (path.sigma(s) ** 2 - spread**2).clamp_min(0).sqrt()
-        return over(path.alpha(s), x) * clean + over(kept, x) * eps + over(spread, x) * walk.draw(x)
+        return (
+            broadcast_like(path.alpha(s), x) * clean
+            + broadcast_like(kept, x) * eps
+            + broadcast_like(spread, x) * walk.draw(x)
+        )
 
     return solve
 
 
-def churned(solver: Solver, churn: float, steps: int, low: float = 0.0, high: float = float("inf"), noise: float = 1.0):
+def with_churn(
+    solver: Solver, churn: float, steps: int, low: float = 0.0, high: float = float("inf"), noise: float = 1.0
+):
     """EDM's stochastic sampler (Karras et al. 2022, algorithm 2): noise up by 1 + min(churn/steps, sqrt 2 - 1), then step.
 
     low and high bound the noise levels sigma/alpha where it acts; `noise` is S_noise.
     """
     gain = min(churn / steps, 2**0.5 - 1)
 
-    def solve(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        path, kappa = walk.path, walk.path.kappa(t)
+    def solve(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        path, kappa = walk.path, walk.path.noise_level(t)
         acts = (kappa >= low) & (kappa <= high)
-        up = torch.where(acts, path.at(kappa * (1 + gain)), t)
+        up = torch.where(acts, path.time_of_noise_level(kappa * (1 + gain)), t)
         return solver(walk, path.renoise(x, t, up, noise * walk.draw(x)), up, s)
 
     return solve
 
 
-def many(n: int, solver: Solver = heun) -> Solver:
+def substeps(n: int, solver: Solver = heun) -> Solver:
     """n moves, evenly spaced in the path's grid coordinate."""
 
-    def solve(walk: Walk, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-        inner = Walk(walk.path, walk.field, walk.draw)
+    def solve(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
+        inner = ODEState(walk.path, walk.field, walk.draw)
         for i in range(n):
-            x = solver(inner, x, walk.path.between(t, s, i / n), walk.path.between(t, s, (i + 1) / n))
+            x = solver(inner, x, walk.path.interpolate(t, s, i / n), walk.path.interpolate(t, s, (i + 1) / n))
         return x
 
     return solve
 
 
-def by_level(path: Path, t_next: float, gamma: float) -> float:
+def ctm_landing(path: Path, t_next: float, gamma: float) -> float:
     """CTM's rule (Kim et al. 2023, algorithm 3): jump to the level sqrt(1 - gamma^2) kappa, then noise back up."""
-    kappa = path.kappa(torch.tensor(t_next, dtype=torch.float64))
-    return float(path.at(kappa * (1 - gamma**2) ** 0.5))
+    kappa = path.noise_level(torch.tensor(t_next, dtype=torch.float64))
+    return float(path.time_of_noise_level(kappa * (1 - gamma**2) ** 0.5))
 
 
-def by_time(path: Path, t_next: float, gamma: float) -> float:
+def tcd_landing(path: Path, t_next: float, gamma: float) -> float:
     """TCD's rule (Zheng et al. 2024, algorithm 2): jump to the time (1 - gamma) t, then noise back up."""
     return (1 - gamma) * t_next
 
@@ -214,7 +222,7 @@ def ode_times(path: Path, n: int) -> list[float]:
     return [*path.grid(n).tolist(), 0.0]
 
 
-def jump_times(path: Path, n: int) -> list[float]:
+def student_times(path: Path, n: int) -> list[float]:
     """n + 1 times of an n-jump sampler: equal parts of the path's grid, without its end; then 0."""
     return [*path.grid(n + 1)[:-1].tolist(), 0.0]
 
@@ -226,13 +234,13 @@ def sample(
     noise: Tensor,
     cond=None,
     times: Iterable[float] | Tensor | None = None,
-    solver: Solver = jump,
+    solver: Solver = student_step,
     gamma: float | None = None,
     generator: torch.Generator | None = None,
     hook: Callable[[Tensor, float], Tensor] | None = None,
     start: Tensor | None = None,
     draw: Callable[[Tensor], Tensor] | None = None,
-    landing: Callable[[Path, float, float], float] = by_level,
+    landing: Callable[[Path, float, float], float] = ctm_landing,
 ) -> Tensor:
     """From unit noise [batch, ...] to a sample.
 
@@ -247,20 +255,20 @@ def sample(
     times = [path.t_max, 0.0] if times is None else [float(t) for t in times]
     if len(times) < 2 or any(b >= a for a, b in pairwise(times)):
         raise ValueError(f"times must fall, from at most t_max = {path.t_max:g} to usually 0; got {times}")
-    gamma = (1.0 if solver is jump else 0.0) if gamma is None else gamma
+    gamma = (1.0 if solver is student_step else 0.0) if gamma is None else gamma
     rows = noise.new_ones(len(noise), dtype=torch.promote_types(noise.dtype, torch.float32))
 
     def fresh(like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
     draw = draw or fresh
-    walk = Walk(path, lambda x, t, s=None: net(x, t, s, cond), draw)
+    walk = ODEState(path, lambda x, t, s=None: net(x, t, s, cond), draw)
     top = rows * times[0]
-    x = over(path.sigma(top), noise) * noise
-    x = x if start is None else path.noise(start, noise.to(x.dtype), top)
+    x = broadcast_like(path.sigma(top), noise) * noise
+    x = x if start is None else path.add_noise(start, noise.to(x.dtype), top)
     for t, t_next in pairwise(times):
         s = landing(path, t_next, gamma) if gamma and t_next else t_next
-        move = euler if s == 0 and solver is not jump else solver
+        move = euler if s == 0 and solver is not student_step else solver
         x = move(walk, x, rows * t, rows * s)
         x = x if hook is None else hook(x, s)
         if s < t_next:
@@ -268,6 +276,6 @@ def sample(
     return x
 
 
-def same(noise: Tensor) -> Callable[[Tensor], Tensor]:
+def fixed_noise(noise: Tensor) -> Callable[[Tensor], Tensor]:
     """`draw` that returns the first noise again: 1, 2, ... N jumps then refine one sample and keep its content."""
     return lambda like: noise.to(like.dtype)

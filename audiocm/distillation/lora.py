@@ -21,7 +21,7 @@ class LowRank(nn.Module):
         return weight + self.scale * (self.up @ self.down).to(weight.dtype)
 
 
-def add(net: nn.Module, rank: int = 64, scale: float = 64.0, smallest: int = 2) -> list[nn.Parameter]:
+def add_lora(net: nn.Module, rank: int = 64, scale: float = 64.0, smallest: int = 2) -> list[nn.Parameter]:
     """Freeze the net and give every linear layer a low-rank difference; returns the parameters to train.
 
     Layers with fewer than `smallest` rows or columns are left alone.
@@ -33,7 +33,7 @@ def add(net: nn.Module, rank: int = 64, scale: float = 64.0, smallest: int = 2) 
     return [p for p in net.parameters() if p.requires_grad]
 
 
-def merge(net: nn.Module) -> None:
+def merge_lora(net: nn.Module) -> None:
     """Write the differences into the weights: an ordinary net again."""
     for layer in net.modules():
         if isinstance(layer, nn.Linear) and parametrize.is_parametrized(layer, "weight"):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..diffusion.denoiser import Net
-from ..diffusion.paths import over
-from .states import Draw
+from ..diffusion.paths import broadcast_like
+from .states import TrainingState
 
 
 def _valid(x: Tensor, mask: Tensor | None) -> Tensor | None:
@@ -23,7 +23,7 @@ def _valid(x: Tensor, mask: Tensor | None) -> Tensor | None:
     return mask.reshape(shape).to(torch.float32)
 
 
-def mean(e: Tensor, mask: Tensor | None) -> Tensor:
+def masked_mean(e: Tensor, mask: Tensor | None) -> Tensor:
     """Mean of e [batch, ...] over each sample's valid entries: [batch]."""
     valid = _valid(e, mask)
     if valid is None:
@@ -34,11 +34,11 @@ def mean(e: Tensor, mask: Tensor | None) -> Tensor:
 
 def l2(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
     """Mean squared error of each sample."""
-    return mean((a - b).square(), mask)
+    return masked_mean((a - b).square(), mask)
 
 
 def l1(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
-    return mean((a - b).abs(), mask)
+    return masked_mean((a - b).abs(), mask)
 
 
 def huber(c: float = 0.00054) -> Callable[..., Tensor]:
@@ -49,7 +49,7 @@ def huber(c: float = 0.00054) -> Callable[..., Tensor]:
     return lambda a, b, mask: (l2(a, b, mask) + c**2).sqrt() - c
 
 
-def adaptive(power: float = 1.0, c: float = 1e-3) -> Callable[..., Tensor]:
+def adaptive_l2(power: float = 1.0, c: float = 1e-3) -> Callable[..., Tensor]:
     """S / sg(S + c)^power, S the mean squared error. Geng et al. 2025 (MeanFlow), eq. 22: their S is the sum, so is c."""
 
     def distance(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
@@ -62,41 +62,41 @@ def adaptive(power: float = 1.0, c: float = 1e-3) -> Callable[..., Tensor]:
 # --- weights [batch] --------------------------------------------------------------------------------------------------
 
 
-def even(draw: Draw) -> Tensor:
+def uniform_weight(draw: TrainingState) -> Tensor:
     return torch.ones_like(draw.t)
 
 
-def edm_weight(sigma_data: float = 1.0) -> Callable[[Draw], Tensor]:
+def edm_weight(sigma_data: float = 1.0) -> Callable[[TrainingState], Tensor]:
     """1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. Karras et al. 2022, table 1."""
-    return lambda draw: draw.path.kappa(draw.t) ** -2 + sigma_data**-2
+    return lambda draw: draw.path.noise_level(draw.t) ** -2 + sigma_data**-2
 
 
-def snr(draw: Draw) -> Tensor:
+def snr(draw: TrainingState) -> Tensor:
     """The noise estimate's squared error, as a weight on the clean estimate's."""
-    return draw.path.kappa(draw.t) ** -2
+    return draw.path.noise_level(draw.t) ** -2
 
 
-def truncated_snr(draw: Draw) -> Tensor:
+def truncated_snr(draw: TrainingState) -> Tensor:
     """max(SNR, 1). Salimans & Ho 2022, section 4."""
     return snr(draw).clamp_min(1)
 
 
-def min_snr(most: float = 5.0) -> Callable[[Draw], Tensor]:
+def min_snr(most: float = 5.0) -> Callable[[TrainingState], Tensor]:
     """min(SNR, most). Hang et al. 2023. Made for DDPM tables: at sigma = 80 it is 1.6e-4, next to nothing."""
     return lambda draw: snr(draw).clamp_max(most)
 
 
-def per_gap(draw: Draw) -> Tensor:
+def inverse_step(draw: TrainingState) -> Tensor:
     """1 / (t - r): iCT, ECT."""
     return 1 / (draw.t - draw.r)
 
 
-def per_sigma2(draw: Draw) -> Tensor:
+def inverse_variance(draw: TrainingState) -> Tensor:
     """1 / sigma^2: the flow's squared error on the rectified path, F's on Trig."""
     return draw.path.sigma(draw.t) ** -2
 
 
-def heavier_top(extra: float) -> Callable[[Draw], Tensor]:
+def emphasize_t_max(extra: float) -> Callable[[TrainingState], Tensor]:
     """1, and 1 + extra for draws at t_max, where one-call generation starts."""
     return lambda draw: 1 + extra * (draw.t >= draw.path.t_max * (1 - 1e-6)).to(draw.t.dtype)
 
@@ -104,33 +104,33 @@ def heavier_top(extra: float) -> Callable[[Draw], Tensor]:
 # --- views: what of the two clean estimates is compared --------------------------------------------------------------
 
 
-def as_it_is(draw: Draw, clean: Tensor, target: Net) -> Tensor:
+def clean_estimate(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
     return clean
 
 
-def landed(draw: Draw, clean: Tensor, target: Net) -> Tensor:
+def jump_end(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
     """The jump's end x_s: TCD."""
     return draw.path.step(draw.x_t, draw.t, draw.end, clean)
 
 
-def pushed(draw: Draw, clean: Tensor, target: Net) -> Tensor:
+def jump_end_at_zero(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
     """The jump's end seen from time 0, by the target's jump s -> 0; gradients flow through it. CTM, eq. 10."""
-    x_s, end = landed(draw, clean, target), draw.end
+    x_s, end = jump_end(draw, clean, target), draw.end
     floor = draw.path.t_min
     seen = target(x_s, end.clamp_min(floor), torch.zeros_like(end), draw.cond)
-    return torch.where(over(end > floor, x_s), seen, x_s)
+    return torch.where(broadcast_like(end > floor, x_s), seen, x_s)
 
 
-def as_output(draw: Draw, clean: Tensor, target: Net) -> Tensor:
+def network_output(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
     """clean / sigma: differences are those of the flow on the rectified path, of F on Trig."""
-    return clean / over(draw.path.sigma(draw.t), clean)
+    return clean / broadcast_like(draw.path.sigma(draw.t), clean)
 
 
-def through(features: Callable[[Tensor, Tensor, object], Tensor]) -> Callable[..., Tensor]:
+def feature_space(features: Callable[[Tensor, Tensor, object], Tensor]) -> Callable[..., Tensor]:
     """features(x_s, s, cond) of the jump's end: SoundCTM (Saito et al. 2024), eq. 9, with a teacher's features."""
 
-    def view(draw: Draw, clean: Tensor, target: Net) -> Tensor:
-        return features(landed(draw, clean, target), draw.end.clamp_min(draw.path.t_min), draw.cond)
+    def view(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
+        return features(jump_end(draw, clean, target), draw.end.clamp_min(draw.path.t_min), draw.cond)
 
     return view
 
@@ -138,16 +138,18 @@ def through(features: Callable[[Tensor, Tensor, object], Tensor]) -> Callable[..
 # --- balance: error [batch] -> error [batch], with what the student has learned about its own error ---
 
 
-def unbalanced(draw: Draw, student: Net, error: Tensor) -> Tensor:
+def plain_error(draw: TrainingState, student: Net, error: Tensor) -> Tensor:
     return error
 
 
-def learned_variance(draw: Draw, student: Net, error: Tensor) -> Tensor:
+def uncertainty_weighted_error(draw: TrainingState, student: Net, error: Tensor) -> Tensor:
     """error / e^u + u with u = student.log_variance(t): EDM2 (Karras et al. 2023), eq. 21; sCM's adaptive weighting.
 
     A net without log_variance (see `denoiser.WithLogVariance`) is left as it is: u only evens out the scale over t.
     """
     if not hasattr(student, "log_variance"):
         return error
-    u = student.log_variance(draw.native.at(draw.path.kappa(draw.t)).clamp_max(draw.native.t_max))
+    u = student.log_variance(
+        draw.native.time_of_noise_level(draw.path.noise_level(draw.t)).clamp_max(draw.native.t_max)
+    )
     return error * torch.exp(-u) + u

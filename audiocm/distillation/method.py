@@ -17,8 +17,18 @@ from torch import Tensor, nn
 from ..diffusion import paths
 from ..diffusion.denoiser import Condition, Net
 from ..diffusion.paths import Path
-from .losses import as_it_is, even, l2, pushed, unbalanced
-from .states import Coupled, Draw, Field, Progress, Times, as_drawn, data, independent, mixed
+from .losses import clean_estimate, jump_end_at_zero, l2, plain_error, uniform_weight
+from .states import (
+    Field,
+    NoisePair,
+    Progress,
+    Timesteps,
+    TrainingState,
+    data_field,
+    independent_noise,
+    interpolate,
+    sampled_states,
+)
 
 
 def from_lcm(w: float) -> float:
@@ -33,44 +43,44 @@ def from_lcm(w: float) -> float:
 class Method:
     """A member of the family. Nets live on the `native` path; training draws states of `path`."""
 
-    times: Callable[[Path, Tensor, Progress], Times]
-    goal: Callable[[Draw, Field, Net, Tensor], Tensor]
-    field: Callable[[Draw, Net], Field] = data
+    times: Callable[[Path, Tensor, Progress], Timesteps]
+    goal: Callable[[TrainingState, Field, Net, Tensor], Tensor]
+    field: Callable[[TrainingState, Net], Field] = data_field
     path: Path = paths.edm
     native: Path = paths.edm
     distance: Callable[[Tensor, Tensor, Tensor | None], Tensor] = l2
-    weight: Callable[[Draw], Tensor] = even
-    coupling: Callable[[Tensor, object], Coupled] = independent
-    noising: Callable[[Path, Tensor, Tensor, Tensor], Tensor] = mixed
+    weight: Callable[[TrainingState], Tensor] = uniform_weight
+    coupling: Callable[[Tensor, object], NoisePair] = independent_noise
+    noising: Callable[[Path, Tensor, Tensor, Tensor], Tensor] = interpolate
     guidance: Callable[[Tensor], Tensor] | None = None  # the w that each row of the student is told
-    start: Callable[[Draw, Net], Draw] = as_drawn
-    view: Callable[[Draw, Tensor, Net], Tensor] = as_it_is
-    balance: Callable[[Draw, Net, Tensor], Tensor] = unbalanced
+    start: Callable[[TrainingState, Net], TrainingState] = sampled_states
+    view: Callable[[TrainingState, Tensor, Net], Tensor] = clean_estimate
+    balance: Callable[[TrainingState, Net, Tensor], Tensor] = plain_error
     needs_target_time: bool = False  # s varies at one t: a net that is not told s cannot be right for all
 
-    def draw(self, x: Tensor | Coupled, cond, progress: Progress) -> Draw:
+    def draw(self, x: Tensor | NoisePair, cond, progress: Progress) -> TrainingState:
         """States to train on."""
         if self.guidance is not None:
-            w = self.guidance(x.x if isinstance(x, Coupled) else x)
+            w = self.guidance(x.x if isinstance(x, NoisePair) else x)
             cond = (Condition() if cond is None else cond).with_guidance(w)
-        x, eps = x if isinstance(x, Coupled) else self.coupling(x, cond)
+        x, eps = x if isinstance(x, NoisePair) else self.coupling(x, cond)
         t, r, s = self.times(self.path, x, progress)
         x_t = self.noising(self.path, x, eps, t)
-        return Draw(self.path, self.native, x, eps, x_t, t, r, s, cond, progress)
+        return TrainingState(self.path, self.native, x, eps, x_t, t, r, s, cond, progress)
 
-    def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
+    def loss(self, student: Net, target: Net | None, x: Tensor | NoisePair, cond, progress: Progress) -> Tensor:
         """Mean over the batch of weight x distance(student, goal). target None: the student itself, without gradient."""
         self.refuse(student, target)
         draw = self.started(student, x, cond, progress)
         masks = _DropoutState(student, draw.x) if getattr(self.goal, "asks_target", True) else nullcontext()
         return self.compare(student, target, draw, draw.said(student), masks)
 
-    def started(self, student: Net, x: Tensor | Coupled, cond, progress: Progress) -> Draw:
+    def started(self, student: Net, x: Tensor | NoisePair, cond, progress: Progress) -> TrainingState:
         """The states that the student is called at."""
         draw = self.draw(x, cond, progress)
         return self.start(draw, draw.here(student))
 
-    def compare(self, student: Net, target: Net | None, draw: Draw, clean: Tensor, masks=None) -> Tensor:
+    def compare(self, student: Net, target: Net | None, draw: TrainingState, clean: Tensor, masks=None) -> Tensor:
         """`loss`, once the student has said `clean` at `draw`."""
         frozen = draw.here(student if target is None else target)
         with torch.no_grad(), masks or nullcontext():
@@ -91,7 +101,7 @@ class Method:
                 "this method draws a guidance weight for each sample, but the student is not told it: build it with "
                 "guidance_range=(low, high), or fix the weight: guidance=None and guided(teacher, w)"
             )
-        if self.view is pushed and (target is None or target is student):
+        if self.view is jump_end_at_zero and (target is None or target is student):
             raise ValueError(
                 "this method looks through an EMA copy of the student: give the run a target_ema, say .999"
             )
@@ -104,14 +114,14 @@ class Mix:
     parts: tuple[tuple[float, Method | Mix | object], ...]
     critic: object | None = None
 
-    def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
+    def loss(self, student: Net, target: Net | None, x: Tensor | NoisePair, cond, progress: Progress) -> Tensor:
         return sum(share * method.loss(student, target, x, cond, progress) for share, method in self.parts)
 
 
-class OneSample(Mix):
+class SharedSampleMix(Mix):
     """A Mix whose parts judge one and the same estimate of the student's, drawn by the first: one call for all of them."""
 
-    def loss(self, student: Net, target: Net | None, x: Tensor | Coupled, cond, progress: Progress) -> Tensor:
+    def loss(self, student: Net, target: Net | None, x: Tensor | NoisePair, cond, progress: Progress) -> Tensor:
         first = self.parts[0][1]
         first.refuse(student, target)
         draw = first.started(student, x, cond, progress)

@@ -16,67 +16,84 @@ from torch import Tensor, nn
 
 from ..diffusion import paths
 from ..diffusion.denoiser import Net
-from ..diffusion.guidance import guided, guided_by, uniform_guidance
+from ..diffusion.guidance import guided_by, guided_net, uniform_guidance
 from ..diffusion.paths import Path
-from ..diffusion.solvers import euler, heun, jump, many, ode_times, sample
+from ..diffusion.solvers import euler, heun, ode_times, sample, student_step
 from . import timesteps
-from .adversarial import Adversarial, Critics, FakeScore, Generated, Judge
+from .adversarial import AdversarialLoss, Discriminator, FakeScore, JointCritic, StudentSamples
 from .losses import (
-    adaptive,
-    as_output,
+    adaptive_l2,
     edm_weight,
-    even,
-    heavier_top,
+    emphasize_t_max,
+    feature_space,
     huber,
-    landed,
-    learned_variance,
-    per_gap,
-    per_sigma2,
-    pushed,
-    through,
+    inverse_step,
+    inverse_variance,
+    jump_end,
+    jump_end_at_zero,
+    network_output,
     truncated_snr,
+    uncertainty_weighted_error,
+    uniform_weight,
 )
-from .method import Method, Mix, OneSample
-from .states import around_prior, data, itself, of, pure_at_top, rolled_out, self_guided, simulated
+from .method import Method, Mix, SharedSampleMix
+from .states import (
+    backward_simulation,
+    data_field,
+    prior_centred_noise,
+    pure_noise_at_t_max,
+    self_guided_field,
+    simulate_pairs,
+    target_field,
+    teacher_field,
+)
 from .targets import (
     Derivative,
-    agree,
-    arrive,
-    exact,
+    consistency_target,
+    continuous_target,
+    distribution_matching_target,
+    exact_derivative,
     flow_gain,
-    follow,
     grid_gain,
-    match_scores,
-    normalised,
-    rescore,
-    stand_still,
+    normalize_tangent,
+    regression_target,
+    score_distillation_target,
+    trajectory_target,
     trig_gain,
 )
-from .timesteps import TimesOf
+from .timesteps import TimestepSampler
 
-latent_times = timesteps.either(0.88, timesteps.lognormal(0.2, 1.3), timesteps.loguniform(0.002, 80.0))
+latent_times = timesteps.mixture(0.88, timesteps.lognormal(0.2, 1.3), timesteps.loguniform(0.002, 80.0))
 
 
 # --- teachers and fields ----------------------------------------------------------------------------------------------
 
 
-def diffusion(sampled: TimesOf | None = None, sigma_data: float = 1.0, **changes) -> Method:
+def diffusion(sampled: TimestepSampler | None = None, sigma_data: float = 1.0, **changes) -> Method:
     """EDM training. Karras et al. 2022; with a net that has log_variance, EDM2's weighting (2023, eq. 21).
 
     `latent_times` suits text-conditioned unit-variance latents.
     """
     sampled = sampled or timesteps.lognormal(-1.2, 1.2)
-    return replace(Method(sampled, follow, weight=edm_weight(sigma_data), balance=learned_variance), **changes)
+    return replace(
+        Method(sampled, regression_target, weight=edm_weight(sigma_data), balance=uncertainty_weighted_error), **changes
+    )
 
 
 def guidance_distillation(
-    teacher: Net, w=(0.0, 6.0), sampled: TimesOf = latent_times, weight=None, **changes
+    teacher: Net, w=(0.0, 6.0), sampled: TimestepSampler = latent_times, weight=None, **changes
 ) -> Method:
     """The student, told w, equals the guided teacher. Meng et al. 2022, stage 1; ConsistencyTTA, stage 1.
 
     Deviation from ConsistencyTTA: EDM's weight; theirs is min(SNR, 5)/(SNR + 1) on v.
     """
-    method = Method(sampled, follow, of(guided(teacher)), guidance=uniform_guidance(*w), weight=weight or edm_weight())
+    method = Method(
+        sampled,
+        regression_target,
+        teacher_field(guided_net(teacher)),
+        guidance=uniform_guidance(*w),
+        weight=weight or edm_weight(),
+    )
     return replace(method, **changes)
 
 
@@ -85,7 +102,9 @@ def guidance_distillation(
 
 def cd(teacher: Net, intervals: int = 18, solver=heun, **changes) -> Method:
     """Consistency distillation. Song et al. 2023, algorithm 2. Target EMA .95, or none (their CIFAR code)."""
-    return replace(Method(timesteps.neighbours(intervals), agree(solver), of(teacher)), **changes)
+    return replace(
+        Method(timesteps.grid_neighbours(intervals), consistency_target(solver), teacher_field(teacher)), **changes
+    )
 
 
 def ct(first: int = 2, last: int = 150, **changes) -> Method:
@@ -93,21 +112,23 @@ def ct(first: int = 2, last: int = 150, **changes) -> Method:
 
     Deviation: their target decay grows with the grid (`times.ct_target_ema`).
     """
-    return replace(Method(timesteps.neighbours(timesteps.ct_intervals(first, last)), agree(euler)), **changes)
+    return replace(
+        Method(timesteps.grid_neighbours(timesteps.ct_intervals(first, last)), consistency_target(euler)), **changes
+    )
 
 
 def ict(
     first: int = 10, last: int = 1280, mean: float = -1.1, std: float = 2.0, c: float = 0.00054, **changes
 ) -> Method:
     """Improved consistency training. Song & Dhariwal 2023. No target EMA, and the norm-wise pseudo-Huber."""
-    proposal = timesteps.lognormal_neighbours(timesteps.doubling(first, last), mean, std)
-    return replace(Method(proposal, agree(euler), distance=huber(c), weight=per_gap), **changes)
+    proposal = timesteps.lognormal_neighbours(timesteps.ict_intervals(first, last), mean, std)
+    return replace(Method(proposal, consistency_target(euler), distance=huber(c), weight=inverse_step), **changes)
 
 
-def ect(sampled: TimesOf | None = None, stages: int = 8, q: float = 2.0, c: float = 1e-6, **changes) -> Method:
+def ect(sampled: TimestepSampler | None = None, stages: int = 8, q: float = 2.0, c: float = 1e-6, **changes) -> Method:
     """Easy consistency tuning. Geng et al. 2024. Start from a diffusion model; no target EMA."""
     proposal = timesteps.ect(sampled, stages, q)
-    return replace(Method(proposal, agree(euler), distance=huber(c), weight=per_gap), **changes)
+    return replace(Method(proposal, consistency_target(euler), distance=huber(c), weight=inverse_step), **changes)
 
 
 def lcm(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
@@ -117,7 +138,7 @@ def lcm(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
     there is its noisy input); huber of the sample's RMS; EDM's grid. Theirs: path=paths.ddpm(paths.scaled_linear_betas()),
     times=times.strides(50).
     """
-    method = cd(guided(teacher), intervals, euler, guidance=uniform_guidance(*w), distance=huber(0.001))
+    method = cd(guided_net(teacher), intervals, euler, guidance=uniform_guidance(*w), distance=huber(0.001))
     return replace(method, **changes)
 
 
@@ -126,7 +147,7 @@ def lcm_lora(teacher: Net, w: float = 7.5, intervals: int = 50, **changes) -> Me
 
     Their target is the student itself; short runs want an EMA copy (without one it runs away on tests' ring).
     """
-    method = replace(lcm(teacher, intervals=intervals), field=of(guided_by(teacher, w)), guidance=None)
+    method = replace(lcm(teacher, intervals=intervals), field=teacher_field(guided_by(teacher, w)), guidance=None)
     return replace(method, **changes)
 
 
@@ -135,7 +156,7 @@ def consistencytta(
     w=(0.0, 6.0),
     intervals: int = 18,
     top_weight: float = 0.0,
-    guide: Callable[[Net], Net] = guided,
+    guide: Callable[[Net], Net] = guided_net,
     **changes,
 ) -> Method:
     """ConsistencyTTA, stage 2. Bai et al. 2023: CD of the guided teacher, told w, from pure noise at the top.
@@ -149,9 +170,9 @@ def consistencytta(
         guide(teacher),
         intervals,
         guidance=uniform_guidance(*w),
-        noising=pure_at_top,
+        noising=pure_noise_at_t_max,
         distance=huber(0.03),
-        weight=heavier_top(top_weight) if top_weight else even,
+        weight=emphasize_t_max(top_weight) if top_weight else uniform_weight,
     )
     return replace(method, **changes)
 
@@ -161,12 +182,12 @@ def comospeech(teacher: Net, intervals: int = 50, **changes) -> Method:
 
     Deviation: their mean runs over padding too.
     """
-    return replace(cd(teacher, intervals, euler, coupling=around_prior), **changes)
+    return replace(cd(teacher, intervals, euler, coupling=prior_centred_noise), **changes)
 
 
 def audiolcm(teacher: Net, w=(5.0, 13.0), intervals: int = 50, substeps: int = 2, **changes) -> Method:
     """AudioLCM. Liu et al. 2024: LCM whose teacher covers a stride in several DDIM steps (theirs: 20). Imagen's w."""
-    return replace(lcm(teacher, w, intervals), goal=agree(many(substeps, euler)), **changes)
+    return replace(lcm(teacher, w, intervals), goal=consistency_target(substeps(substeps, euler)), **changes)
 
 
 # --- any-to-any jumps -------------------------------------------------------------------------------------------------
@@ -178,11 +199,18 @@ def ctm(teacher: Net, intervals: int = 18, most: int = 4, substeps: int = 2, den
     Deviations: r at most 4 intervals below t, in `substeps` Heun steps (theirs: up to 17, one each); fixed weight of
     the denoising term (theirs is balanced by last-layer gradients); the inner target net is the EMA copy.
     """
-    parts = {"field": of(teacher), "view": pushed, "distance": huber(0.03), "needs_target_time": True}
-    trajectory = Method(timesteps.grid_triples(intervals, most), agree(many(substeps, heun)), **(parts | changes))
-    half = timesteps.either(0.5, timesteps.lognormal(-1.2, 1.2), timesteps.loguniform(0.5, 80.0))
+    parts = {
+        "field": teacher_field(teacher),
+        "view": jump_end_at_zero,
+        "distance": huber(0.03),
+        "needs_target_time": True,
+    }
+    trajectory = Method(
+        timesteps.grid_triples(intervals, most), consistency_target(substeps(substeps, heun)), **(parts | changes)
+    )
+    half = timesteps.mixture(0.5, timesteps.lognormal(-1.2, 1.2), timesteps.loguniform(0.5, 80.0))
     rest = {name: changes[name] for name in ("native", "guidance") if name in changes}
-    score = Method(timesteps.told_itself(half), follow, weight=edm_weight(), **rest)
+    score = Method(timesteps.with_target_time_equal_t(half), regression_target, weight=edm_weight(), **rest)
     return Mix(((1.0, trajectory), (denoising, score)))
 
 
@@ -193,7 +221,7 @@ def soundctm(teacher: Net, features=None, w=(2.0, 5.0), **changes) -> Mix:
     `denoiser.Hidden(teacher, blocks)`.
     """
     features = features or (lambda x, s, cond: teacher(x, s, None, cond))
-    return ctm(guided(teacher), **({"guidance": uniform_guidance(*w), "view": through(features)} | changes))
+    return ctm(guided_net(teacher), **({"guidance": uniform_guidance(*w), "view": feature_space(features)} | changes))
 
 
 def tcd(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
@@ -201,7 +229,7 @@ def tcd(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
 
     Deviation: the student is told s (without it one net cannot be exact for all s).
     """
-    method = lcm(teacher, w, intervals, times=timesteps.grid_triples(intervals), view=landed, needs_target_time=True)
+    method = lcm(teacher, w, intervals, times=timesteps.grid_triples(intervals), view=jump_end, needs_target_time=True)
     return replace(method, **changes)
 
 
@@ -214,7 +242,12 @@ def progressive(teacher: Net, steps: int, **changes) -> Method:
     The first stage may take `guided(teacher, w)` (Meng et al. 2022). Sample with `solvers.jump_times(path, steps)`,
     gamma 0. Deviation: EDM's grid and not cosine time (`path=paths.cosine` for theirs).
     """
-    return replace(Method(timesteps.halves(steps), arrive(euler), of(teacher), weight=truncated_snr), **changes)
+    return replace(
+        Method(
+            timesteps.nested_intervals(steps), trajectory_target(euler), teacher_field(teacher), weight=truncated_snr
+        ),
+        **changes,
+    )
 
 
 def regression(distance=None, **changes) -> Method:
@@ -222,7 +255,12 @@ def regression(distance=None, **changes) -> Method:
 
     The pairs' conditions must name the w that they were made with.
     """
-    return replace(Method(timesteps.top, follow, noising=pure_at_top, distance=distance or huber(0.03)), **changes)
+    return replace(
+        Method(
+            timesteps.always_t_max, regression_target, noising=pure_noise_at_t_max, distance=distance or huber(0.03)
+        ),
+        **changes,
+    )
 
 
 def reflow(teacher: Net, steps: int = 18, native: Path = paths.edm, **changes) -> Method:
@@ -235,14 +273,21 @@ def reflow(teacher: Net, steps: int = 18, native: Path = paths.edm, **changes) -
         return sample(teacher, native, eps, cond, ode_times(native, steps), solver=heun)
 
     method = Method(
-        timesteps.uniform, follow, path=paths.rectified, native=native, weight=per_sigma2, coupling=simulated(solve)
+        timesteps.uniform,
+        regression_target,
+        path=paths.rectified,
+        native=native,
+        weight=inverse_variance,
+        coupling=simulate_pairs(solve),
     )
     return replace(method, **changes)
 
 
 def rectified_flow(**changes) -> Method:
     """Flow matching on the data. Liu et al. 2022, eq. 1; squared error of the flow, t ~ U(.001, 1)."""
-    return replace(Method(timesteps.uniform, follow, path=paths.rectified, weight=per_sigma2), **changes)
+    return replace(
+        Method(timesteps.uniform, regression_target, path=paths.rectified, weight=inverse_variance), **changes
+    )
 
 
 def shortcut(**changes) -> Mix:
@@ -251,13 +296,15 @@ def shortcut(**changes) -> Mix:
     Deviation: the shares weigh two losses on the whole batch; theirs divide its rows; no clipping to +-4.
     """
     flow = Method(
-        timesteps.told_itself(timesteps.uniform),
-        follow,
+        timesteps.with_target_time_equal_t(timesteps.uniform),
+        regression_target,
         path=paths.rectified,
-        weight=per_sigma2,
+        weight=inverse_variance,
         needs_target_time=True,
     )
-    halving = replace(flow, times=timesteps.dyadic(), goal=arrive(jump), field=itself)
+    halving = replace(
+        flow, times=timesteps.dyadic_intervals(), goal=trajectory_target(student_step), field=target_field
+    )
     return Mix(((7 / 8, replace(flow, **changes)), (1 / 8, replace(halving, **changes))))
 
 
@@ -267,11 +314,11 @@ def zipvoice_self(longest: float = 1.0, **changes) -> Method:
     Start from the student of `zipvoice`, and tell it the same w. Deviation: told s.
     """
     method = Method(
-        timesteps.spans(longest),
-        arrive(jump),
-        itself,
+        timesteps.random_spans(longest),
+        trajectory_target(student_step),
+        target_field,
         path=paths.rectified,
-        view=as_output,
+        view=network_output,
         needs_target_time=True,
     )
     return replace(method, **changes)
@@ -279,29 +326,37 @@ def zipvoice_self(longest: float = 1.0, **changes) -> Method:
 
 def zipvoice(teacher: Net, w=(1.0, 5.0), longest: float = 0.5, **changes) -> Method:
     """ZipVoice-Distill, first stage: one jump = two Euler steps of the guided teacher. [from memory]"""
-    first = {"goal": arrive(euler), "field": of(guided(teacher)), "guidance": uniform_guidance(*w)}
+    first = {
+        "goal": trajectory_target(euler),
+        "field": teacher_field(guided_net(teacher)),
+        "guidance": uniform_guidance(*w),
+    }
     return zipvoice_self(longest, **(first | changes))
 
 
 # --- the limit of small moves -----------------------------------------------------------------------------------------
 
 
-def continuous_ct(intervals: int = 18, derivative: Derivative = exact, **changes) -> Method:
+def continuous_ct(intervals: int = 18, derivative: Derivative = exact_derivative, **changes) -> Method:
     """Continuous-time CT. Song et al. 2023, theorem 6, squared error: CT's gradient as its grid is refined.
 
     `intervals` scales the move only. No target EMA.
     """
-    goal = stand_still(grid_gain(intervals), derivative=derivative)
-    return replace(Method(timesteps.neighbours(1 << 20), goal), **changes)
+    goal = continuous_target(grid_gain(intervals), derivative=derivative)
+    return replace(Method(timesteps.grid_neighbours(1 << 20), goal), **changes)
 
 
-def continuous_cd(teacher: Net, intervals: int = 18, derivative: Derivative = exact, **changes) -> Method:
+def continuous_cd(teacher: Net, intervals: int = 18, derivative: Derivative = exact_derivative, **changes) -> Method:
     """Continuous-time CD. Song et al. 2023, theorem 5: the same with the teacher as the field."""
-    return continuous_ct(intervals, derivative, **({"field": of(teacher)} | changes))
+    return continuous_ct(intervals, derivative, **({"field": teacher_field(teacher)} | changes))
 
 
 def sct(
-    sampled: TimesOf | None = None, warmup=0.1, c: float = 0.1, derivative: Derivative = exact, **changes
+    sampled: TimestepSampler | None = None,
+    warmup=0.1,
+    c: float = 0.1,
+    derivative: Derivative = exact_derivative,
+    **changes,
 ) -> Method:
     """sCT. Lu & Song 2024: TrigFlow, normalised tangent, warm-up over the first `warmup` of training, learned weight.
 
@@ -309,24 +364,29 @@ def sct(
     """
     method = Method(
         sampled or timesteps.lognormal(-1.0, 1.4),
-        stand_still(trig_gain, normalised(c), warmup, derivative),
+        continuous_target(trig_gain, normalize_tangent(c), warmup, derivative),
         path=paths.trig,
-        view=as_output,
-        balance=learned_variance,
+        view=network_output,
+        balance=uncertainty_weighted_error,
     )
     return replace(method, **changes)
 
 
 def scd(
-    teacher: Net, sampled: TimesOf | None = None, warmup=0.1, c: float = 0.1, derivative=exact, **changes
+    teacher: Net,
+    sampled: TimestepSampler | None = None,
+    warmup=0.1,
+    c: float = 0.1,
+    derivative=exact_derivative,
+    **changes,
 ) -> Method:
     """sCD. Lu & Song 2024: sCT with the teacher as the field; guided: scd(guided(teacher, w))."""
-    return sct(sampled, warmup, c, derivative, **({"field": of(teacher)} | changes))
+    return sct(sampled, warmup, c, derivative, **({"field": teacher_field(teacher)} | changes))
 
 
 def meanflow(
-    sampled: TimesOf | None = None, power: float = 1.0, c: float = 1e-3, scale: float = 1.0, share: float = 0.0,
-    derivative: Derivative = exact, **changes,
+    sampled: TimestepSampler | None = None, power: float = 1.0, c: float = 1e-3, scale: float = 1.0, share: float = 0.0,
+    derivative: Derivative = exact_derivative, **changes,
 ) -> Method:  # fmt: skip
     """MeanFlow. Geng et al. 2025, algorithm 1: average velocities of the rectified flow. No target EMA.
 
@@ -334,11 +394,11 @@ def meanflow(
     """
     method = Method(
         sampled or timesteps.logitnormal_pairs(),
-        stand_still(flow_gain, derivative=derivative),
-        data if scale == 1 and share == 0 else self_guided(scale, share),
+        continuous_target(flow_gain, derivative=derivative),
+        data_field if scale == 1 and share == 0 else self_guided_field(scale, share),
         path=paths.rectified,
-        view=as_output,
-        distance=adaptive(power, c),
+        view=network_output,
+        distance=adaptive_l2(power, c),
         needs_target_time=True,
     )
     return replace(method, **changes)
@@ -361,11 +421,14 @@ def add(
     a net on noised latents). Deviation: rescoring unweighted over lognormal levels.
     """
     base = Method(
-        timesteps.among(levels), rescore(timesteps.lognormal(-1.0, 1.0)), of(guided_by(teacher, w)), noising=pure_at_top
+        timesteps.discrete_levels(levels),
+        score_distillation_target(timesteps.lognormal(-1.0, 1.0)),
+        teacher_field(guided_by(teacher, w)),
+        noising=pure_noise_at_t_max,
     )
     base = replace(base, path=native, native=native)
-    judge = Judge(trunk, Generated(base), path=native)
-    return Mix(((1.0, Adversarial(judge, Generated(base))), (share, base)), critic=judge)
+    judge = Discriminator(trunk, StudentSamples(base), path=native)
+    return Mix(((1.0, AdversarialLoss(judge, StudentSamples(base))), (share, base)), critic=judge)
 
 
 def dmd2(
@@ -386,16 +449,23 @@ def dmd2(
     None: without their GAN. Deviations: opinions at lognormal levels; one critic step a student step is the trainer's.
     """
     told = isinstance(w, tuple)
-    base = Method(timesteps.top, follow, start=rolled_out(levels, top), noising=pure_at_top, path=native, native=native)
-    made = Generated(replace(base, guidance=uniform_guidance(*w) if told else None))
+    base = Method(
+        timesteps.always_t_max,
+        regression_target,
+        start=backward_simulation(levels, top),
+        noising=pure_noise_at_t_max,
+        path=native,
+        native=native,
+    )
+    made = StudentSamples(replace(base, guidance=uniform_guidance(*w) if told else None))
     score = FakeScore(fake, made)
-    goal = match_scores(timesteps.lognormal(-0.4, 1.6), score)
-    real = guided(teacher) if told else guided_by(teacher, w)
-    matching = (0.5, replace(made.method, goal=goal, field=of(real)))
+    goal = distribution_matching_target(timesteps.lognormal(-0.4, 1.6), score)
+    real = guided_net(teacher) if told else guided_by(teacher, w)
+    matching = (0.5, replace(made.method, goal=goal, field=teacher_field(real)))
     if trunk is None:
         return Mix((matching,), critic=score)
-    judge = Judge(trunk, made, timesteps.lognormal(0.0, 1.2), path=native)
-    return OneSample((matching, (share, Adversarial(judge, made))), critic=Critics(score, judge))
+    judge = Discriminator(trunk, made, timesteps.lognormal(0.0, 1.2), path=native)
+    return SharedSampleMix((matching, (share, AdversarialLoss(judge, made))), critic=JointCritic(score, judge))
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
@@ -434,7 +504,7 @@ def family(teacher: Net, w: tuple[float, float] = (1.0, 5.0), path: Path = paths
         "continuous-ct": continuous_ct(),
         "scd": scd(teacher, latent_times),
         "sct": sct(latent_times),
-        "meanflow": meanflow(timesteps.jumps_from(latent_times)),
+        "meanflow": meanflow(timesteps.random_target_times(latent_times)),
         "add": add(teacher, again(), share=0.1, native=path),
         "dmd2": dmd2(teacher, again(), native=path),
     }
@@ -452,5 +522,5 @@ def _on(native: Path, member):
         return member
     if member.path is paths.edm:
         return replace(member, native=native, path=native)
-    top = member.path.at(native.kappa(torch.tensor(native.t_max, dtype=torch.float64)))
+    top = member.path.time_of_noise_level(native.noise_level(torch.tensor(native.t_max, dtype=torch.float64)))
     return replace(member, native=native, path=replace(member.path, t_max=min(float(top), member.path.t_max)))

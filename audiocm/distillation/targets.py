@@ -13,67 +13,67 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..diffusion.denoiser import Net
-from ..diffusion.paths import Path, over
-from ..diffusion.solvers import Solver, Walk
-from .losses import mean
-from .states import Draw, Field, Progress, Times
+from ..diffusion.paths import Path, broadcast_like
+from ..diffusion.solvers import ODEState, Solver
+from .losses import masked_mean
+from .states import Field, Progress, Timesteps, TrainingState
 
-Goal = Callable[[Draw, Field, Net, Tensor], Tensor]
+Target = Callable[[TrainingState, Field, Net, Tensor], Tensor]
 
 
-def follow(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
+def regression_target(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
     """What the field says at t: teacher training, guidance distillation, reflow."""
     return field(draw.x_t, draw.t)
 
 
-follow.asks_target = False  # so there is no pair that would have to share its dropout masks
+regression_target.asks_target = False  # so there is no pair that would have to share its dropout masks
 
 
-def agree(solver: Solver) -> Goal:
+def consistency_target(solver: Solver) -> Target:
     """One solver move t -> r along the field, then the target's jump r -> s. Song et al. 2023, eq. 7."""
 
-    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
+    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
         path, r, end = draw.path, draw.r, draw.end
-        x_r = solver(Walk(path, field), draw.x_t, draw.t, r)
+        x_r = solver(ODEState(path, field), draw.x_t, draw.t, r)
         x_s = path.step(x_r, r, end, target(x_r, r.clamp_min(path.t_min), draw.s, draw.cond))
-        return path.aim(draw.x_t, draw.t, end, x_s)
+        return path.invert_step(draw.x_t, draw.t, end, x_s)
 
     return goal
 
 
-def arrive(solver: Solver) -> Goal:
+def trajectory_target(solver: Solver) -> Target:
     """Where the solver itself lands at s in two moves, t -> r -> s: progressive distillation, shortcut, ZipVoice."""
 
-    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
-        walk = Walk(draw.path, field)
+    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
+        walk = ODEState(draw.path, field)
         x_s = solver(walk, solver(walk, draw.x_t, draw.t, draw.r), draw.r, draw.end)
-        return draw.path.aim(draw.x_t, draw.t, draw.end, x_s)
+        return draw.path.invert_step(draw.x_t, draw.t, draw.end, x_s)
 
     return goal
 
 
-def rescore(times: Callable[[Path, Tensor, Progress], Times]) -> Goal:
+def score_distillation_target(times: Callable[[Path, Tensor, Progress], Timesteps]) -> Target:
     """The field's opinion of the student's own sample, noised afresh: score distillation. ADD (Sauer et al. 2023), eq. 4."""
 
-    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
+    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
         t = times(draw.path, clean, draw.progress).t
-        return field(draw.path.noise(clean, torch.randn_like(clean), t), t)
+        return field(draw.path.add_noise(clean, torch.randn_like(clean), t), t)
 
     return goal
 
 
-def match_scores(times: Callable[[Path, Tensor, Progress], Times], fake: Net) -> Goal:
+def distribution_matching_target(times: Callable[[Path, Tensor, Progress], Timesteps], fake: Net) -> Target:
     """clean - (fake's opinion - field's opinion) / mean|clean - field's opinion|: DMD2 (Yin et al. 2024), eq. 2.
 
     `fake` denoises the student's samples as the field does the data; equal opinions leave nothing to do.
     """
 
-    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
+    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
         t = times(draw.path, clean, draw.progress).t
-        x_t = draw.path.noise(clean, torch.randn_like(clean), t)
+        x_t = draw.path.add_noise(clean, torch.randn_like(clean), t)
         real, imagined = field(x_t, t), draw.here(fake)(x_t, t, None, draw.cond)
-        scale = mean((clean - real).abs(), draw.mask).clamp_min(1e-6)
-        return clean - (imagined - real) / over(scale, clean)
+        scale = masked_mean((clean - real).abs(), draw.mask).clamp_min(1e-6)
+        return clean - (imagined - real) / broadcast_like(scale, clean)
 
     return goal
 
@@ -81,7 +81,7 @@ def match_scores(times: Callable[[Path, Tensor, Progress], Times], fake: Net) ->
 Derivative = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def exact(
+def exact_derivative(
     net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, dx: Tensor, dt: Tensor
 ) -> tuple[Tensor, Tensor]:
     """(net(x, t), its derivative along (dx, dt)) by forward-mode differentiation.
@@ -94,7 +94,7 @@ def exact(
     return value, torch.zeros_like(value) if tangent is None else tangent
 
 
-def finite(h: float = 5e-3) -> Derivative:
+def finite_difference(h: float = 5e-3) -> Derivative:
     """The same by three calls at 0, -h and -2h along (dx, dt), error O(h^2): for nets that have no forward derivative.
 
     It steps towards the data only, since t may be t_max. Runs in float32 whatever autocast says.
@@ -120,38 +120,38 @@ def flow_gain(path: Path, t: Tensor) -> Tensor:
 
 def grid_gain(intervals: int) -> Callable[[Path, Tensor], Tensor]:
     """The spacing of the path's grid at t for so many intervals: the goal is then the limit of discrete CD and CT."""
-    return lambda path, t: path.pace(t) / intervals
+    return lambda path, t: path.grid_spacing(t) / intervals
 
 
-def ramp(progress: Progress, warmup: float) -> Tensor:
+def warmup_factor(progress: Progress, warmup: float) -> Tensor:
     """min(1, progress / warmup): sCM's tangent warm-up; 1 for warmup = 0."""
     progress = torch.as_tensor(progress)
     return (progress / warmup).clamp(max=1) if warmup else torch.ones_like(progress, dtype=torch.float32)
 
 
-def free(draw: Draw, change: Tensor) -> Tensor:
+def keep_tangent(draw: TrainingState, change: Tensor) -> Tensor:
     return change
 
 
-def normalised(c: float = 0.1) -> Callable[[Draw, Tensor], Tensor]:
+def normalize_tangent(c: float = 0.1) -> Callable[[TrainingState, Tensor], Tensor]:
     """g / (|g| + c), |g| the RMS of the change of F over the valid part of a sample. Lu & Song 2024, section 4.
 
     Theirs may be the full norm: c then differs by the root of the number of entries.
     """
 
-    def normalise(draw: Draw, change: Tensor) -> Tensor:
-        rms = mean((change / over(draw.path.sigma(draw.t), change)).square(), draw.mask).sqrt()
-        return change / over(rms + c, change)
+    def normalise(draw: TrainingState, change: Tensor) -> Tensor:
+        rms = masked_mean((change / broadcast_like(draw.path.sigma(draw.t), change)).square(), draw.mask).sqrt()
+        return change / broadcast_like(rms + c, change)
 
     return normalise
 
 
-def stand_still(
+def continuous_target(
     gain: Callable[[Path, Tensor], Tensor],
-    normalise: Callable[[Draw, Tensor], Tensor] = free,
+    normalise: Callable[[TrainingState, Tensor], Tensor] = keep_tangent,
     warmup: float = 0.0,
-    derivative: Derivative = exact,
-) -> Goal:
+    derivative: Derivative = exact_derivative,
+) -> Target:
     """clean - gain dJ/dt, with J = a x_t + b clean the jump to s and d/dt along the field's ODE.
 
     dJ/dt = a (velocity of the field - velocity of the student) + b dclean/dt, because a step along the student's own
@@ -159,7 +159,7 @@ def stand_still(
     (progress < warmup) the goal turns from what the field says, times (gain/sigma)^2, to this.
     """
 
-    def goal(draw: Draw, field: Field, target: Net, clean: Tensor) -> Tensor:
+    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
         if getattr(draw.native, "discrete", False) or getattr(draw.path, "discrete", False):
             raise ValueError(
                 "a net trained on integer timesteps has no derivative in t: use the discrete sibling (cd for scd and "
@@ -167,17 +167,17 @@ def stand_still(
             )
         path, x, t, step = draw.path, draw.x_t, draw.t, gain(draw.path, draw.t)
         truth = field(x, t)
-        direction = over(step, x) * path.velocity(x, t, truth)
+        direction = broadcast_like(step, x) * path.velocity(x, t, truth)
         here, moved = derivative(lambda x, t: target(x, t, draw.s, draw.cond), x, t, direction, step)
-        a, b = path.carry(t, draw.end, x)
+        a, b = path.step_coefficients(t, draw.end, x)
         d_alpha, d_sigma = path.slopes(t)
-        turn = over(
+        turn = broadcast_like(
             step * (d_alpha - d_sigma * path.alpha(t) / path.sigma(t)), x
         )  # of the velocity, per change of clean
         away = truth - here
         tangent = a * turn * away + b * moved
-        part = ramp(draw.progress, warmup).to(x.device, x.dtype)
-        change = (1 - part) * over((step / path.sigma(t)) ** 2, x) * away - part * tangent
+        part = warmup_factor(draw.progress, warmup).to(x.device, x.dtype)
+        change = (1 - part) * broadcast_like((step / path.sigma(t)) ** 2, x) * away - part * tangent
         return here + normalise(draw, change)
 
     return goal

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..files import digest_of
-from .checkpoints import blocks, load_without_code, package_file, power_frames
+from ..files import content_digest
+from .checkpoints import load_without_code, package_file, power_frames, split_in_blocks
 
 
 class _EffectsNet(nn.Module):
@@ -58,7 +58,7 @@ class Aisfx:
         self._window = torch.hann_window(2048, periodic=False)
         filters = librosa.filters.mel(sr=44100, n_fft=2048, n_mels=96, fmin=0, fmax=22050, htk=True, norm=1)
         self._filters = torch.from_numpy(filters)
-        self.digest = digest_of(packed, "hann2048s/1024 htk96 norm1 log10 100/50")
+        self.digest = content_digest(packed, "hann2048s/1024 htk96 norm1 log10 100/50")
 
     def spectrum(self, wav: np.ndarray) -> Tensor:
         """[sample] → normalised log-mel [frame, 96]."""
@@ -68,7 +68,7 @@ class Aisfx:
 
     @torch.inference_mode()
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        parts = [blocks(self.spectrum(wav), 100, 50, 0.0) for wav in wavs]
+        parts = [split_in_blocks(self.spectrum(wav), 100, 50, 0.0) for wav in wavs]
         device = next(self._net.parameters()).device
         outputs = [self._net(part.to(device)).cpu() for part in torch.cat(parts).split(self._batch)]
         by_clip = torch.cat(outputs).split([len(p) for p in parts])

@@ -27,7 +27,7 @@ def package_file(package: str, path: str, source: str | Path | None = None) -> b
         return wheel.read(f"{package}/{path}")
 
 
-def blocks(frames: Tensor, size: int, hop: int, fill: float) -> Tensor:
+def split_in_blocks(frames: Tensor, size: int, hop: int, fill: float) -> Tensor:
     """[frame, bin] → [block, size, bin]; the last block reaches past the end (filled) only if it is the only one."""
     if len(frames) < size:
         frames = F.pad(frames, (0, 0, 0, size - len(frames)), value=fill)
@@ -57,7 +57,7 @@ def load_without_code(data: bytes):
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
-def weights_of(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
+def read_weights(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
     """State dict of a .pth / .pt / .safetensors file and its bytes. Raises ValueError if it cannot be read safely."""
     file = Path(file)
     if not file.is_file():

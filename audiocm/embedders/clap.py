@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..files import digest_of
+from ..files import content_digest
 from ..metrics import Score, mean_score
-from ..metrics.similarity import cosines
+from ..metrics.similarity import cosine_similarities
 
 CLASSES = Path(__file__).with_name("audioset_classes.txt")
 Hear = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -35,7 +35,7 @@ class ClapScorer:
 
     def text_scores(self, audio: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
         """[clip]: cosine of each clip's embedding with its prompt's (CLAP_T per clip, between −1 and 1)."""
-        return cosines(audio, self.text(prompts))
+        return cosine_similarities(audio, self.text(prompts))
 
     def score(self, audio: np.ndarray, prompts: Sequence[str]) -> Score:
         """CLAP_T with its interval. Published CLAP_T is this × 100 with negative cosines counted as 0."""
@@ -54,16 +54,16 @@ class ClapScorer:
         """A transformers ClapModel with its own processor from a folder or hub id."""
         from transformers import ClapModel, ClapProcessor
 
-        from ..models.weights import local_folder, weight_file
+        from ..models.weights import resolve_folder, weight_file
 
-        folder = local_folder(name)
+        folder = resolve_folder(name)
         try:
             model = ClapModel.from_pretrained(folder, local_files_only=True).eval().to(device)
             processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
         except OSError as error:
             raise ValueError(f"{name}: holds no CLAP that transformers can read ({error})") from error
         front_end = processor.feature_extractor
-        digest = digest_of(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
+        digest = content_digest(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
         hear = _hearing(model, front_end, lambda wav: wav)
         read = _reading(model, processor.tokenizer)
         return cls(hear, read, str(name), front_end.sampling_rate, digest, _cut_and_padded(front_end))
@@ -71,7 +71,7 @@ class ClapScorer:
     @classmethod
     def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu"):
         """LAION's own checkpoint file; `tokenizer` None: it can hear but not read."""
-        from .laion_clap import as_int16, load_laion
+        from .laion_clap import load_laion, quantize_int16
 
         model, front_end, data = load_laion(file)
         words = None
@@ -79,9 +79,9 @@ class ClapScorer:
             from transformers import AutoTokenizer
 
             words = AutoTokenizer.from_pretrained(tokenizer)
-        hear = _hearing(model.to(device), front_end, as_int16)
+        hear = _hearing(model.to(device), front_end, quantize_int16)
         read = [] if words is None else [str(sorted(words.get_vocab().items()))]
-        digest = digest_of(data, front_end.to_json_string(), *read)
+        digest = content_digest(data, front_end.to_json_string(), *read)
         name = f"laion:{Path(file).stem}"
         return cls(hear, _reading(model, words), name, 48000, digest, _cut_and_padded(front_end))
 
@@ -101,7 +101,7 @@ class ZeroShotTagger:
         self.clap, self.scale = clap, scale
         self.classes = CLASSES.read_text(encoding="utf-8").splitlines() if classes is None else list(classes)
         self.name, self.sample_rate = f"{clap.name} zero-shot", clap.sample_rate
-        self.digest = digest_of(clap.digest, f"softmax {scale:g}", *self.classes)
+        self.digest = content_digest(clap.digest, f"softmax {scale:g}", *self.classes)
         self.words = clap.text(self.classes)
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

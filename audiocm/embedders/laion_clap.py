@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
-from .checkpoints import weights_of
+from .checkpoints import read_weights
 
 RENAMED = (
     ("text_branch", "text_model"),
@@ -31,7 +31,7 @@ RENAMED = (
 FRONT_END = {"frequency_min": 50, "frequency_max": 14000, "sampling_rate": 48000, "padding": "repeatpad"}
 
 
-def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """LAION's keys → ClapModel's; the joint qkv matrices are split in three."""
     found = {}
     for key, value in state.items():
@@ -48,7 +48,7 @@ def renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def config_of(state: dict[str, Tensor]) -> ClapConfig:
+def config_from_weights(state: dict[str, Tensor]) -> ClapConfig:
     """The model's sizes, read from renamed weights: HTSAT tiny or base, with or without fusion, and RoBERTa."""
     encoder = "audio_model.audio_encoder"
     width = state[f"{encoder}.patch_embed.proj.weight"].shape[0]
@@ -76,10 +76,10 @@ def config_of(state: dict[str, Tensor]) -> ClapConfig:
 
 def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes]:
     """Model in eval mode, its front end, and the file's bytes. Raises ValueError if it is not such a checkpoint."""
-    state, data = weights_of(file)
-    state = renamed(state)
+    state, data = read_weights(file)
+    state = rename_keys(state)
     try:
-        config = config_of(state)
+        config = config_from_weights(state)
     except (KeyError, IndexError) as error:
         raise ValueError(
             f"{file}: not a LAION CLAP checkpoint with an HTSAT audio tower ({error} is missing)"
@@ -94,6 +94,6 @@ def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes
     return model.eval(), ClapFeatureExtractor(truncation=truncation, **FRONT_END), data
 
 
-def as_int16(wav: Tensor) -> Tensor:
+def quantize_int16(wav: Tensor) -> Tensor:
     """LAION's loader rounds every wav to 16 bits first."""
     return (wav.clamp(-1, 1) * 32767).to(torch.int16).float() / 32767

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..files import digest_of
-from .checkpoints import load_strictly, power_frames, weights_of
+from ..files import content_digest
+from .checkpoints import load_strictly, power_frames, read_weights
 
 
 class _ConvBlock(nn.Module):
@@ -63,7 +63,7 @@ class Panns:
     def __init__(self, file: str | Path, device: str = "cpu", batch: int = 8) -> None:
         import librosa
 
-        state, data = weights_of(file)
+        state, data = read_weights(file)
         key = "spectrogram_extractor.stft.conv_real.weight"
         sizes = {n_fft: rate for rate, (n_fft, *_) in FRONT_ENDS.items()}
         if key not in state or state[key].shape[-1] not in sizes:
@@ -75,7 +75,7 @@ class Panns:
         self._window = torch.hann_window(self._n_fft)
         filters = librosa.filters.mel(sr=self.sample_rate, n_fft=self._n_fft, n_mels=64, fmin=low, fmax=high)
         self._filters = torch.from_numpy(filters.T.copy())
-        self.digest = digest_of(data, f"cnn14 {self.sample_rate}")
+        self.digest = content_digest(data, f"cnn14 {self.sample_rate}")
 
     def log_mel(self, wav: np.ndarray) -> Tensor:
         """[sample] → [frame, 64]: 10 log10 of slaney-mel power, floor 1e-10; frames centred, ends reflected."""

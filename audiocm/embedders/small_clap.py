@@ -17,7 +17,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from ..audio.spectral import LogMel
-from ..files import digest_of
+from ..files import content_digest
 from ..models.weights import StoredWeights, weight_file
 from .clap import ClapScorer
 
@@ -84,7 +84,7 @@ class SmallClap(StoredWeights, ModelMixin, ConfigMixin):
         return self.hear(image), self.read(sentences), self.log_scale.clamp(max=math.log(100)).exp()
 
 
-def contrast(audio: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
+def contrastive_loss(audio: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
     """Symmetric InfoNCE (Radford et al. 2021) where `same` (bool [clip, text]) says which texts fit a clip equally well:
     their targets share the weight. Scalar."""
     logits = scale * audio @ text.T
@@ -94,7 +94,7 @@ def contrast(audio: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor
     return (by_clip + by_text) / 2
 
 
-def windows(wav: Tensor, size: int) -> Tensor:
+def split_in_windows(wav: Tensor, size: int) -> Tensor:
     """[sample] → [window, size], half overlapping, the last one ending with the clip; a short clip in one, zeros after."""
     if len(wav) <= size:
         return F.pad(wav, (0, size - len(wav)))[None]
@@ -102,13 +102,13 @@ def windows(wav: Tensor, size: int) -> Tensor:
     return torch.stack([wav[start : start + size] for start in starts])
 
 
-def scorer(net: SmallClap, conditioner, digest: str, batch: int = 16) -> ClapScorer:
+def small_clap_scorer(net: SmallClap, conditioner, digest: str, batch: int = 16) -> ClapScorer:
     """The net and a TextConditioner as a ClapScorer; longer clips are heard in windows whose vectors are averaged."""
     size = round(net.config.seconds * net.config.sample_rate)
 
     @torch.inference_mode()
     def hear(wavs: Sequence[np.ndarray]) -> np.ndarray:
-        parts = [windows(torch.from_numpy(np.ascontiguousarray(wav)).float(), size) for wav in wavs]
+        parts = [split_in_windows(torch.from_numpy(np.ascontiguousarray(wav)).float(), size) for wav in wavs]
         device = next(net.parameters()).device
         vectors = torch.cat([net.hear(net.image(p.to(device))).cpu() for p in torch.cat(parts).split(batch)])
         means = torch.stack([part.mean(dim=0) for part in vectors.split([len(p) for p in parts])])
@@ -122,20 +122,20 @@ def scorer(net: SmallClap, conditioner, digest: str, batch: int = 16) -> ClapSco
     return ClapScorer(hear, read, "small-clap", net.config.sample_rate, digest)
 
 
-def load_scorer(folder: str | Path, device: str = "cpu") -> ClapScorer:
+def load_small_clap(folder: str | Path, device: str = "cpu") -> ClapScorer:
     """A trained SmallClap folder with the bundled sentence encoder. Raises ValueError naming a missing file."""
     from ..models.text_encoder import TextConditioner
 
     net = SmallClap.from_pretrained(folder).to(device)
-    return scorer(
-        net, TextConditioner.from_pretrained(), digest_of(weight_file(Path(folder)).read_bytes(), "windows/2")
+    return small_clap_scorer(
+        net, TextConditioner.from_pretrained(), content_digest(weight_file(Path(folder)).read_bytes(), "windows/2")
     )
 
 
-def load_bundled(device: str = "cpu") -> ClapScorer:
+def load_bundled_clap(device: str = "cpu") -> ClapScorer:
     """The scorer that ships with audiocm."""
     from ..models.weights import PRETRAINED
 
     if not (PRETRAINED / "small-clap" / "config.json").exists():
         raise ValueError("small-clap is not bundled with this copy: train it by recipes/small_clap.py, or name another")
-    return load_scorer(PRETRAINED / "small-clap", device)
+    return load_small_clap(PRETRAINED / "small-clap", device)

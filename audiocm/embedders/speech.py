@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import digest_of
+from ..files import content_digest
 from .checkpoints import package_file
 
 
@@ -33,7 +33,7 @@ class Transcriber:
             folder = Path(found.submodule_search_locations[0]) / "model"
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
         self.name = f"whisper {Path(folder).name if Path(folder).name != 'model' else 'tiny.en'}"
-        self.digest = digest_of((Path(folder) / "model.bin").read_bytes(), "int8 beam 5")
+        self.digest = content_digest((Path(folder) / "model.bin").read_bytes(), "int8 beam 5")
 
     def __call__(self, wav: np.ndarray) -> str:
         segments, _ = self._model.transcribe(
@@ -57,7 +57,7 @@ class SpeakerEmbedder:
         from resemblyzer import VoiceEncoder, preprocess_wav
 
         self._encoder, self._prepared = VoiceEncoder("cpu", verbose=False), preprocess_wav
-        self.digest = digest_of(package_file("resemblyzer", "pretrained.pt"))
+        self.digest = content_digest(package_file("resemblyzer", "pretrained.pt"))
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {"embedding": np.stack([self._encoder.embed_utterance(self._prepared(wav, 16000)) for wav in wavs])}

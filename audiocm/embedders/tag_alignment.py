@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..files import digest_of
+from ..files import content_digest
 
 
 class SentenceEncoder:
@@ -20,7 +20,7 @@ class SentenceEncoder:
 
         folder = Path(folder) if folder is not None else _found_folder()
         self.name = folder.name if folder.name != "model" else folder.parent.name
-        self.digest = digest_of(*(file.read_bytes() for file in sorted(folder.glob("*.safetensors"))))
+        self.digest = content_digest(*(file.read_bytes() for file in sorted(folder.glob("*.safetensors"))))
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
         self.batch = batch

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..files import digest_of
-from .checkpoints import blocks, load_strictly, weights_of
+from ..files import content_digest
+from .checkpoints import load_strictly, read_weights, split_in_blocks
 
 
 def mel_domain_filters(bins: int, n_fft: int, rate: int, low: float, high: float) -> Tensor:
@@ -55,11 +55,11 @@ class Vggish:
     name, sample_rate = "vggish", 16000
 
     def __init__(self, file: str | Path, device: str = "cpu", batch: int = 32) -> None:
-        state, data = weights_of(file)
+        state, data = read_weights(file)
         self._net, self._device, self._batch = load_strictly(_VggishNet(), state, file).to(device), device, batch
         self._window = torch.hann_window(400, dtype=torch.float64)
         self._filters = mel_domain_filters(64, 512, 16000, 125, 7500)
-        self.digest = digest_of(data, "vggish 400/160/512 log+.01 96/96")
+        self.digest = content_digest(data, "vggish 400/160/512 log+.01 96/96")
 
     def patches(self, wav: np.ndarray) -> Tensor:
         """[sample] → log-mel [patch, 96, 64]; a clip shorter than one patch is filled with silence."""
@@ -67,7 +67,7 @@ class Vggish:
         wav = F.pad(wav, (0, max(0, 15600 - len(wav))))
         frames = wav.unfold(0, 400, 160) * self._window
         log_mel = (torch.fft.rfft(frames, 512).abs() @ self._filters + 0.01).log()
-        return blocks(log_mel, 96, 96, float(np.log(0.01))).float()
+        return split_in_blocks(log_mel, 96, 96, float(np.log(0.01))).float()
 
     @torch.inference_mode()
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,8 +21,8 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from ..files import digest_of
-from .checkpoints import blocks, package_file, power_frames
+from ..files import content_digest
+from .checkpoints import package_file, power_frames, split_in_blocks
 
 
 class Yamnet:
@@ -59,13 +59,13 @@ class Yamnet:
         self._filters = torch.from_numpy(
             librosa.filters.mel(sr=16000, n_fft=512, n_mels=64, fmin=125, fmax=7500, htk=True, norm=None)
         )
-        self.digest = digest_of(packed, "hann400/512/160 htk64 125-7500 log+.001 gate40")
+        self.digest = content_digest(packed, "hann400/512/160 htk64 125-7500 log+.001 gate40")
 
     def patches(self, wav: np.ndarray) -> Tensor:
         """[sample] → log-mel patches [patch, 96, 64]."""
         magnitude = power_frames(torch.from_numpy(np.ascontiguousarray(wav)).float(), 512, 160, self._window, False)
         log_mel = (magnitude @ self._filters.T + 1e-3).log()
-        patches = blocks(log_mel, 96, 48, float(np.log(1e-3)))
+        patches = split_in_blocks(log_mel, 96, 48, float(np.log(1e-3)))
         level = patches.exp().square().mean(dim=(1, 2)).log10() * 10
         return patches[level >= level.max() - self.gate_db]
 

@@ -1,3 +1,3 @@
 from .scoring import compare as compare
 from .scoring import score as score
-from .session import Request as Request
+from .session import ScoreRequest as ScoreRequest

@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from ..audio.io import UnusableClipError, decode
 from ..embedders.protocol import Embedder
-from ..files import digest_of
+from ..files import content_digest
 from ..metrics import RunningMoments, Score, frechet_score
 from ..metrics.frechet import frechet_from_moments
-from ..metrics.score import Clips, independent, together
-from .preprocessing import Form, Intake, Source
+from ..metrics.score import Clips, independent_resample, paired_resample
+from .preprocessing import LoadReport, Preprocessing, Source
 
 SOURCE = "source"  # key of a stored clip's rate, channels and samples
 
@@ -33,8 +33,8 @@ def cache_folder() -> Path:
 class FeatureCache:
     """One small .npz per clip, found by the hash of the file's bytes, under the embedder's and the form's digest."""
 
-    def __init__(self, embedder: Embedder, form: Form, root: Path | None) -> None:
-        key = digest_of(embedder.digest, json.dumps(form.as_dict(), sort_keys=True))
+    def __init__(self, embedder: Embedder, form: Preprocessing, root: Path | None) -> None:
+        key = content_digest(embedder.digest, json.dumps(form.as_dict(), sort_keys=True))
         self.folder = None if root is None else Path(root) / f"{embedder.name.replace('/', '_')}-{key}"
 
     def path(self, content: str) -> Path:
@@ -70,7 +70,7 @@ class _Read:
     problem: UnusableClipError | None = None
 
 
-def _read(path: Path, embedder: Embedder, form: Form, cache: FeatureCache) -> _Read:
+def _read(path: Path, embedder: Embedder, form: Preprocessing, cache: FeatureCache) -> _Read:
     try:
         data = path.read_bytes()
         content = hashlib.sha256(data).hexdigest()
@@ -87,11 +87,11 @@ def _read(path: Path, embedder: Embedder, form: Form, cache: FeatureCache) -> _R
         return _Read(path, problem=error)
 
 
-def stream(
+def stream_features(
     paths: Sequence[Path],
     embedder: Embedder,
-    form: Form,
-    intake: Intake,
+    form: Preprocessing,
+    intake: LoadReport,
     cache: Path | None = None,
     workers: int = 2,
     chunk: int = 64,
@@ -114,7 +114,7 @@ def stream(
             bar.update(len(reads))
 
 
-def _embedded(reads: list[_Read], embedder: Embedder, form: Form, store: FeatureCache, intake: Intake):
+def _embedded(reads: list[_Read], embedder: Embedder, form: Preprocessing, store: FeatureCache, intake: LoadReport):
     new = [r for r in reads if r.wav is not None]
     batch = embedder.features([r.wav for r in new]) if new else {}
     computed = {id(r): {k: v[i] for k, v in batch.items()} for i, r in enumerate(new)}
@@ -129,11 +129,16 @@ def _embedded(reads: list[_Read], embedder: Embedder, form: Form, store: Feature
         yield read.path, read.known or computed[id(read)]
 
 
-def gather(
-    paths: Sequence[Path], embedder: Embedder, form: Form, intake: Intake, cache: Path | None = None, **options
+def gather_features(
+    paths: Sequence[Path],
+    embedder: Embedder,
+    form: Preprocessing,
+    intake: LoadReport,
+    cache: Path | None = None,
+    **options,
 ) -> tuple[list[Path], dict[str, np.ndarray]]:
     """`stream`, stacked: the used paths and features [clip, ...]. For sets that fit in memory."""
-    pairs = list(stream(paths, embedder, form, intake, cache, **options))
+    pairs = list(stream_features(paths, embedder, form, intake, cache, **options))
     if not pairs:
         raise ValueError(f"none of {len(paths)} clips can be scored: {json.dumps(intake.as_dict()['left_out'])}")
     keys = pairs[0][1].keys()
@@ -171,7 +176,7 @@ class FeatureSet:
 
     def draw(self, reference: FeatureSet):
         """How a bootstrap draws: pairs where the files of both folders have the same names."""
-        return together if self.names and self.names == reference.names else independent
+        return paired_resample if self.names and self.names == reference.names else independent_resample
 
     def frechet(self, name: str, reference: FeatureSet, draws: int, seed: int) -> Score:
         """Fréchet distance to `reference` with its interval; exact moments where not all features are held."""
@@ -184,11 +189,11 @@ class FeatureSet:
         return Score(name, value, max(low, 0.0), high, self.count)
 
 
-def collect(
+def collect_features(
     paths: Sequence[Path],
     embedder: Embedder,
-    form: Form,
-    intake: Intake,
+    form: Preprocessing,
+    intake: LoadReport,
     cache: Path | None,
     workers: int = 2,
     seed: int = 0,
@@ -197,7 +202,7 @@ def collect(
     """Embed a folder in bounded memory. Raises ValueError, naming the reasons, if no clip can be used."""
     generator, running, kept, count = np.random.default_rng(seed), RunningMoments(), [], 0
     waiting: list[np.ndarray] = []
-    for path, found in stream(paths, embedder, form, intake, cache, workers):
+    for path, found in stream_features(paths, embedder, form, intake, cache, workers):
         waiting.append(np.atleast_2d(found.get("frames", found["embedding"])))
         if len(waiting) == 256:
             running.update(np.concatenate(waiting))

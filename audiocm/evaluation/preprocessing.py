@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, resampled
-from ..audio.loudness import SILENT_PEAK, as_is, untrimmed
+from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, resample
+from ..audio.loudness import SILENT_PEAK, keep_ends, keep_level
 
 
 @dataclass(frozen=True)
-class Form:
+class Preprocessing:
     """How a clip is brought to one form before an embedder hears it. All of it stands in the card."""
 
-    loudness: Callable[[np.ndarray, int], np.ndarray] = as_is
-    ends: Callable[[np.ndarray, int], np.ndarray] = untrimmed
+    loudness: Callable[[np.ndarray, int], np.ndarray] = keep_level
+    ends: Callable[[np.ndarray, int], np.ndarray] = keep_ends
     shortest: float = 0.05  # seconds; shorter clips are left out and counted
     longest: float = 30.0  # seconds; the rest of longer clips is not heard
     band_limit: int | None = None  # Hz: resampled to this rate first, so that all systems have one bandwidth
@@ -53,8 +53,8 @@ class Form:
             raise UnusableClipError("silent", f"peak under {SILENT_PEAK}")
         wav = self.loudness(self.ends(wav, rate), rate)
         if self.band_limit is not None and self.band_limit != rate:
-            wav, rate = resampled(wav, rate, self.band_limit), self.band_limit
-        return resampled(wav, rate, wanted)
+            wav, rate = resample(wav, rate, self.band_limit), self.band_limit
+        return resample(wav, rate, wanted)
 
 
 def list_clips(folder: str | Path) -> list[Path]:
@@ -87,7 +87,7 @@ class Source:
 
 
 @dataclass
-class Intake:
+class LoadReport:
     """Counts and names of what was used and what was left out; `rates` and `channels` are the files' own, `cut` how
     many files are longer than is heard."""
 
@@ -98,7 +98,7 @@ class Intake:
     channels: dict[int, int] = field(default_factory=dict)
     contents: dict[Path, str] = field(default_factory=dict)  # hashes of the used files
 
-    def use(self, path: Path, source: Source, form: Form) -> None:
+    def use(self, path: Path, source: Source, form: Preprocessing) -> None:
         """One more file that is heard in `form`."""
         self.used += 1
         self.cut += source.samples > form.most(source.rate)

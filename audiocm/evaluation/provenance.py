@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .preprocessing import Form
+from .preprocessing import Preprocessing
 
 PACKAGES = ("audiocm", "torch", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime",
             "pesq", "pystoi", "speechmos", "jiwer", "faster-whisper", "resemblyzer")  # fmt: skip
@@ -57,7 +57,7 @@ def _told_of(embedder) -> dict:
     return found | ({"clip": own} if own else {})
 
 
-def card(embedders: Sequence, form: Form, seed: int, **more) -> dict:
+def card(embedders: Sequence, form: Preprocessing, seed: int, **more) -> dict:
     """What a result says about itself. `more` holds counts, the caption policy, references ..."""
     return {
         "embedders": {e.name: _told_of(e) for e in embedders},

@@ -13,11 +13,11 @@ from ..embedders.protocol import Embedder
 from ..metrics import signal, speech
 from ..metrics.frechet import weighted_distance
 from ..metrics.kernel import Neighbours, kernel_statistic
-from ..metrics.score import subsampled_score, taken
+from ..metrics.score import select, subsampled_score
 from .features import FeatureSet
 from .provenance import PackageJudge
-from .result import Found, SetStatistic, columns, per_item
-from .session import Context
+from .result import MetricResult, SetStatistic, metric_columns, per_item
+from .session import Evaluation
 from .speech_metrics import contour, mos, prosody, speaker, words
 
 
@@ -40,44 +40,44 @@ def _at_least(fewest: int, what: str, **counts: int) -> None:
             raise ValueError(f"{what} needs at least {fewest} clips, and {role} has {count} that can be used")
 
 
-def _each(context: Context, compute: Callable[[Embedder, FeatureSet, FeatureSet], Found]) -> Found:
+def _each(context: Evaluation, compute: Callable[[Embedder, FeatureSet, FeatureSet], MetricResult]) -> MetricResult:
     """`compute` of every embedder and both sets under it, together."""
-    found = Found([])
+    found = MetricResult([])
     for embedder in context.embedders:
         made, real = (context.features(role, embedder) for role in ("generated", "reference"))
         _at_least(2, "a distance of two sets", generated=made.count, reference=real.count)
         one = compute(embedder, made, real)
-        found = Found(found.scores + one.scores, sets=found.sets | one.sets)
+        found = MetricResult(found.scores + one.scores, sets=found.sets | one.sets)
     return found
 
 
-def fad(context: Context) -> Found:
-    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
+def fad(context: Evaluation) -> MetricResult:
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> MetricResult:
         name, told = distance_name("FD", e), "its Fréchet distance compares only between sets of equal size"
         _few(e, made, real, told)
         score = made.frechet(name, real, context.request.draws, context.request.seed)
         distance, count = cache(lambda: weighted_distance(made.vectors, real.vectors)), len(made.names)
         of = lambda rows: distance()(np.bincount(rows, minlength=count))  # noqa: E731
-        return Found([score], sets={name: SetStatistic(made.names, of)})
+        return MetricResult([score], sets={name: SetStatistic(made.names, of)})
 
     return _each(context, compute)
 
 
-def fad_infinity(context: Context) -> Found:
-    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
+def fad_infinity(context: Evaluation) -> MetricResult:
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> MetricResult:
         name, x, y = distance_name("FD-infinity", e), made.vectors, real.vectors
         told = "FD-infinity's line through subsets bends there and what it extrapolates to is not valid"
         _few(e, made, real, told)
-        return Found(
+        return MetricResult(
             [metrics.frechet_infinity_score(name, x, y, seed=context.request.seed)],
-            sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(taken(x, rows), y, steps=5))},
+            sets={name: SetStatistic(made.names, lambda rows: metrics.frechet_infinity(select(x, rows), y, steps=5))},
         )
 
     return _each(context, compute)
 
 
-def kad(context: Context) -> Found:
-    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
+def kad(context: Evaluation) -> MetricResult:
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> MetricResult:
         name, x, y, r = f"KAD {e.name}", made.features["embedding"], real.features["embedding"], context.request
         score = metrics.kernel_score(name, x, y, made.draw(real), r.draws, r.seed)
         if score.high < 0:
@@ -87,18 +87,18 @@ def kad(context: Context) -> Found:
                 stacklevel=2,
             )
         of = cache(lambda: kernel_statistic(x, y))
-        return Found([score], sets={name: SetStatistic(made.names, lambda rows: of()(rows), halves=True)})
+        return MetricResult([score], sets={name: SetStatistic(made.names, lambda rows: of()(rows), halves=True)})
 
     return _each(context, compute)
 
 
-def coverage(context: Context) -> Found:
-    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> Found:
+def coverage(context: Evaluation) -> MetricResult:
+    def compute(e: Embedder, made: FeatureSet, real: FeatureSet) -> MetricResult:
         x, y = made.features["embedding"], real.features["embedding"]
         _at_least(
             12, "coverage (halves, in each 5 neighbours of every clip)", generated=made.count, reference=real.count
         )
-        near, rows, found = Neighbours(x, y), np.arange(len(x)), Found([])
+        near, rows, found = Neighbours(x, y), np.arange(len(x)), MetricResult([])
         for title in ("density", "coverage", "precision", "recall"):
             name, most, of = f"{title} {e.name}", np.inf if title == "density" else 1.0, getattr(near, title)
             found.scores.append(subsampled_score(name, of, rows, seed=context.request.seed, within=(0.0, most)))
@@ -122,7 +122,7 @@ def _distribution(found: FeatureSet) -> np.ndarray:
     return found.features["probabilities"] / found.features["probabilities"].sum(axis=1, keepdims=True)
 
 
-def kl(context: Context) -> Found:
+def kl(context: Evaluation) -> MetricResult:
     tagger = context.tagger
     for role in ("generated", "reference"):
         found = context.features(role, tagger)
@@ -131,7 +131,7 @@ def kl(context: Context) -> Found:
     return per_item(f"KL {tagger.name}", names, metrics.kl_divergences(p, q), context)
 
 
-def inception(context: Context) -> Found:
+def inception_metric(context: Evaluation) -> MetricResult:
     tagger, name = context.tagger, f"IS {context.tagger.name}"
     made = context.features("generated", tagger)
     shares = _distribution(made)
@@ -141,12 +141,12 @@ def inception(context: Context) -> Found:
         warnings.warn(f"{told}: it compares only between sets of equal size", stacklevel=2)
     score = metrics.inception_score(shares, name, context.request.draws, context.request.seed)
     of = lambda rows: metrics.inception_score(shares[rows], draws=1).value  # noqa: E731
-    return Found([score], sets={name: SetStatistic(made.names, of)})
+    return MetricResult([score], sets={name: SetStatistic(made.names, of)})
 
 
-def diversity(context: Context) -> Found:
+def diversity(context: Evaluation) -> MetricResult:
     """Over all clips, and between takes of one prompt where there are some (1 − cosine; centred where a reference is)."""
-    found = Found([])
+    found = MetricResult([])
     for embedder in context.embedders:
         made = context.features("generated", embedder)
         x = made.features["embedding"]
@@ -164,28 +164,28 @@ def diversity(context: Context) -> Found:
         takes = {prompt: metrics.set_diversity(x[rows]) for prompt, rows in groups.items() if len(rows) > 1}
         if takes:
             one = per_item(f"diversity of takes {embedder.name}", list(takes), np.array(list(takes.values())), context)
-            found = Found(found.scores + one.scores, found.items | one.items, found.sets)
+            found = MetricResult(found.scores + one.scores, found.items | one.items, found.sets)
     return found
 
 
-def clap(context: Context) -> Found:
+def clap(context: Evaluation) -> MetricResult:
     """CLAP_T with the prompts; CLAP_A (clip against the reference clip of its name) where names pair up."""
-    judge, found = context.clap, Found([])
+    judge, found = context.clap, MetricResult([])
     made = context.features("generated", judge)
     if context.prompts:
         words = [line["prompt"] for line in context.prompts_of(made.names)]
         found = per_item(
             f"CLAP_T {judge.name}", made.names, judge.text_scores(made.features["embedding"], words), context
         )
-        for name, values in metrics.retrieved(made.features["embedding"], judge.text(words)).items():
+        for name, values in metrics.retrieval_ranks(made.features["embedding"], judge.text(words)).items():
             one = per_item(f"{name} {judge.name}", made.names, values, context)
-            found = Found(found.scores + one.scores, found.items | one.items)
+            found = MetricResult(found.scores + one.scores, found.items | one.items)
     if "reference" in context.paths and {context.key("generated", p) for p in context.paths["generated"]} <= {
         context.key("reference", p) for p in context.paths["reference"]
     }:
         names, x, y = context.paired_features(judge, "embedding")
-        paired = per_item(f"CLAP_A {judge.name}", names, metrics.cosines(x, y), context)
-        found = Found(found.scores + paired.scores, found.items | paired.items)
+        paired = per_item(f"CLAP_A {judge.name}", names, metrics.cosine_similarities(x, y), context)
+        found = MetricResult(found.scores + paired.scores, found.items | paired.items)
     if not found.scores:
         raise ValueError("CLAP compares with words or with clips of the same names: name --prompts or a --reference")
     if not context.prompts:
@@ -193,7 +193,7 @@ def clap(context: Context) -> Found:
     return found
 
 
-def alignment(context: Context) -> Found:
+def alignment(context: Evaluation) -> MetricResult:
     """The second, CLAP-free judge of words: a tagger's class names against the prompt (see alignment.py)."""
     from ..embedders.tag_alignment import SentenceEncoder, TagAlignment
 
@@ -206,7 +206,7 @@ def alignment(context: Context) -> Found:
     return per_item(judge.name, made.names, judge(made.features["probabilities"], words), context)
 
 
-def hits(context: Context) -> Found:
+def hits(context: Evaluation) -> MetricResult:
     """Tagger's top-5 hits; an unusable clip is a miss. Needs `labels` (AudioSet names) in the prompts file."""
     tagger = _naming(context.tagger)
     made = context.features("generated", tagger)
@@ -215,7 +215,7 @@ def hits(context: Context) -> Found:
         raise ValueError("hits need --prompts with labels: a list of accepted AudioSet class names in each line")
     rows = {name: made.features["probabilities"][i] for i, name in enumerate(made.names)}
     values = [
-        float(metrics.hits(rows[name][None], [tagger.class_numbers(labels)])[0]) if name in rows else 0.0
+        float(metrics.top_k_hits(rows[name][None], [tagger.class_numbers(labels)])[0]) if name in rows else 0.0
         for name, labels in wanted.items()
     ]
     return per_item(f"top-5 hits {tagger.name}", list(wanted), np.array(values), context)
@@ -223,13 +223,13 @@ def hits(context: Context) -> Found:
 
 def _by_file(
     *names: str, function: Callable[[np.ndarray, np.ndarray, int], tuple[float, ...]], package: str | None = None
-) -> Callable[[Context], Found]:
+) -> Callable[[Evaluation], MetricResult]:
     """A metric of (reference wav, generated wav, rate) that gives one number for each of `names`, by a `package`."""
 
-    def compute(context: Context) -> Found:
+    def compute(context: Evaluation) -> MetricResult:
         rows, failed = {}, []
         if package is not None:
-            signal.needed(package)
+            signal.require_package(package)
             context.judges.append(PackageJudge(package))
         for clip, (made, real), rate in context.wavs("generated", "reference"):
             try:
@@ -243,7 +243,7 @@ def _by_file(
             if not rows or len(failed) > context.request.left_out * (len(failed) + len(rows)):
                 raise ValueError(f"{told}; leave the metric out, or --left-out allows more")
             warnings.warn(told, stacklevel=2)
-        return columns(dict(zip(names, zip(*rows.values(), strict=True), strict=True)), list(rows), "", context)
+        return metric_columns(dict(zip(names, zip(*rows.values(), strict=True), strict=True)), list(rows), "", context)
 
     return compute
 
@@ -251,8 +251,8 @@ def _by_file(
 NEED_LENGTH = ("lsd", "stft", "pesq", "stoi", "f0")  # a pair of the same length
 NEED_REFERENCE = {"fad", "fad-inf", "kad", "coverage", "kl", "lsd", "stft", "pesq", "stoi", "f0", "speaker"}
 NEED_WORDS = {"alignment", "hits", "wer", "contour"}
-METRICS: dict[str, Callable[[Context], Found]] = {
-    "fad": fad, "fad-inf": fad_infinity, "kad": kad, "coverage": coverage, "kl": kl, "is": inception,
+METRICS: dict[str, Callable[[Evaluation], MetricResult]] = {
+    "fad": fad, "fad-inf": fad_infinity, "kad": kad, "coverage": coverage, "kl": kl, "is": inception_metric,
     "diversity": diversity, "clap": clap, "alignment": alignment, "hits": hits,
     "lsd": _by_file("log-spectral distance dB", function=lambda x, y, rate: (signal.log_spectral_distance(x, y),)),
     "stft": _by_file("multi-resolution STFT", function=lambda x, y, rate: (signal.multi_resolution_stft(x, y),)),

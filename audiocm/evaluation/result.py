@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import metrics
 from ..metrics import Score
-from .session import Context
+from .session import Evaluation
 
 
 @dataclass
@@ -25,7 +25,7 @@ class SetStatistic:
 
 
 @dataclass
-class Found:
+class MetricResult:
     """What one metric gives: numbers, and per-clip numbers and statistics by metric name for paired tests."""
 
     scores: list[Score]
@@ -33,17 +33,19 @@ class Found:
     sets: dict[str, SetStatistic] = field(default_factory=dict)
 
 
-def per_item(name: str, names: Sequence[str], values: np.ndarray, context: Context) -> Found:
+def per_item(name: str, names: Sequence[str], values: np.ndarray, context: Evaluation) -> MetricResult:
     if len(values) == 1:
         warnings.warn(f"{name} is of one clip: its interval says nothing", stacklevel=2)
     score = metrics.mean_score(name, values, seed=context.request.seed)
-    return Found([score], {name: dict(zip(names, map(float, values), strict=True))})
+    return MetricResult([score], {name: dict(zip(names, map(float, values), strict=True))})
 
 
-def columns(columns: dict[str, Sequence[float]], names: Sequence[str], judge: str, context: Context) -> Found:
+def metric_columns(
+    columns: dict[str, Sequence[float]], names: Sequence[str], judge: str, context: Evaluation
+) -> MetricResult:
     """Several numbers of each of the clips `names` as one Found, their titles followed by the judge's name."""
-    found = Found([])
+    found = MetricResult([])
     for title, values in columns.items():
         one = per_item(f"{title} {judge}".strip(), names, np.array(values), context)
-        found = Found(found.scores + one.scores, found.items | one.items)
+        found = MetricResult(found.scores + one.scores, found.items | one.items)
     return found

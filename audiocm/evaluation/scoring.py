@@ -9,26 +9,26 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ..files import digest_of
+from ..files import content_digest
 from ..metrics import paired_difference
 from ..metrics.signal import comparable_lengths
 from .features import CAP
 from .provenance import card, require_comparable
-from .session import Context, Request
+from .session import Evaluation, ScoreRequest
 
 
 def score(generated: str | Path, reference: str | Path | None = None, **options) -> dict:
     """Score a folder; `options` are the fields of Request. The result (also what --json writes): card, scores, items,
     intake, warnings, outliers. Raises ValueError naming what cannot be scored and why."""
-    return scored(Request(Path(generated), Path(reference) if reference else None, **options))[0]
+    return evaluate(ScoreRequest(Path(generated), Path(reference) if reference else None, **options))[0]
 
 
-def scored(request: Request) -> tuple[dict, Context]:
+def evaluate(request: ScoreRequest) -> tuple[dict, Evaluation]:
     """The result and the context with its embedded folders (for a paired comparison)."""
     from .registry import METRICS
 
     _check_needs(request)
-    context, scores, items = Context(request), {}, {}
+    context, scores, items = Evaluation(request), {}, {}
     _check_lengths(context)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
@@ -51,7 +51,7 @@ def scored(request: Request) -> tuple[dict, Context]:
     return result, context
 
 
-def _check_needs(request: Request) -> None:
+def _check_needs(request: ScoreRequest) -> None:
     """Raises ValueError, before anything is heard, where a metric is unknown or lacks what it compares with."""
     from .registry import METRICS, NEED_REFERENCE, NEED_WORDS
 
@@ -67,7 +67,7 @@ def _check_needs(request: Request) -> None:
         raise ValueError("clap: compared with words or with clips of the same names: name --prompts or a --reference")
 
 
-def _check_lengths(context: Context) -> None:
+def _check_lengths(context: Evaluation) -> None:
     """Raises ValueError, before anything is heard, where a metric compares wavs sample by sample and too many pairs differ in length."""
     from .registry import NEED_LENGTH
 
@@ -87,7 +87,7 @@ def _check_lengths(context: Context) -> None:
         raise ValueError(f"{told}; leave these metrics out, or --left-out allows more")
 
 
-def _mixed(context: Context) -> list[str]:
+def _mixed(context: Evaluation) -> list[str]:
     """Rates and channels that are not all alike: their bandwidths differ, and embedders hear that."""
     found = [f"{role}: {text}" for role, intake in context.intakes.items() for text in intake.mixed()]
     rates = {role: sorted(intake.rates) for role, intake in context.intakes.items()}
@@ -97,7 +97,7 @@ def _mixed(context: Context) -> list[str]:
     return [text + advice if "rates" in text and context.request.form.band_limit is None else text for text in found]
 
 
-def _card(context: Context) -> dict:
+def _card(context: Evaluation) -> dict:
     request = context.request
     clips = {role: intake.used for role, intake in context.intakes.items()}
     told = "prompt of the file's line" if context.prompts else None
@@ -116,22 +116,22 @@ def _card(context: Context) -> dict:
     )
 
 
-def _digest_of_reference(context: Context) -> str | None:
+def _digest_of_reference(context: Evaluation) -> str | None:
     """Of the used reference files' contents, with their names where a metric paired by them; None: there is none."""
     if "reference" not in context.intakes:
         return None
     files = context.intakes["reference"].contents.items()
     names = (context.key("reference", path) if context.paired else "" for path, _ in files)
-    return digest_of(*sorted(f"{content} {name}" for name, (_, content) in zip(names, files, strict=True)))
+    return content_digest(*sorted(f"{content} {name}" for name, (_, content) in zip(names, files, strict=True)))
 
 
 def _digest_of_words(prompts: dict[str, dict]) -> str | None:
     """Of all that a metric reads in the prompts' lines, whatever the files are called; None: there are no prompts."""
     read = [json.dumps([line.get(key) for key in ("prompt", "text", "labels", "f0")]) for line in prompts.values()]
-    return digest_of("\n".join(sorted(read))) if read else None
+    return content_digest("\n".join(sorted(read))) if read else None
 
 
-def _outliers(context: Context) -> list[dict]:
+def _outliers(context: Evaluation) -> list[dict]:
     """What each generated file adds to the first embedder's Fréchet distance, the most first: worth listening to.
 
     None of sets over CAP clips, whose features are not all held; `scored` says so."""
@@ -149,9 +149,9 @@ def _outliers(context: Context) -> list[dict]:
     return [{"file": str(made.paths[i]), "share": float(shares[i]), "of": of} for i in shares.argsort()[::-1]]
 
 
-def compare(first: Request, second: Request, draws: int = 1000) -> dict:
+def compare(first: ScoreRequest, second: ScoreRequest, draws: int = 1000) -> dict:
     """Two systems measured alike: differences first − second with intervals and p-values, paired by file name."""
-    (one, a), (two, b) = scored(first), scored(second)
+    (one, a), (two, b) = evaluate(first), evaluate(second)
     for context in (a, b):
         context.by_name("generated")
     alike = {"clips", "left_out", "cut", "generated"}
@@ -166,7 +166,7 @@ def compare(first: Request, second: Request, draws: int = 1000) -> dict:
     return {"card": one["card"], "first": one, "second": two, "differences": differences}
 
 
-def _set_differences(a: Context, b: Context, draws: int) -> dict:
+def _set_differences(a: Evaluation, b: Evaluation, draws: int) -> dict:
     """Set statistics (Fréchet, KAD ...) of the clips that both folders have, drawn alike for both."""
     from ..metrics import set_difference
 

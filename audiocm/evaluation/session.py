@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.io import UnusableClipError, decode
-from ..devices import usable_device
+from ..devices import resolve_device
 from ..embedders.protocol import Embedder
-from ..embedders.registry import default_embedder, find_embedder, find_tagger
-from .features import FeatureSet, collect
-from .preprocessing import Form, Intake, Source, list_clips
+from ..embedders.registry import default_embedder, load_embedder, load_tagger
+from .features import FeatureSet, collect_features
+from .preprocessing import LoadReport, Preprocessing, Source, list_clips
 
 FEWEST_DRAWS = 40  # the outer 2.5 % of fewer bootstrap draws are no draw at all
 LEFT_OUT = 0.05  # share of a folder that may be unusable before a score is refused
 
 
 @dataclass
-class Request:
+class ScoreRequest:
     """What to score, and how. Folders as paths; `embedders` and `clap` as names or objects; `cache` None = none kept."""
 
     generated: Path
@@ -35,7 +35,7 @@ class Request:
     clap: str | Embedder | None = None
     tagger: str | Embedder | None = None
     tokenizer: str | None = None  # of LAION's files, which hold none: a RoBERTa folder or hub id
-    form: Form = field(default_factory=Form)
+    form: Preprocessing = field(default_factory=Preprocessing)
     cache: Path | None = None
     workers: int = 2
     seed: int = 0
@@ -61,20 +61,20 @@ class Request:
             raise ValueError(f"--longest must be at least {self.form.shortest} s, not {self.form.longest}")
         if self.form.band_limit is not None and self.form.band_limit < 1000:
             raise ValueError(f"--band-limit is a rate in hertz, at least 1000, not {self.form.band_limit}")
-        self.device = usable_device(self.device)
+        self.device = resolve_device(self.device)
 
 
-class Context:
+class Evaluation:
     """The sets a metric asks for, made when first asked for and then kept: every clip is embedded once."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: ScoreRequest) -> None:
         self.request = request
         self.paths = {"generated": list_clips(request.generated)}
         if request.reference is not None:
             self.paths["reference"] = list_clips(request.reference)
         self._embedders: dict[str, Embedder] = {}
         self._sets: dict[tuple[str, str], FeatureSet] = {}
-        self.intakes: dict[str, Intake] = {}
+        self.intakes: dict[str, LoadReport] = {}
         self.prompts: dict[str, dict] = {}
         self.judges: list = []  # what else judged: has name and digest
         self.paired = False  # has any metric paired files by name?
@@ -92,7 +92,7 @@ class Context:
         if key not in self._embedders or which not in (key, self._embedders[key]):
             found = which
             if isinstance(which, str):
-                found = find_embedder(which, self.request.device, self.request.tokenizer)
+                found = load_embedder(which, self.request.device, self.request.tokenizer)
             digests = {e.digest for e in self._embedders.values() if e.name == found.name}
             if digests - {found.digest}:
                 raise ValueError(f"two embedders are called {found.name}: rename one, or score with one at a time")
@@ -122,22 +122,22 @@ class Context:
             return self.embedder(wanted)
         named = self.embedders if self.request.embedders and wanted is None else []
         found = next((e for e in named if e.name in ("yamnet", "panns")), None)
-        return found or self.embedder(find_tagger(wanted, self.request.device, self.request.tokenizer))
+        return found or self.embedder(load_tagger(wanted, self.request.device, self.request.tokenizer))
 
     def features(self, role: str, embedder: Embedder) -> FeatureSet:
         """The embedded folder. Raises ValueError where too large a share of it cannot be used."""
         if role not in self.paths:
             raise ValueError("this metric compares with real sound: name a folder with --reference")
         if (role, embedder.name) not in self._sets:
-            r, intake = self.request, Intake()
-            found = collect(self.paths[role], embedder, r.form, intake, r.cache, r.workers, r.seed)
+            r, intake = self.request, LoadReport()
+            found = collect_features(self.paths[role], embedder, r.form, intake, r.cache, r.workers, r.seed)
             found.names = [self.key(role, path) for path in found.paths]
             self.intakes[role] = intake
             self._sets[role, embedder.name] = found
             self._refuse(role, intake)
         return self._sets[role, embedder.name]
 
-    def _refuse(self, role: str, intake: Intake) -> None:
+    def _refuse(self, role: str, intake: LoadReport) -> None:
         bad = sum(len(names) for names in intake.left_out.values())
         if bad > self.request.left_out * (bad + intake.used):
             counts = ", ".join(
@@ -151,7 +151,7 @@ class Context:
         """(name, one wav a role, their rate) of "generated", or of it and "reference", in the request's form at `rate`
         (None: the last file's own), for clips that all roles can use. Raises as `features` does."""
         rows = self.pairs() if len(roles) > 1 else [(path,) for path in self.paths[roles[0]]]
-        intakes = {role: Intake() for role in roles}
+        intakes = {role: LoadReport() for role in roles}
         for paths in rows:
             read = [self._read(intakes[role], path) for role, path in zip(roles, paths, strict=True)]
             if None in read:
@@ -171,7 +171,7 @@ class Context:
             self._refuse(role, intake)
 
     @staticmethod
-    def _read(intake: Intake, path: Path) -> tuple[np.ndarray, int, Source] | None:
+    def _read(intake: LoadReport, path: Path) -> tuple[np.ndarray, int, Source] | None:
         try:
             data = path.read_bytes()
             wav, rate = decode(data)

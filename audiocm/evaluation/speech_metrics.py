@@ -7,23 +7,23 @@ import warnings
 import numpy as np
 
 from .. import metrics
-from ..devices import only_cpu
+from ..devices import warn_if_not_cpu
 from ..metrics import signal, speech
 from ..metrics.score import DRAWS, statistic_score
 from .provenance import PackageJudge
-from .result import Found, SetStatistic, columns, per_item
-from .session import Context
+from .result import MetricResult, SetStatistic, metric_columns, per_item
+from .session import Evaluation
 
 
-def mos(context: Context) -> Found:
-    signal.needed("speechmos.dnsmos")
+def mos(context: Evaluation) -> MetricResult:
+    signal.require_package("speechmos.dnsmos")
     context.judges.append(PackageJudge("speechmos"))
     rows = {clip: speech.dnsmos(wav, rate) for clip, (wav,), rate in context.wavs("generated")}
     parts = {f"DNSMOS {part}": [row[part] for row in rows.values()] for part in ("overall", "p808")}
-    return columns(parts, list(rows), "", context)
+    return metric_columns(parts, list(rows), "", context)
 
 
-def words(context: Context) -> Found:
+def words(context: Evaluation) -> MetricResult:
     """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line: all errors over
     all words of the set. In a clip that cannot be used nothing is heard: all of its words are wrong.
 
@@ -32,9 +32,9 @@ def words(context: Context) -> Found:
 
     names = [context.key("generated", path) for path in context.paths["generated"]]
     lines = context.prompts_of(names)
-    signal.needed("jiwer")
+    signal.require_package("jiwer")
     transcriber = Transcriber()
-    only_cpu(transcriber.name, context.request.device)
+    warn_if_not_cpu(transcriber.name, context.request.device)
     context.judges += [transcriber, PackageJudge("jiwer"), PackageJudge("transformers")]  # the last one's normaliser
     heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
     if len(heard) < len(names):
@@ -43,7 +43,7 @@ def words(context: Context) -> Found:
               for name, line in zip(names, lines, strict=True)]  # fmt: skip
     counts = {kind: np.array([one[kind] for one in errors]) for kind in ("WER", "CER")}
     counts["WER without loops"] = np.minimum(counts["WER"], counts["WER"][:, 1:])
-    found, count = Found([]), len(names)
+    found, count = MetricResult([]), len(names)
     for kind, pairs in counts.items():
         title = f"{kind} % {transcriber.name}"
         of = lambda weight, p=pairs: float(100 * (weight @ p[:, 0]) / (weight @ p[:, 1]))  # noqa: E731
@@ -53,13 +53,13 @@ def words(context: Context) -> Found:
     return found
 
 
-def speaker(context: Context) -> Found:
+def speaker(context: Evaluation) -> MetricResult:
     """Cosine of each clip's speaker vector with the mean of the reference's, without the clip of its own name: a reference
     scored against itself gives what the voice's own clips have in common."""
     from ..embedders.speech import SpeakerEmbedder
 
     judge = context.embedder(SpeakerEmbedder())
-    only_cpu(judge.name, context.request.device)
+    warn_if_not_cpu(judge.name, context.request.device)
     made, real = (context.features(role, judge) for role in ("generated", "reference"))
     context.paired = True
     x, y = made.features["embedding"], np.asarray(real.features["embedding"], np.float64)
@@ -68,11 +68,11 @@ def speaker(context: Context) -> Found:
     others = np.array([len(y) - (name in place) for name in made.names])
     if not others.all():
         raise ValueError("speaker similarity needs reference clips of the voice besides the clip of the same name")
-    values = metrics.cosines(x, (y.sum(axis=0) - own) / others[:, None])
+    values = metrics.cosine_similarities(x, (y.sum(axis=0) - own) / others[:, None])
     return per_item(f"speaker similarity {judge.name}", made.names, values, context)
 
 
-def prosody(context: Context) -> Found:
+def prosody(context: Evaluation) -> MetricResult:
     """How high and how lively each clip speaks, and with a reference of the same names how long, in its clip's lengths."""
     context.judges.append(PackageJudge("librosa"))
     paired = "reference" in context.paths and context.by_name("generated").keys() <= context.by_name("reference").keys()
@@ -88,13 +88,13 @@ def prosody(context: Context) -> Found:
     if not rows:
         raise ValueError("no clip has a voiced frame: prosody is of speech")
     names = ("F0 Hz", "F0 spread st", "length / reference's")[: 2 + paired]
-    return columns(dict(zip(names, zip(*rows.values(), strict=True), strict=False)), list(rows), "", context)
+    return metric_columns(dict(zip(names, zip(*rows.values(), strict=True), strict=False)), list(rows), "", context)
 
 
 CLOSE = 50.0  # cents: half a semitone
 
 
-def contour(context: Context) -> Found:
+def contour(context: Evaluation) -> MetricResult:
     """How well made F0 follows the `f0` of each line (Hz, evenly over the clip; 0: unvoiced, null: free): the median error and
     the share within 50 cents of frames voiced in both, and the share of asked frames voiced or not as asked; all frames of the
     set together, drawn clip by clip."""
@@ -104,7 +104,7 @@ def contour(context: Context) -> Found:
         raise ValueError(f'contour: {len(lacking)} lines of --prompts have no "f0", a list of Hz (first: {lacking[0]})')
     context.judges.append(PackageJudge("librosa"))
     wavs = context.wavs("generated")
-    clips = {clip: speech.followed(wav, rate, asked[clip]) for clip, (wav,), rate in wavs}
+    clips = {clip: speech.pitch_tracks(wav, rate, asked[clip]) for clip, (wav,), rate in wavs}
     cents = [np.abs(1200 * np.log2(y[(x > 0) & (y > 0)] / x[(x > 0) & (y > 0)])) for x, y in clips.values()]
     owner = np.repeat(np.arange(len(clips)), [len(one) for one in cents])
     right = np.array([[((x > 0) == (y > 0))[~np.isnan(x)].sum(), (~np.isnan(x)).sum()] for x, y in clips.values()])
@@ -115,7 +115,7 @@ def contour(context: Context) -> Found:
         total = np.cumsum(weight[owner[order]])
         return float(error[order[np.searchsorted(total, total[-1] / 2)]])
 
-    found, count = Found([]), len(clips)
+    found, count = MetricResult([]), len(clips)
     statistics = {
         "F0 error, cents": middle,
         f"within {CLOSE:g} cents %": lambda weight: float(100 * weight[owner] @ near / max(weight[owner].sum(), 1)),

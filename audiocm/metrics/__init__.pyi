@@ -19,9 +19,9 @@ from . import (
 from . import (
     speech as speech,
 )
-from .classification import hits as hits
 from .classification import inception_score as inception_score
 from .classification import kl_divergences as kl_divergences
+from .classification import top_k_hits as top_k_hits
 from .frechet import (
     Projection as Projection,
 )
@@ -71,13 +71,13 @@ from .score import (
     set_difference as set_difference,
 )
 from .similarity import (
-    cosines as cosines,
+    cosine_similarities as cosine_similarities,
 )
 from .similarity import (
     retrieval as retrieval,
 )
 from .similarity import (
-    retrieved as retrieved,
+    retrieval_ranks as retrieval_ranks,
 )
 from .similarity import (
     seed_diversity as seed_diversity,

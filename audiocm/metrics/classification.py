@@ -9,7 +9,7 @@ import numpy as np
 from .score import Score, statistic_score
 
 
-def hits(probabilities: np.ndarray, accepted: Sequence[Sequence[int]], top: int = 5) -> np.ndarray:
+def top_k_hits(probabilities: np.ndarray, accepted: Sequence[Sequence[int]], top: int = 5) -> np.ndarray:
     """[clip] of 0.0 / 1.0: is any accepted class among the `top` most probable of probabilities [clip, class]?
 
     Raises ValueError where a clip has no accepted class."""

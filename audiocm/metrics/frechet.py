@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from .score import Clips, Score, capped, checked, frame_counts, independent, spread_score
+from .score import Clips, Score, cap_frames, frame_counts, independent_resample, spread_score, validate_vectors
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RunningMoments:
 
 
 def moments(x: np.ndarray) -> Moments:
-    x = checked(x, "embeddings")
+    x = validate_vectors(x, "embeddings")
     return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]), len(x))
 
 
@@ -100,7 +100,7 @@ def _by_gram(x: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _both(generated: Clips, reference: Clips) -> tuple[np.ndarray, np.ndarray]:
-    x, y = checked(generated, "generated"), checked(reference, "reference")
+    x, y = validate_vectors(generated, "generated"), validate_vectors(reference, "reference")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"embeddings differ in size: generated {x.shape[1]}, reference {y.shape[1]}")
     return x, y
@@ -156,7 +156,7 @@ class Projection:
 
     @staticmethod
     def fit(reference: np.ndarray, kept: int) -> Projection:
-        reference = checked(reference, "reference")
+        reference = validate_vectors(reference, "reference")
         limit = min(len(reference) - 1, reference.shape[1])
         if not 1 <= kept <= limit:
             raise ValueError(f"cannot keep {kept} components: the reference gives {limit}")
@@ -194,12 +194,12 @@ def _weighted_moments(x: np.ndarray, weight: np.ndarray) -> Moments:
 
 
 def frechet_score(
-    name: str, generated: Clips, reference: Clips, draw=independent, draws: int = 200, seed: int = 0
+    name: str, generated: Clips, reference: Clips, draw=independent_resample, draws: int = 200, seed: int = 0
 ) -> Score:
     """`frechet_distance` with an interval from resampling the clips of both sets by `draw`: `independent` or
     `together`. Raises ValueError as it does."""
     value = frechet_distance(generated, reference)
-    x, y = capped(generated, reference, np.random.default_rng(seed))
+    x, y = cap_frames(generated, reference, np.random.default_rng(seed))
     distance, generator = weighted_distance(x, y), np.random.default_rng(seed)
     values = [distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
     return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))), (0.0, np.inf))
@@ -229,7 +229,7 @@ def frechet_infinity(generated: Clips, reference: Clips, steps: int = 15, seed: 
 def frechet_infinity_score(name: str, generated: Clips, reference: Clips, draws: int = 40, seed: int = 0) -> Score:
     """`frechet_infinity` with the interval of the whole extrapolation repeated on resampled generated clips."""
     generator = np.random.default_rng(seed)
-    x, y = capped(generated, reference, generator)
+    x, y = cap_frames(generated, reference, generator)
     value, count = frechet_infinity(generated, reference, seed=seed), len(x)
     distance = weighted_distance(x, y)
     drawn = [generator.integers(0, count, count) for _ in range(draws)]

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from .score import Score, capped, checked, independent, spread_score
+from .score import Score, cap_frames, independent_resample, spread_score, validate_vectors
 
 KAD_SCALE = 100.0
 
 
 def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
     """Median distance between two clips of the reference (of at most 2,000 of them): KAD's kernel width."""
-    x = checked(reference, "reference")
+    x = validate_vectors(reference, "reference")
     if len(x) > 2000:
         x = x[np.random.default_rng(seed).choice(len(x), 2000, replace=False)]
     squares = np.concatenate(list(_squares(x, x)))
@@ -60,7 +60,7 @@ def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: flo
     """KAD (Chung et al. 2025): 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²), σ the median distance
     between two reference clips. Unbiased at any sample size for independent sets; may be slightly negative for equal
     distributions. Round trips of the reference's own clips are not independent of it: up to 200 / clips too low."""
-    x = checked(generated, "generated")
+    x = validate_vectors(generated, "generated")
     return kernel_statistic(x, reference, bandwidth)(np.arange(len(x)))
 
 
@@ -68,7 +68,7 @@ def kernel_statistic(
     generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None
 ) -> Callable[[np.ndarray], float]:
     """`kernel_distance` as a function of which generated clips are taken (their numbers, none twice)."""
-    x, y = checked(generated, "generated"), checked(reference, "reference")
+    x, y = validate_vectors(generated, "generated"), validate_vectors(reference, "reference")
     width = bandwidth or median_bandwidth(y)
     across, within_y = _kernel_means(x, y, width), _without_itself(_kernel_means(y, y, width))
 
@@ -86,12 +86,12 @@ def _without_itself(means: np.ndarray) -> float:
 
 
 def kernel_score(
-    name: str, generated: np.ndarray, reference: np.ndarray, draw=independent, draws: int = 200, seed: int = 0
+    name: str, generated: np.ndarray, reference: np.ndarray, draw=independent_resample, draws: int = 200, seed: int = 0
 ) -> Score:
     """`kernel_distance` with an interval from resampling both sets by `draw`; the kernel width stays the reference's."""
     width = median_bandwidth(reference)
     value = kernel_distance(generated, reference, width)
-    x, y = capped(generated, reference, np.random.default_rng(seed))
+    x, y = cap_frames(generated, reference, np.random.default_rng(seed))
     kernel, generator = _Kernel(x, y, width), np.random.default_rng(seed)
     values = [KAD_SCALE * kernel.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
     return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
@@ -104,7 +104,7 @@ class Neighbours:
     those generated clips whose numbers are given. Raises ValueError where a set has no k neighbours."""
 
     def __init__(self, generated: np.ndarray, reference: np.ndarray, k: int = 5) -> None:
-        self.x, self.y, self.k = checked(generated, "generated"), checked(reference, "reference"), k
+        self.x, self.y, self.k = validate_vectors(generated, "generated"), validate_vectors(reference, "reference"), k
         radii = self._radii(self.y, "reference")
         self.inside = np.concatenate([block < radii for block in _squares(self.x, self.y)])
 

@@ -110,12 +110,12 @@ def frame_counts(clips: Clips) -> np.ndarray:
     return np.array([len(np.atleast_2d(clip)) for clip in clips], dtype=int)
 
 
-def taken(clips: Clips, rows: np.ndarray) -> Clips:
+def select(clips: Clips, rows: np.ndarray) -> Clips:
     """The clips of numbers `rows`."""
     return [clips[i] for i in rows] if isinstance(clips, list) else clips[rows]
 
 
-def checked(x: Clips, role: str) -> np.ndarray:
+def validate_vectors(x: Clips, role: str) -> np.ndarray:
     """float64 [clip or frame, dim]; ValueError naming `role` if it is not that, has fewer than 2 rows or is not finite."""
     x = np.asarray(np.concatenate(x) if isinstance(x, list) and x and np.ndim(x[0]) == 2 else x, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
@@ -125,12 +125,12 @@ def checked(x: Clips, role: str) -> np.ndarray:
     return x
 
 
-def independent(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
+def independent_resample(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
     """Both sets are drawn anew: the reference is any sample of its distribution."""
     return resample(count, generator), resample(count_reference, generator)
 
 
-def together(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
+def paired_resample(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
     """Clip i of both sets belongs together (round trip of a clip, answer to its caption): drawn or left out as one."""
     if count != count_reference:
         raise ValueError(f"pairs needed, got {count} generated and {count_reference} reference clips")
@@ -138,10 +138,10 @@ def together(generator: np.random.Generator, count: int, count_reference: int) -
     return weights, weights
 
 
-def capped(x: Clips, y: Clips, generator: np.random.Generator) -> tuple[Clips, Clips]:
+def cap_frames(x: Clips, y: Clips, generator: np.random.Generator) -> tuple[Clips, Clips]:
     """At most CAP clips of each; sets of one size lose the same ones, so that pairs stay pairs."""
     orders = {n: np.sort(generator.permutation(n)[:CAP]) for n in {len(x), len(y)}}
-    return taken(x, orders[len(x)]), taken(y, orders[len(y)])
+    return select(x, orders[len(x)]), select(y, orders[len(y)])
 
 
 def subsampled_score(
@@ -156,11 +156,11 @@ def subsampled_score(
     replacement, whose spread is the whole set's (variance σ²/m · (1 − m/n) with m = n/2)."""
     generator = np.random.default_rng(seed)
     some = x[np.sort(generator.permutation(len(x))[:CAP])]
-    values = [statistic(some[half(len(some), generator)]) for _ in range(draws)]
+    values = [statistic(some[random_half(len(some), generator)]) for _ in range(draws)]
     return spread_score(name, statistic(x), values, len(x), float(np.sqrt(len(some) / len(x))), within)
 
 
-def half(count: int, generator: np.random.Generator) -> np.ndarray:
+def random_half(count: int, generator: np.random.Generator) -> np.ndarray:
     """Which clips are in a random half of `count`."""
     return generator.permutation(count)[: max(count // 2, 2)]
 
@@ -182,7 +182,7 @@ def set_difference(
     some = np.sort(generator.permutation(count)[:CAP])
     values = []
     for _ in range(draws):
-        rows = half(len(some), generator) if halves else generator.integers(0, len(some), len(some))
+        rows = random_half(len(some), generator) if halves else generator.integers(0, len(some), len(some))
         values.append(first(some[rows]) - second(some[rows]))
     value, scale = first(everything) - second(everything), float(np.sqrt(len(some) / count))
     score = spread_score(name, value, values, count, scale)

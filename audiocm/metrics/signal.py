@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio.io import resampled
+from ..audio.io import resample
 
 
-def needed(package: str):
+def require_package(package: str):
     """An optional package of the extra [speech]. Raises ValueError saying how to install it."""
     try:
         return import_module(package)
@@ -83,8 +83,8 @@ def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -
 
 def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """PESQ-WB (ITU-T P.862.2) at 16 kHz. Raises ValueError where the algorithm finds no speech."""
-    pesq = needed("pesq")
-    x, y = (resampled(w, rate, 16000) for w in (reference, estimate))
+    pesq = require_package("pesq")
+    x, y = (resample(w, rate, 16000) for w in (reference, estimate))
     if not (np.abs(x).max() > 0 and np.abs(y).max() > 0):
         raise ValueError("PESQ: a silent clip")
     try:
@@ -96,4 +96,4 @@ def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> flo
 def stoi(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Short-time objective intelligibility (Taal et al. 2011), 0 to 1."""
     x, y = _pair(reference, estimate)
-    return float(needed("pystoi").stoi(x.numpy(), y.numpy(), rate))
+    return float(require_package("pystoi").stoi(x.numpy(), y.numpy(), rate))

@@ -17,7 +17,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / norm
 
 
-def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def cosine_similarities(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """[item]: cosine of row i of both [item, dim]."""
     return (_unit(first) * _unit(second)).sum(axis=-1)
 
@@ -59,7 +59,7 @@ def _group_ranks(queries: np.ndarray, items: np.ndarray, groups: np.ndarray, row
     return np.concatenate([ranks(queries[p] @ items.T, groups[p, None] == groups) for p in parts])
 
 
-def retrieved(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> dict[str, np.ndarray]:
+def retrieval_ranks(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> dict[str, np.ndarray]:
     """{"text→audio R@1": [pair] of 0.0 / 1.0, ...} both ways, embeddings [pair, dim]; equal rows of text are one caption."""
     groups = np.unique(np.round(text, 6), axis=0, return_inverse=True)[1].reshape(-1)
     text, audio = _unit(text), _unit(audio)
@@ -69,4 +69,4 @@ def retrieved(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 
 
 def retrieval(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (1, 5, 10)) -> list[Score]:
     """Means of `retrieved`: R@k of text → audio and audio → text."""
-    return [mean_score(name, values) for name, values in retrieved(audio, text, tops).items()]
+    return [mean_score(name, values) for name, values in retrieval_ranks(audio, text, tops).items()]

@@ -13,6 +13,6 @@ from . import (
 from . import (
     weights as weights,
 )
-from .adapters import DiffusersNet as DiffusersNet
+from .adapters import DiffusersDenoiser as DiffusersDenoiser
 from .text_encoder import TextConditioner as TextConditioner
 from .transformer import LatentTransformer as LatentTransformer

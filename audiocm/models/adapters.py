@@ -14,14 +14,14 @@ from ..diffusion.paths import Path
 # --- nets of the diffusers library ------------------------------------------------------------------------------------
 
 
-def fourier(values: Tensor, dim: int, scale: float = 1000.0) -> Tensor:
+def sinusoidal_embedding(values: Tensor, dim: int, scale: float = 1000.0) -> Tensor:
     """Sinusoidal features [batch, dim] of numbers [batch], as LCM embeds w (frequencies 10000^-k)."""
     rate = torch.exp(torch.arange(dim // 2, device=values.device) * (-math.log(1e4) / (dim // 2 - 1)))
     angles = scale * values.float()[:, None] * rate
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
-class DiffusersNet(nn.Module):
+class DiffusersDenoiser(nn.Module):
     """A diffusers net (UNet2DConditionModel, DiT ... : net(x, timestep, encoder_hidden_states, ...)) as a contract net.
 
     The path must be its `paths.ddpm`; t - 1 is the timestep it is given. If the net has `time_cond_proj_dim`, w and s
@@ -47,9 +47,9 @@ class DiffusersNet(nn.Module):
         dim, features = self.width // len(self.told), []
         if "guidance" in self.told:
             w = torch.ones_like(t) if cond is None or cond.guidance is None else cond.guidance
-            features.append(fourier(w - 1, dim))  # LCM's convention: w_lcm = w - 1
+            features.append(sinusoidal_embedding(w - 1, dim))  # LCM's convention: w_lcm = w - 1
         if self.target_time:
-            features.append(fourier(torch.zeros_like(t) if s is None else s, dim, scale=1.0))
+            features.append(sinusoidal_embedding(torch.zeros_like(t) if s is None else s, dim, scale=1.0))
         return torch.cat(features, 1)
 
     def forward(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Condition | None = None) -> Tensor:
@@ -62,7 +62,7 @@ class DiffusersNet(nn.Module):
         return self.prediction.to_clean(self.path, x_t, t, output)
 
 
-class WithLogVariance(nn.Module):
+class LogVarianceDenoiser(nn.Module):
     """A contract net with EDM2's learned log-variance u(t) (Karras et al. 2023, eq. 21), used by `distill.certain`."""
 
     def __init__(self, net: nn.Module, path: Path, channels: int = 64):
@@ -77,11 +77,11 @@ class WithLogVariance(nn.Module):
 
     def log_variance(self, t: Tensor) -> Tensor:
         """u(t) [batch], 0 at the start."""
-        angles = self.path.kappa(t).clamp(1e-6, 1e6).log()[:, None] / 4 * (2 * math.pi * self.rate)
+        angles = self.path.noise_level(t).clamp(1e-6, 1e6).log()[:, None] / 4 * (2 * math.pi * self.rate)
         return self.head(torch.cat([angles.sin(), angles.cos()], 1))[:, 0]
 
 
-class Hidden:
+class HiddenFeatures:
     """What some layers of a frozen net hold at (x_t, t): features in which SoundCTM compares samples.
 
     Each layer must output [batch, frame, width] at the latent's frame rate (a transformer block). Every frame's vector

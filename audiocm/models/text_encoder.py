@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.denoiser import Condition
-from .weights import PRETRAINED, fill, local_folder, save_int8
+from .weights import PRETRAINED, load_weights, resolve_folder, save_int8
 
 BUNDLED_ENCODER = PRETRAINED / "text-encoder"
 INT8_FILE = "model.int8.safetensors"
@@ -42,7 +42,7 @@ def load_text_encoder(folder: str | os.PathLike) -> torch.nn.Module:
             encoder = AutoModelForTextEncoding.from_config(config)
     except (ImportError, OSError, RuntimeError) as error:
         raise explained(error) from error
-    return fill(encoder, folder / INT8_FILE).eval()
+    return load_weights(encoder, folder / INT8_FILE).eval()
 
 
 def load_tokenizer(folder: str | os.PathLike) -> Any:
@@ -88,7 +88,7 @@ class TextConditioner:
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike = BUNDLED_ENCODER, max_tokens: int = 32) -> TextConditioner:
         """The bundled encoder, or any transformers text encoder by folder or hub id."""
-        folder = local_folder(name)
+        folder = resolve_folder(name)
         return cls(load_text_encoder(folder), load_tokenizer(folder), max_tokens)
 
     def save_int8(self, folder: str | os.PathLike) -> None:

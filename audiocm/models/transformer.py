@@ -16,7 +16,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from ..diffusion.denoiser import Condition, edm_scalings
-from .layers import Fourier, _mixed_pushed, _norm, _norm_pushed, _rotate
+from .layers import FourierFeatures, apply_rotary, attention_jvp, rms_norm, rms_norm_jvp
 from .weights import StoredWeights
 
 _LEAST_TIME = 1e-3  # sigma and s below this look alike to the embedding (ln 0 is not a number)
@@ -45,14 +45,14 @@ class Block(nn.Module):
 
     def _attend(self, x: Tensor, turn: Tensor, mask: Tensor | None) -> Tensor:
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        q, k = _rotate(_norm(q, self.qk_norm), turn), _rotate(_norm(k, self.qk_norm), turn)
+        q, k = apply_rotary(rms_norm(q, self.qk_norm), turn), apply_rotary(rms_norm(k, self.qk_norm), turn)
         mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _listen(self, x: Tensor, text: Tensor, mask: Tensor | None) -> Tensor:
-        q = _norm(self.cross_q(x).unflatten(-1, (self.heads, -1)), self.cross_qk_norm)
+        q = rms_norm(self.cross_q(x).unflatten(-1, (self.heads, -1)), self.cross_qk_norm)
         k, v = self.cross_kv(text).unflatten(-1, (2, self.heads, -1)).unbind(2)
-        k = _norm(k, self.cross_qk_norm)
+        k = rms_norm(k, self.cross_qk_norm)
         mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask)
         return self.cross_out(mixed.transpose(1, 2).flatten(2))
 
@@ -61,9 +61,9 @@ class Block(nn.Module):
     ) -> Tensor:
         """x [batch, frame, width]; knobs [batch, 6, width] = shift, scale, gate of the attention, then of the MLP."""
         shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = knobs.unsqueeze(2).unbind(1)
-        x = x + gate * self._drop(self._attend(_norm(x) * (1 + scale) + shift, turn, mask))
-        x = x + self._drop(self._listen(_norm(x, self.cross_norm), text, text_mask))
-        hidden = F.gelu(self.up(_norm(x) * (1 + scale_mlp) + shift_mlp), approximate="tanh")
+        x = x + gate * self._drop(self._attend(rms_norm(x) * (1 + scale) + shift, turn, mask))
+        x = x + self._drop(self._listen(rms_norm(x, self.cross_norm), text, text_mask))
+        hidden = F.gelu(self.up(rms_norm(x) * (1 + scale_mlp) + shift_mlp), approximate="tanh")
         return x + gate_mlp * self._drop(self.down(hidden))
 
     def pushed(self, inputs: tuple, tangents: tuple) -> tuple[Tensor, Tensor]:
@@ -83,24 +83,24 @@ class Block(nn.Module):
             return x.transpose(1, 2)
 
         # self-attention
-        h, dh = _norm_pushed(x, dx)
+        h, dh = rms_norm_jvp(x, dx)
         h, dh = h * (1 + scale) + shift, dh * (1 + scale) + h * dscale + dshift
         (q, k, v), (dq, dk, dv) = heads(self.qkv(h), 3), heads(F.linear(dh, self.qkv.weight), 3)
-        (q, dq), (k, dk) = _norm_pushed(q, dq, self.qk_norm), _norm_pushed(k, dk, self.qk_norm)
-        q, dq, k, dk = (first(_rotate(part, turn)) for part in (q, dq, k, dk))
-        h, dh = (first(part).flatten(2) for part in _mixed_pushed(q, dq, k, first(v), mask, dk, first(dv)))
+        (q, dq), (k, dk) = rms_norm_jvp(q, dq, self.qk_norm), rms_norm_jvp(k, dk, self.qk_norm)
+        q, dq, k, dk = (first(apply_rotary(part, turn)) for part in (q, dq, k, dk))
+        h, dh = (first(part).flatten(2) for part in attention_jvp(q, dq, k, first(v), mask, dk, first(dv)))
         h, dh = self.out(h), F.linear(dh, self.out.weight)
         x, dx = x + gate * h, dx + gate * dh + dgate * h
         # cross-attention
-        h, dh = _norm_pushed(x, dx, self.cross_norm)
+        h, dh = rms_norm_jvp(x, dx, self.cross_norm)
         (q,), (dq,) = heads(self.cross_q(h), 1), heads(F.linear(dh, self.cross_q.weight), 1)
-        q, dq = _norm_pushed(q, dq, self.cross_qk_norm)
+        q, dq = rms_norm_jvp(q, dq, self.cross_qk_norm)
         k, v = heads(self.cross_kv(text), 2)
-        k = _norm(k, self.cross_qk_norm)
-        h, dh = (first(part).flatten(2) for part in _mixed_pushed(first(q), first(dq), first(k), first(v), text_mask))
+        k = rms_norm(k, self.cross_qk_norm)
+        h, dh = (first(part).flatten(2) for part in attention_jvp(first(q), first(dq), first(k), first(v), text_mask))
         x, dx = x + self.cross_out(h), dx + F.linear(dh, self.cross_out.weight)
         # MLP
-        h, dh = _norm_pushed(x, dx)
+        h, dh = rms_norm_jvp(x, dx)
         h, dh = h * (1 + scale_mlp) + shift_mlp, dh * (1 + scale_mlp) + h * dscale_mlp + dshift_mlp
         h, dh = self.up(h), F.linear(dh, self.up.weight)
         slope = torch.ops.aten.gelu_backward(dh, h, approximate="tanh")
@@ -146,9 +146,9 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         self.null_token = nn.Parameter(torch.randn(token_width) * 0.02)
         self.null_pooled = nn.Parameter(torch.zeros(pooled_width))
         self.pooled = nn.Linear(pooled_width, width)
-        self.time_fourier = Fourier(0.5, 32.0)  # of ln(sigma) / 4, about -1.6 .. 1.1
+        self.time_fourier = FourierFeatures(0.5, 32.0)  # of ln(sigma) / 4, about -1.6 .. 1.1
         self.time = nn.Sequential(nn.Linear(128, width), nn.SiLU(), nn.Linear(width, width))
-        self.guidance_fourier = Fourier(0.1, 6.0)  # of w, about 0 .. 6
+        self.guidance_fourier = FourierFeatures(0.1, 6.0)  # of w, about 0 .. 6
         self.guidance = nn.Linear(128, width, bias=False) if guidance_range is not None else None
         self.target = nn.Linear(128, width, bias=False) if target_time else None
         self.knobs = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
@@ -199,7 +199,7 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         if tokens is None:
             tokens, token_mask = self.null_token.expand(batch, 1, -1), None
         else:
-            tokens = _norm(tokens)  # encoders differ by orders of magnitude
+            tokens = rms_norm(tokens)  # encoders differ by orders of magnitude
             if null is not None:
                 tokens = torch.where(null[:, None, None], self.null_token.to(tokens.dtype), tokens)
             if null is not None and token_mask is not None:  # all null tokens are equal: see any number of them
@@ -207,7 +207,7 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         if pooled is None:
             pooled = self.null_pooled.expand(batch, -1)
         else:
-            pooled = _norm(pooled)
+            pooled = rms_norm(pooled)
             if null is not None:
                 pooled = torch.where(null[:, None], self.null_pooled.to(pooled.dtype), pooled)
         return tokens, token_mask, pooled
@@ -226,7 +226,7 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         knobs = (shared[None] + self.knob_table[:, None]).to(h.dtype)
         for block, own in zip(self.blocks, knobs.unbind(0), strict=True):
             h = block(h, own, turn, attend, text, listen)
-        return self.output(_norm(h) * (1 + last_scale.to(h.dtype)) + last_shift.to(h.dtype))
+        return self.output(rms_norm(h) * (1 + last_scale.to(h.dtype)) + last_shift.to(h.dtype))
 
     def forward(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Condition | None = None) -> Tensor:
         """clean = c_skip x_t + c_out F(c_in x_t; ln(t)/4, s, cond), EDM (Karras et al. 2022) table 1; float32.

@@ -22,7 +22,7 @@ _SCALE = "::scale"
 _SMALL = 2**15  # tensors below this many numbers stay float16: input and output layers, tables
 
 
-def quantise(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """State dict -> what an int8 file holds. ValueError for a number that is not finite or too large for float16."""
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -43,7 +43,7 @@ def quantise(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-def restore(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     """What a file holds -> float32 state dict; inverse of quantise up to half a step of 1/127 of a row's largest.
 
     All tensors are new: none shares memory with `stored`.
@@ -65,7 +65,7 @@ def save_int8(state: dict[str, Tensor], file: str | os.PathLike) -> None:
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(file.name + ".partial")
-    save_file(quantise(state), beside, metadata={"format": "pt", "audiocm": INT8_FORMAT})
+    save_file(quantize(state), beside, metadata={"format": "pt", "audiocm": INT8_FORMAT})
     beside.chmod(0o644)  # safetensors writes for the owner alone; a packaged file is for everybody
     os.replace(beside, file)
 
@@ -83,10 +83,10 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
         if value.is_floating_point() and not value.isfinite().all():
             name = name.removesuffix(_SCALE)
             raise ValueError(f"weight file {file} is damaged: {name!r} holds numbers that are not finite")
-    return restore(stored)
+    return dequantize(stored)
 
 
-def fill(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
+def load_weights(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
     """Load a file's weights into a model and return it. ValueError names the file when it does not fit the model."""
     state = load_state(file)
     try:
@@ -97,7 +97,7 @@ def fill(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
     return model
 
 
-def local_folder(name: str | os.PathLike, **hub: Any) -> Path:
+def resolve_folder(name: str | os.PathLike, **hub: Any) -> Path:
     """The folder that holds a model: `name` itself, or the snapshot of a hub id "owner/name" (the only network use).
 
     ValueError for anything else; `hub` goes to huggingface_hub.snapshot_download (revision, token, ...).
@@ -138,7 +138,7 @@ class StoredWeights:
         **hub: Any,
     ):
         """Model in eval mode from a folder or hub id. ValueError names a missing or damaged file."""
-        folder = local_folder(name, **hub) / (subfolder or "")
+        folder = resolve_folder(name, **hub) / (subfolder or "")
         if not (folder / "config.json").is_file():
             raise ValueError(f"model file {folder / 'config.json'} is missing")
         try:
@@ -150,7 +150,7 @@ class StoredWeights:
         file = weight_file(folder, *([(variant,)] if variant else []))
         with no_init_weights():
             model = cls.from_config(config)
-        fill(model, file)
+        load_weights(model, file)
         return (model if torch_dtype is None else model.to(torch_dtype)).eval()
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:

@@ -10,8 +10,8 @@ from . import (
 from . import (
     text_to_speech as text_to_speech,
 )
+from .latent_pipeline import AudioError as AudioError
 from .latent_pipeline import AudioOutput as AudioOutput
-from .latent_pipeline import SoundError as SoundError
 from .loading import bundled_models as bundled_models
 from .loading import save_bundle as save_bundle
 from .text_to_audio import TextToAudioPipeline as TextToAudioPipeline

@@ -16,8 +16,8 @@ from torch import Tensor
 from ..codec.codec import Codec
 from ..diffusion import paths, solvers
 from ..diffusion.denoiser import Condition, Net
-from ..diffusion.guidance import guided
-from .loading import described, loaded, model_folder
+from ..diffusion.guidance import guided_net
+from .loading import load_component, model_folder, read_index
 
 SILENT = 1e-4  # RMS; -80 dB of full scale
 LOUDEST = 0.3  # RMS of a frame, -10 dB; what the nets learn from is levelled well below
@@ -25,7 +25,7 @@ FLAT = 0.01  # share of samples beyond full scale, or stuck at the loudest value
 Seeds = torch.Generator | Sequence[torch.Generator] | None
 
 
-class SoundError(ValueError):
+class AudioError(ValueError):
     """What a net made is not a sound: silent, not finite or clipped."""
 
 
@@ -37,7 +37,7 @@ class AudioOutput(BaseOutput):
     sample_rate: int
 
 
-def seeds_of(generator: Seeds, prompts: int, takes: int) -> list[int]:
+def item_generators(generator: Seeds, prompts: int, takes: int) -> list[int]:
     """One seed for each sound: it follows from the generator and the take alone, so a sound keeps its seed in any batch.
 
     Takes of one seed are seed, seed + 1, ...; a list of generators holds one for each prompt or one for each sound.
@@ -71,7 +71,7 @@ class ItemNoise:
         return torch.stack(rows).to(device)
 
 
-def checked(wav: Tensor, names: Sequence[str]) -> Tensor:
+def validate_audio(wav: Tensor, names: Sequence[str]) -> Tensor:
     """The sounds [item, sample] in [-1, 1]: peaks over full scale are turned down. SoundError names the first bad one."""
     wav = wav.float()
     peak = wav.abs().amax(-1, keepdim=True)
@@ -84,13 +84,13 @@ def checked(wav: Tensor, names: Sequence[str]) -> Tensor:
     for fault, where in bad.items():
         if where.any():
             name = names[int(where.nonzero()[0, 0])]
-            raise SoundError(f"the sound made for {name!r} {fault}: try another seed, fewer steps or less guidance")
+            raise AudioError(f"the sound made for {name!r} {fault}: try another seed, fewer steps or less guidance")
     return wav * torch.where(peak > 1, 0.99 / peak, torch.ones_like(peak))
 
 
-def sounded(codec: Codec, latent: Tensor, names: Sequence[str], samples: int | None = None) -> Tensor:
+def decode_checked(codec: Codec, latent: Tensor, names: Sequence[str], samples: int | None = None) -> Tensor:
     """What a net made, as sounds `[item, sample]` on the CPU: limited, decoded, cut to `samples` and `checked` (SoundError)."""
-    return checked(codec.decode(latent.float(), LOUDEST)[:, :samples], names).cpu()
+    return validate_audio(codec.decode(latent.float(), LOUDEST)[:, :samples], names).cpu()
 
 
 class LatentPipeline(DiffusionPipeline):
@@ -141,7 +141,7 @@ class LatentPipeline(DiffusionPipeline):
         """The net whose ODE is followed, and what it is told."""
         if self.is_student:
             return self.transformer, cond.with_guidance(w)
-        return (self.transformer if w == 1 else guided(self.transformer, w)), cond
+        return (self.transformer if w == 1 else guided_net(self.transformer, w)), cond
 
     def solved(
         self,
@@ -154,8 +154,8 @@ class LatentPipeline(DiffusionPipeline):
         callback: Callable[[int, float, Tensor], None] | None = None,
     ) -> Tensor:
         """The latent at the end; `draw` gives unit noise whenever some is needed, `noise` the first if it is given."""
-        times = (solvers.jump_times if self.is_student else solvers.ode_times)(self.path, int(steps))
-        default = solvers.jump if self.is_student else solvers.heun
+        times = (solvers.student_times if self.is_student else solvers.ode_times)(self.path, int(steps))
+        default = solvers.student_step if self.is_student else solvers.heun
         return solvers.sample(
             net, self.path, draw() if noise is None else noise, cond, times, solver or default,
             hook=_counted(callback), draw=lambda like: draw(),
@@ -169,13 +169,13 @@ class LatentPipeline(DiffusionPipeline):
         model is of another kind.
         """
         folder = model_folder(name, **hub)
-        settings, parts = described(folder)
+        settings, parts = read_index(folder)
         wanted = [
             n for n, p in inspect.signature(cls.__init__).parameters.items() if p.default is p.empty and n != "self"
         ]
         if set(wanted) != set(parts):
             raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(parts))}")
-        return cls(**{part: loaded(part, *where) for part, where in parts.items()}, **settings).to(device)
+        return cls(**{part: load_component(part, *where) for part, where in parts.items()}, **settings).to(device)
 
 
 def _counted(callback: Callable[[int, float, Tensor], None] | None) -> Callable[[Tensor, float], Tensor] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..models.text_encoder import load_text_encoder, load_tokenizer
-from ..models.weights import PRETRAINED, local_folder
+from ..models.weights import PRETRAINED, resolve_folder
 
 
 def bundled_models() -> list[str]:
@@ -51,10 +51,10 @@ def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
     if not Path(name).is_dir() and "/" not in str(name):
         bundled = f"bundled are {', '.join(known)}" if known else "this version bundles none; recipes/ trains one"
         raise ValueError(f"unknown model {str(name)!r}: {bundled}; or give a folder or a hub id owner/name")
-    return local_folder(name, **hub)
+    return resolve_folder(name, **hub)
 
 
-def described(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[str, str, Path]]]:
+def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[str, str, Path]]]:
     """Settings, and (library, class, folder) of each component, from a bundle.json or diffusers' model_index.json."""
     file = next((folder / one for one in ("bundle.json", "model_index.json") if (folder / one).is_file()), None)
     if file is None:
@@ -76,7 +76,7 @@ def _shared(folder: Path, where: str) -> Path:
     return beside if beside.exists() else PRETRAINED / where.replace("../", "")
 
 
-def loaded(part: str, library: str, class_name: str, folder: Path) -> Any:
+def load_component(part: str, library: str, class_name: str, folder: Path) -> Any:
     """One component. Only named classes of audiocm and those of diffusers are loaded: a model folder must not run other code."""
     if part == "tokenizer":
         return load_tokenizer(folder)

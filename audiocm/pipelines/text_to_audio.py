@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
-from ..diffusion.guidance import avoiding
+from ..diffusion.guidance import negative_guided_net
 from ..models.text_encoder import INT8_FILE, TextConditioner
 from ..models.weights import save_int8
-from .latent_pipeline import AudioOutput, ItemNoise, LatentPipeline, Seeds, seeds_of, sounded
+from .latent_pipeline import AudioOutput, ItemNoise, LatentPipeline, Seeds, decode_checked, item_generators
 
 Prompt = str | Sequence[str]
 
@@ -85,15 +85,15 @@ class TextToAudioPipeline(LatentPipeline):
         if negative is None:
             net, cond = self.field(cond, w)
         else:
-            net = avoiding(self.transformer, w, self._condition(negative, num_waveforms_per_prompt, frames))
-        seeds = seeds_of(generator, len(prompts), num_waveforms_per_prompt)
+            net = negative_guided_net(self.transformer, w, self._condition(negative, num_waveforms_per_prompt, frames))
+        seeds = item_generators(generator, len(prompts), num_waveforms_per_prompt)
         unit = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
         noise = None if latents is None else heat * self._given(latents, len(seeds), frames)
         latent = self.solved(net, cond, lambda: heat * unit(frames, device), steps, noise, solver, callback)
         if output_type == "latent":
             return AudioOutput(latent, self.sample_rate)
         names = [one for one in prompts for _ in range(num_waveforms_per_prompt)]
-        wav = sounded(self.codec, latent, names, round(audio_length_in_s * self.sample_rate))
+        wav = decode_checked(self.codec, latent, names, round(audio_length_in_s * self.sample_rate))
         return AudioOutput(wav.numpy() if output_type == "np" else wav, self.sample_rate)
 
     def check_inputs(

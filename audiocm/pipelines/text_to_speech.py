@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ..diffusion.denoiser import Condition
 from ..diffusion.solvers import Solver
-from ..speech.alignment import whole
-from ..speech.encoder import SUBFRAMES, Spoken, contour, lines
-from ..speech.phonemes import Sentence, check, halves, sentences
-from ..speech.singing import check_notes, fitted, sung
-from .latent_pipeline import ItemNoise, LatentPipeline, Seeds, seeds_of, sounded
+from ..speech.alignment import whole_frames
+from ..speech.encoder import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
+from ..speech.phonemes import Sentence, sentences, split_in_halves, validate_text
+from ..speech.singing import align_notes, check_notes, resample_contour
+from .latent_pipeline import ItemNoise, LatentPipeline, Seeds, decode_checked, item_generators
 
 
 @dataclass
@@ -33,7 +33,7 @@ class SpeechOutput(BaseOutput):
 
 
 @dataclass(frozen=True)
-class Spoke:
+class SpokenSentence:
     """One sentence as `stream` yields it; `audio` float32 [sample] ends with the sentence's pause."""
 
     audio: Tensor
@@ -42,7 +42,7 @@ class Spoke:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SpeechOptions:
     """The options of a call."""
 
     steps: int
@@ -122,13 +122,13 @@ class TextToSpeechPipeline(LatentPipeline):
         told = [list(sentences(one)) for one in texts]
         if asked.melody and any(len(parts) > 1 for parts in told):
             raise ValueError("pitch and notes are for one sentence: speak the text sentence by sentence")
-        seeds = seeds_of(generator, len(texts), 1)
+        seeds = item_generators(generator, len(texts), 1)
         jobs = [
             (i, seed + k, one)
             for i, (seed, own) in enumerate(zip(seeds, told, strict=True))
             for k, one in enumerate(own)
         ]
-        parts: list[list[Spoke]] = [[] for _ in texts]
+        parts: list[list[SpokenSentence]] = [[] for _ in texts]
         for i, piece in self._spoken(jobs, batch_size, asked):
             parts[i].append(piece)
         audios = [torch.cat([piece.audio for piece in part]) for part in parts]
@@ -147,7 +147,7 @@ class TextToSpeechPipeline(LatentPipeline):
         guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
         notes: Sequence[tuple[float, float]] | None = None,
-    ) -> Iterator[Spoke]:
+    ) -> Iterator[SpokenSentence]:
         """The sentences of one text as they are ready, one in memory at a time; one sentence where `notes` are to be sung.
 
         Bad input raises before the first."""
@@ -155,7 +155,7 @@ class TextToSpeechPipeline(LatentPipeline):
         asked = self._asked(num_inference_steps, speed, voice, guidance_scale, notes=notes)
         if notes is not None:
             check_notes(text, notes)
-        seed = seeds_of(generator, 1, 1)[0]
+        seed = item_generators(generator, 1, 1)[0]
         jobs = ((0, seed + k, sentence) for k, sentence in enumerate(sentences(text)))
         return (piece for _, piece in self._spoken(jobs, 1, asked))
 
@@ -177,23 +177,25 @@ class TextToSpeechPipeline(LatentPipeline):
         asked = self._asked(num_inference_steps, speed, voice, guidance_scale)
         self.check_sampling(asked.steps, asked.w)
         for text in texts:
-            check(text)
+            validate_text(text)
 
-    def _asked(self, steps, speed, voice, w, pitch=None, notes=None, solver=None, callback=None) -> Asked:
+    def _asked(self, steps, speed, voice, w, pitch=None, notes=None, solver=None, callback=None) -> SpeechOptions:
         """A call's options with the model's defaults. ValueError for a melody that the model cannot follow."""
         if (pitch is not None or notes is not None) and not self.speech_encoder.config.follows_pitch:
             raise ValueError("this model was not trained to follow a pitch contour: leave pitch and notes out")
         steps = self.config.num_inference_steps if steps is None else steps
         w = float(self.config.guidance_scale if w is None else w)
-        return Asked(steps, w, speed, 0 if voice is None else self.voices.index(voice), pitch, notes, solver, callback)
+        return SpeechOptions(
+            steps, w, speed, 0 if voice is None else self.voices.index(voice), pitch, notes, solver, callback
+        )
 
     def _samples(self, seconds: float) -> int:
         return round(seconds * self.sample_rate)
 
     @torch.no_grad()
     def _spoken(
-        self, jobs: Iterable[tuple[int, int, Sentence]], batch_size: int, asked: Asked
-    ) -> Iterator[tuple[int, Spoke]]:
+        self, jobs: Iterable[tuple[int, int, Sentence]], batch_size: int, asked: SpeechOptions
+    ) -> Iterator[tuple[int, SpokenSentence]]:
         """Every (text, seed, sentence) spoken, a batch at a time; sentences too long for the net are cut in two."""
         jobs = iter(jobs)
         while batch := list(islice(jobs, batch_size)):
@@ -203,25 +205,25 @@ class TextToSpeechPipeline(LatentPipeline):
                 spoken = self._speak([seed for _, seed, _ in part], [piece for *_, piece in part], asked)
                 yield from zip([i for i, *_ in part], spoken, strict=True)
 
-    def _lines(self, parts: Sequence[Sentence], asked: Asked) -> tuple[Spoken, Tensor]:
+    def _lines(self, parts: Sequence[Sentence], asked: SpeechOptions) -> tuple[SpeechBatch, Tensor]:
         """Lines, and their states, with durations and what is asked of the pitch."""
         encoder = self.speech_encoder
-        spoken = lines([part.phonemes for part in parts], asked.voice, encoder.config.symbols).to(
+        spoken = phoneme_batch([part.phonemes for part in parts], asked.voice, encoder.config.symbols).to(
             self.transformer.device
         )
         states = encoder.states(spoken)
         spoken.durations = encoder.predicted(states, spoken, asked.speed)
         return spoken, states
 
-    def _fitting(self, sentence: Sentence, asked: Asked) -> list[Sentence]:
+    def _fitting(self, sentence: Sentence, asked: SpeechOptions) -> list[Sentence]:
         longest = self.transformer.config.max_frames
         if self._lines([sentence], asked)[0].durations.sum() <= longest or len(sentence.phonemes) < 4:
             return [sentence]
-        first, second = halves(sentence.phonemes)
+        first, second = split_in_halves(sentence.phonemes)
         parts = [replace(sentence, phonemes=first, pause=0.0), replace(sentence, phonemes=second)]
         return [piece for part in parts for piece in self._fitting(part, asked)]
 
-    def _speak(self, seeds: Sequence[int], parts: Sequence[Sentence], asked: Asked) -> list[Spoke]:
+    def _speak(self, seeds: Sequence[int], parts: Sequence[Sentence], asked: SpeechOptions) -> list[SpokenSentence]:
         spoken, states = self._lines(parts, asked)
         if asked.melody:
             spoken = replace(spoken, **self._melody(spoken, asked))
@@ -233,18 +235,18 @@ class TextToSpeechPipeline(LatentPipeline):
         latent = self._latent(cond, seeds, asked)
         found = []
         for i, part in enumerate(parts):  # decoded alone: nothing after its last frame is heard
-            wav = sounded(self.codec, latent[i : i + 1, :, : counts[i]], [part.text])[0]
-            found.append(Spoke(F.pad(wav, (0, self._samples(part.pause))), part, self._timed(spoken, i)))
+            wav = decode_checked(self.codec, latent[i : i + 1, :, : counts[i]], [part.text])[0]
+            found.append(SpokenSentence(F.pad(wav, (0, self._samples(part.pause))), part, self._timed(spoken, i)))
         return found
 
-    def _timed(self, spoken: Spoken, row: int) -> list[tuple[str, float]]:
+    def _timed(self, spoken: SpeechBatch, row: int) -> list[tuple[str, float]]:
         """Symbols of one line with their seconds."""
         real = spoken.token_mask[row]
         seconds = (spoken.durations[row][real] / self.codec.frame_rate).tolist()
         names = [self.speech_encoder.config.symbols[k] for k in spoken.symbols[row][real].tolist()]
         return list(zip(names, seconds, strict=True))
 
-    def _melody(self, spoken: Spoken, asked: Asked) -> dict[str, Tensor]:
+    def _melody(self, spoken: SpeechBatch, asked: SpeechOptions) -> dict[str, Tensor]:
         """Durations and pitch of lines that are sung, or follow a contour."""
         durations, rate = spoken.durations.clone(), self.codec.frame_rate
         hertz, points = [], []
@@ -252,15 +254,15 @@ class TextToSpeechPipeline(LatentPipeline):
             curve = asked.pitch
             if asked.notes is not None:
                 names, seconds = zip(*self._timed(spoken, row), strict=True)
-                seconds, curve = sung(names, seconds, asked.notes, 1 / rate / SUBFRAMES)
+                seconds, curve = align_notes(names, seconds, asked.notes, 1 / rate / SUBFRAMES)
                 durations[row, : len(seconds)] = torch.tensor(seconds, device=durations.device) * rate
-            durations[row : row + 1], frames = whole(durations[row : row + 1])
+            durations[row : row + 1], frames = whole_frames(durations[row : row + 1])
             points.append(int(frames) * SUBFRAMES)
-            hertz.append(torch.from_numpy(fitted(np.asarray(curve, dtype=np.float32), points[-1])))
+            hertz.append(torch.from_numpy(resample_contour(np.asarray(curve, dtype=np.float32), points[-1])))
         curves = torch.stack([F.pad(one, (0, max(points) - len(one))) for one in hertz])
-        return {"durations": durations, "pitch": contour(curves).to(durations.device)}
+        return {"durations": durations, "pitch": pitch_features(curves).to(durations.device)}
 
-    def _latent(self, cond: Condition, seeds: Sequence[int], asked: Asked) -> Tensor:
+    def _latent(self, cond: Condition, seeds: Sequence[int], asked: SpeechOptions) -> Tensor:
         unit = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
         frames, mean = cond.mask.shape[1], self.config.noise_mean * cond.prior
         net, cond = self.field(cond, asked.w)

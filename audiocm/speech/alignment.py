@@ -9,7 +9,7 @@ _NEVER = -1e9
 
 
 @torch.no_grad()
-def search(score: Tensor, token_mask: Tensor, frame_mask: Tensor) -> Tensor:
+def monotonic_alignment(score: Tensor, token_mask: Tensor, frame_mask: Tensor) -> Tensor:
     """Frames of each token on the best monotonic path: Glow-TTS (Kim et al. 2020), algorithm 1, for a whole batch at once.
 
     score [batch, frame, token]: log-likelihood of each frame under each token. Every token gets at least one frame and all
@@ -35,7 +35,7 @@ def search(score: Tensor, token_mask: Tensor, frame_mask: Tensor) -> Tensor:
     return torch.where((total >= count)[:, None], durations, equal.to(durations.dtype))
 
 
-def spread(durations: Tensor, frames: int) -> Tensor:
+def distribute_frames(durations: Tensor, frames: int) -> Tensor:
     """Share of each frame that each token fills: durations [batch, token] in frames, not only whole -> [batch, frame, token].
 
     Rows sum to 1 up to the durations' total and to 0 after it.
@@ -46,7 +46,7 @@ def spread(durations: Tensor, frames: int) -> Tensor:
     return (torch.minimum(ends, at + 1) - torch.maximum(starts, at)).clamp_min(0)
 
 
-def whole(durations: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
+def whole_frames(durations: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     """Durations [batch, token] stretched a little so that each row is a whole number of frames; and these numbers [batch]."""
     total = durations.sum(1)
     frames = total.round().clamp_min(least)

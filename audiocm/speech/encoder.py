@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..codec.vae import ConvBlock
 from ..diffusion.denoiser import Condition
 from ..models.weights import StoredWeights
-from .alignment import spread, whole
+from .alignment import distribute_frames, whole_frames
 from .phonemes import SYMBOLS, encode
 
 SUBFRAMES = 4  # of a latent frame: about 10.7 ms each
@@ -27,7 +27,7 @@ PITCH_CENTRE = 200.0  # Hz; the contour is told in octaves from here
 
 
 @dataclass
-class Spoken:
+class SpeechBatch:
     """Lines to speak; rows are utterances. What is None is predicted, or left free (pitch)."""
 
     symbols: Tensor  # int64 [batch, token]
@@ -39,12 +39,12 @@ class Spoken:
     pitch: Tensor | None = None  # float [batch, 3 * SUBFRAMES, frame], see `contour`
     null: Tensor | None = None  # bool [batch]: the denoiser is to do without
 
-    def to(self, device: torch.device | str) -> Spoken:
+    def to(self, device: torch.device | str) -> SpeechBatch:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Spoken(**{name: None if value is None else value.to(device) for name, value in values.items()})
+        return SpeechBatch(**{name: None if value is None else value.to(device) for name, value in values.items()})
 
 
-def lines(phonemes: Sequence[str], voice: int | Sequence[int] = 0, symbols: str = SYMBOLS) -> Spoken:
+def phoneme_batch(phonemes: Sequence[str], voice: int | Sequence[int] = 0, symbols: str = SYMBOLS) -> SpeechBatch:
     """Phoneme lines as one padded batch."""
     coded = [encode(line, symbols) for line in phonemes]
     longest = max(len(numbers) for numbers, _ in coded)
@@ -54,10 +54,10 @@ def lines(phonemes: Sequence[str], voice: int | Sequence[int] = 0, symbols: str 
         table[1, i, : len(stress)] = torch.tensor(stress)
         table[2, i, : len(numbers)] = 1
     voices = torch.as_tensor([voice] * len(coded) if isinstance(voice, int) else list(voice))
-    return Spoken(table[0], table[1], table[2].bool(), voices)
+    return SpeechBatch(table[0], table[1], table[2].bool(), voices)
 
 
-def contour(hertz: Tensor) -> Tensor:
+def pitch_features(hertz: Tensor) -> Tensor:
     """F0 [batch, frame * SUBFRAMES] in Hz, 0 where unvoiced, nan where free -> what the encoder reads [batch, 12, frame].
 
     For each part of a frame: octaves from PITCH_CENTRE (0 where unvoiced), whether voiced, whether known.
@@ -69,7 +69,7 @@ def contour(hertz: Tensor) -> Tensor:
     return rows.unflatten(2, (-1, SUBFRAMES)).permute(0, 1, 3, 2).flatten(1, 2)
 
 
-class ListeningBlock(nn.Module):
+class PhonemeBlock(nn.Module):
     """A ConvNeXt block for what is near, attention for the whole line. Padding stays 0 and changes nothing."""
 
     def __init__(self, width: int, heads: int):
@@ -85,7 +85,7 @@ class ListeningBlock(nn.Module):
         return (x + self.far(h, h, h, key_padding_mask=~mask, need_weights=False)[0].transpose(1, 2)) * mask[:, None]
 
 
-class Near(nn.Module):
+class ConvStack(nn.Module):
     """ConvNeXt blocks with padding kept at 0, then a layer norm and a linear map: [batch, width, place] -> [.., out, ..]."""
 
     def __init__(self, width: int, depth: int, out: int):
@@ -122,14 +122,14 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
         self.stress = nn.Embedding(3, width)
         self.voice = nn.Embedding(len(voices), width)
         self.pitch = nn.Conv1d(3 * SUBFRAMES, width, 1, bias=False)
-        self.blocks = nn.ModuleList(ListeningBlock(width, heads) for _ in range(depth))
-        self.duration = Near(width, 2, 1)
-        self.prior = Near(width, frame_depth, channels)
+        self.blocks = nn.ModuleList(PhonemeBlock(width, heads) for _ in range(depth))
+        self.duration = ConvStack(width, 2, 1)
+        self.prior = ConvStack(width, frame_depth, channels)
         self.template = nn.Linear(width, mel_bins)  # the mel that a phoneme has on average: what alignment goes by
         for table in (self.symbol, self.stress, self.voice):
             nn.init.normal_(table.weight, std=width**-0.5)
 
-    def states(self, spoken: Spoken) -> Tensor:
+    def states(self, spoken: SpeechBatch) -> Tensor:
         """[batch, width, token], 0 at padding."""
         x = self.symbol(spoken.symbols) + self.stress(spoken.stress) + self.voice(spoken.voice)[:, None]
         x = x.transpose(1, 2) * spoken.token_mask[:, None]
@@ -137,26 +137,26 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
             x = block(x, spoken.token_mask)
         return x
 
-    def log_durations(self, states: Tensor, spoken: Spoken) -> Tensor:
+    def log_durations(self, states: Tensor, spoken: SpeechBatch) -> Tensor:
         """ln of the expected frames of each token [batch, token]; its gradient does not reach the states (Glow-TTS)."""
         return self.duration(states.detach(), spoken.token_mask)[:, 0].clamp(-4.0, 5.0)
 
-    def predicted(self, states: Tensor, spoken: Spoken, speed: float | Tensor = 1.0) -> Tensor:
+    def predicted(self, states: Tensor, spoken: SpeechBatch, speed: float | Tensor = 1.0) -> Tensor:
         """Durations [batch, token] in frames at `speed`, each row a whole number in all."""
-        return whole(self.log_durations(states, spoken).exp() * spoken.token_mask / speed)[0]
+        return whole_frames(self.log_durations(states, spoken).exp() * spoken.token_mask / speed)[0]
 
-    def condition(self, states: Tensor, spoken: Spoken, durations: Tensor, frames: int) -> Condition:
+    def condition(self, states: Tensor, spoken: SpeechBatch, durations: Tensor, frames: int) -> Condition:
         """What the denoiser is told, `frames` long: token states, voice vector, mask and prior."""
         total = durations.sum(1).round().long()
         mask = torch.arange(frames, device=states.device) < total[:, None] if spoken.mask is None else spoken.mask
-        h = torch.einsum("bwn,bfn->bwf", states, spread(durations, frames).to(states.dtype))
+        h = torch.einsum("bwn,bfn->bwf", states, distribute_frames(durations, frames).to(states.dtype))
         if spoken.pitch is not None:
             h = h + self.pitch(F.pad(spoken.pitch, (0, frames - spoken.pitch.shape[2])))
         prior = self.prior(h, mask).float()
         voice = self.voice(spoken.voice)
         return Condition(states.transpose(1, 2), spoken.token_mask, voice, mask, prior, spoken.null)
 
-    def forward(self, spoken: Spoken, speed: float | Tensor = 1.0) -> tuple[Condition, Tensor]:
+    def forward(self, spoken: SpeechBatch, speed: float | Tensor = 1.0) -> tuple[Condition, Tensor]:
         """Condition and durations [batch, token]; predicted where `spoken` has none. Reads the longest row's frame count."""
         states = self.states(spoken)
         durations = self.predicted(states, spoken, speed) if spoken.durations is None else spoken.durations

@@ -11,36 +11,39 @@ from torch import Tensor, nn
 
 from ..codec.vae import MEL_MEAN, MEL_STD
 from ..diffusion.denoiser import Condition
-from .alignment import search, spread
-from .encoder import SUBFRAMES, SpeechEncoder, Spoken
+from .alignment import distribute_frames, monotonic_alignment
+from .encoder import SUBFRAMES, SpeechBatch, SpeechEncoder
 
 # --- training ---------------------------------------------------------------------------------------------------------
 
-Timing = Callable[[SpeechEncoder, Tensor, Spoken, Tensor], tuple[Tensor, Tensor]]  # -> durations, loss of finding them
+Timing = Callable[
+    [SpeechEncoder, Tensor, SpeechBatch, Tensor], tuple[Tensor, Tensor]
+]  # -> durations, loss of finding them
 
 
-def given(encoder: SpeechEncoder, states: Tensor, spoken: Spoken, x: Tensor) -> tuple[Tensor, Tensor]:
+def known_durations(encoder: SpeechEncoder, states: Tensor, spoken: SpeechBatch, x: Tensor) -> tuple[Tensor, Tensor]:
     """The corpus' own durations, as a synthesiser knows them."""
     return spoken.durations, x.new_zeros(())
 
 
-def searched(mel_of: Callable[[Tensor], Tensor]) -> Timing:
+def aligned_durations(mel_of: Callable[[Tensor], Tensor]) -> Timing:
     """Durations by alignment search of each token's average mel, known ones as they are. Latent x -> mel: `MelVAE.decode`.
 
     Deviation from Glow-TTS and CoMoSpeech, which align what the prior predicts: a latent frame (43 ms) is too long for that.
     """
 
-    def timing(encoder: SpeechEncoder, states: Tensor, spoken: Spoken, x: Tensor) -> tuple[Tensor, Tensor]:
+    def timing(encoder: SpeechEncoder, states: Tensor, spoken: SpeechBatch, x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             mel = ((mel_of(x) - MEL_MEAN) / MEL_STD).float()
         template = encoder.template(states.transpose(1, 2)).float()
         mask = spoken.mask.repeat_interleave(SUBFRAMES, 1)
         found = (
-            search(-torch.cdist(mel.transpose(1, 2), template.detach()).square(), spoken.token_mask, mask) / SUBFRAMES
+            monotonic_alignment(-torch.cdist(mel.transpose(1, 2), template.detach()).square(), spoken.token_mask, mask)
+            / SUBFRAMES
         )
         if spoken.durations is not None:
             found = torch.where(spoken.durations.isfinite(), spoken.durations, found)
-        guess = torch.einsum("bnm,bfn->bmf", template, spread(found * SUBFRAMES, mel.shape[2]))
+        guess = torch.einsum("bnm,bfn->bmf", template, distribute_frames(found * SUBFRAMES, mel.shape[2]))
         return found, _mean((mel - guess).square().mean(1), mask)
 
     return timing
@@ -68,14 +71,14 @@ class SpeechLoss:
     """
 
     method: object
-    timing: Timing = given
+    timing: Timing = known_durations
     knowing: float = 0.5
     prior_weight: float = 1.0
     duration_weight: float = 1.0
 
-    def loss(self, student: Speaker, target: Speaker | None, x: Tensor, spoken: Spoken, progress) -> Tensor:
+    def loss(self, student: Speaker, target: Speaker | None, x: Tensor, spoken: SpeechBatch, progress) -> Tensor:
         encoder = student.encoder
-        spoken = hidden(spoken, self.knowing)
+        spoken = hide_pitch(spoken, self.knowing)
         states = encoder.states(spoken)
         durations, aligning = self.timing(encoder, states, spoken, x)
         rate = encoder.log_durations(states, spoken).float()
@@ -87,7 +90,7 @@ class SpeechLoss:
         return told + self.prior_weight * prior + self.duration_weight * _mean(expected, spoken.token_mask) + aligning
 
 
-def hidden(spoken: Spoken, knowing: float) -> Spoken:
+def hide_pitch(spoken: SpeechBatch, knowing: float) -> SpeechBatch:
     """The same, with the pitch of a random share of the rows made free."""
     if spoken.pitch is None:
         return spoken
@@ -95,10 +98,10 @@ def hidden(spoken: Spoken, knowing: float) -> Spoken:
     return dataclasses.replace(spoken, pitch=spoken.pitch * keep)
 
 
-class Conditioned:
+class ConditionedBatches:
     """Batches of (latents, Spoken) as batches of (latents, Condition) by a frozen encoder: what distillation takes."""
 
-    def __init__(self, source, encoder: SpeechEncoder, timing: Timing = given, knowing: float = 0.5):
+    def __init__(self, source, encoder: SpeechEncoder, timing: Timing = known_durations, knowing: float = 0.5):
         self.source, self.encoder = source, encoder.requires_grad_(False).eval()
         self.timing, self.knowing = timing, knowing
 
@@ -111,7 +114,7 @@ class Conditioned:
     @torch.no_grad()
     def __next__(self) -> tuple[Tensor, Condition]:
         x, spoken = next(self.source)
-        spoken = hidden(spoken, self.knowing)
+        spoken = hide_pitch(spoken, self.knowing)
         states = self.encoder.states(spoken)
         durations, _ = self.timing(self.encoder, states, spoken, x)
         return x, self.encoder.condition(states, spoken, durations, x.shape[2])

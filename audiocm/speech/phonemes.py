@@ -42,7 +42,7 @@ class Sentence:
     pause: float
 
 
-def cleaned(text: str) -> str:
+def clean_text(text: str) -> str:
     """The text without what cannot be read, which a UserWarning names.
 
     ValueError for a text that is empty, has nothing to pronounce, or has letters of another script than Latin.
@@ -68,11 +68,11 @@ def cleaned(text: str) -> str:
     return text
 
 
-def check(text: str) -> None:
+def validate_text(text: str) -> None:
     """Raises what `cleaned` raises, and warns of nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cleaned(text)
+        clean_text(text)
 
 
 def _swap(character: str) -> str:
@@ -107,7 +107,7 @@ def phonemes(text: str) -> str:
 def sentences(text: str) -> Iterator[Sentence]:
     """The sentences of a text one after the other; long ones in clauses. ValueError as `cleaned`, or when nothing is spoken."""
     spoken = False
-    for paragraph in cleaned(text).split("\n"):
+    for paragraph in clean_text(text).split("\n"):
         parts = list(_parts(paragraph)) if paragraph.strip() else []
         for i, (part, pause) in enumerate(parts):
             if read := phonemes(part):
@@ -153,7 +153,7 @@ def encode(line: str, symbols: str = SYMBOLS) -> tuple[list[int], list[int]]:
     return [*numbers, symbols.index(SILENCE)], [*stresses, 0]
 
 
-def halves(line: str) -> tuple[str, str]:
+def split_in_halves(line: str) -> tuple[str, str]:
     """A phoneme line cut in two near its middle: at punctuation, else between words, else anywhere."""
     middle = len(line) // 2
     for marks in (",;:—…", " "):

@@ -19,7 +19,7 @@ def hertz(note: float) -> float:
     return 440.0 * 2 ** ((note - 69) / 12) if note > 0 else 0.0
 
 
-def fitted(contour: np.ndarray, points: int) -> np.ndarray:
+def resample_contour(contour: np.ndarray, points: int) -> np.ndarray:
     """An F0 contour in Hz stretched to so many points; nearest neighbours, so that 0 (unvoiced) and nan (free) survive."""
     if contour.ndim != 1 or not len(contour):
         raise ValueError("a pitch contour is a list of F0 in Hz, one number a point")
@@ -29,7 +29,7 @@ def fitted(contour: np.ndarray, points: int) -> np.ndarray:
     return contour[np.minimum(at.astype(int), len(contour) - 1)].astype(np.float32)
 
 
-def sung(
+def align_notes(
     symbols: Sequence[str], spoken: Sequence[float], notes: Sequence[tuple[float, float]], step: float
 ) -> tuple[list[float], np.ndarray]:
     """Seconds of each symbol and F0 in Hz every `step` seconds, so that each vowel begins with its note.
@@ -51,10 +51,10 @@ def sung(
         for j in after:
             seconds[j] *= share
         seconds[i] = length - sum(seconds[j] for j in after)
-    return seconds, tune(symbols, seconds, notes, step)
+    return seconds, note_pitch(symbols, seconds, notes, step)
 
 
-def tune(
+def note_pitch(
     symbols: Sequence[str], seconds: Sequence[float], notes: Sequence[tuple[float, float]], step: float
 ) -> np.ndarray:
     """The notes' F0 in Hz every `step` seconds of symbols that last `seconds`; nan (free) where no voice sounds."""

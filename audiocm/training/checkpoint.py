@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import put_json, sync_file, sync_folder
+from ..files import sync_file, sync_folder, write_json
 
 STATE_FILE = "state.json"
 
@@ -27,7 +27,7 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, 
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     places = write_tensors(partial, tensors, shard_mb)
-    put_json(partial / STATE_FILE, {"step": step, "tensors": places, **state})
+    write_json(partial / STATE_FILE, {"step": step, "tensors": places, **state})
     sync_folder(partial)
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
@@ -38,7 +38,7 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, 
     return final
 
 
-def newest(folder: Path) -> Path | None:
+def newest_checkpoint(folder: Path) -> Path | None:
     """The latest complete checkpoint in `folder`."""
     found = sorted(folder.glob("step-*")) if folder.is_dir() else []
     return next((path for path in reversed(found) if (path / STATE_FILE).is_file()), None)
@@ -139,7 +139,7 @@ def set_rng(state: dict[str, Tensor], device: torch.device) -> None:
 
 
 @contextlib.contextmanager
-def untouched_rng(device: torch.device) -> Iterator[None]:
+def preserved_rng(device: torch.device) -> Iterator[None]:
     """Whatever is drawn inside leaves training's own draws as they would have been."""
     state = get_rng(device)
     try:
@@ -151,22 +151,22 @@ def untouched_rng(device: torch.device) -> Iterator[None]:
 # --- nested states (a batch source's) as tensors and json ----------------------------------------------------------------
 
 
-def split(tree: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
+def split_tensors(tree: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
     """`tree` with each tensor replaced by {"__tensor__": name}; the tensors are added to `tensors`."""
     if isinstance(tree, Tensor):
         tensors[prefix] = tree
         return {"__tensor__": prefix}
     if isinstance(tree, dict):
-        return {key: split(value, f"{prefix}.{key}", tensors) for key, value in tree.items()}
+        return {key: split_tensors(value, f"{prefix}.{key}", tensors) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        return [split(value, f"{prefix}.{i}", tensors) for i, value in enumerate(tree)]
+        return [split_tensors(value, f"{prefix}.{i}", tensors) for i, value in enumerate(tree)]
     return tree
 
 
-def join(tree: Any, tensors: dict[str, Tensor]) -> Any:
+def join_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
     """What split took apart."""
     if isinstance(tree, dict):
         if "__tensor__" in tree:
             return tensors[tree["__tensor__"]]
-        return {key: join(value, tensors) for key, value in tree.items()}
-    return [join(value, tensors) for value in tree] if isinstance(tree, list) else tree
+        return {key: join_tensors(value, tensors) for key, value in tree.items()}
+    return [join_tensors(value, tensors) for value in tree] if isinstance(tree, list) else tree

@@ -12,23 +12,25 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 
-def leaves(tree: Any) -> list[Tensor]:
+def tree_tensors(tree: Any) -> list[Tensor]:
     """The tensors of a batch: nested tuples, lists, dicts, dataclasses; anything else is skipped."""
     if isinstance(tree, Tensor):
         return [tree]
-    return [leaf for child in _children(tree) for leaf in leaves(child)]
+    return [leaf for child in _children(tree) for leaf in tree_tensors(child)]
 
 
-def copied(tree: Any) -> Any:
+def clone_tree(tree: Any) -> Any:
     """The same batch in memory of its own."""
     if isinstance(tree, Tensor):
         return tree.clone(memory_format=torch.contiguous_format)
     if dataclasses.is_dataclass(tree):
-        return dataclasses.replace(tree, **{f.name: copied(getattr(tree, f.name)) for f in dataclasses.fields(tree)})
+        return dataclasses.replace(
+            tree, **{f.name: clone_tree(getattr(tree, f.name)) for f in dataclasses.fields(tree)}
+        )
     if isinstance(tree, dict):
-        return {key: copied(value) for key, value in tree.items()}
+        return {key: clone_tree(value) for key, value in tree.items()}
     if isinstance(tree, (tuple, list)):
-        parts = [copied(child) for child in tree]
+        parts = [clone_tree(child) for child in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return tree
 
@@ -41,14 +43,14 @@ def _children(tree: Any) -> list[Any]:
     return list(tree) if isinstance(tree, (tuple, list)) else []
 
 
-def signature(tree: Any) -> tuple:
+def tree_signature(tree: Any) -> tuple:
     """What two batches must share to run through one graph: which fields are there, their shapes and dtypes."""
     if isinstance(tree, Tensor):
         return (tuple(tree.shape), tree.dtype)
-    return (type(tree).__name__, *(signature(child) for child in _children(tree)))
+    return (type(tree).__name__, *(tree_signature(child) for child in _children(tree)))
 
 
-class Replayed:
+class CUDAGraphStep:
     """A step function of a batch, captured as one CUDA graph for each batch signature.
 
     The first `eager` calls of a signature run eagerly (they are real steps: they compile, tune and allocate), the next
@@ -63,10 +65,10 @@ class Replayed:
         self.pool: Any = None
 
     def __call__(self, *batch: Any) -> None:
-        key = signature(batch)
+        key = tree_signature(batch)
         if key in self.graphs:
             graph, static = self.graphs[key]
-            for mine, new in zip(leaves(static), leaves(batch), strict=True):
+            for mine, new in zip(tree_tensors(static), tree_tensors(batch), strict=True):
                 mine.copy_(new, non_blocking=True)
             graph.replay()
             return
@@ -76,7 +78,7 @@ class Replayed:
             return
         if len(self.graphs) == 8:
             warnings.warn("more than 8 batch shapes: each has its own CUDA graph and memory", stacklevel=2)
-        static, graph = copied(batch), torch.cuda.CUDAGraph()
+        static, graph = clone_tree(batch), torch.cuda.CUDAGraph()
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         stream = torch.cuda.current_stream()
         try:
@@ -91,7 +93,7 @@ class Replayed:
         graph.replay()
 
 
-class Compiled:
+class CompiledBlock:
     """A block's compiled call. torch.compile cannot trace what is being differentiated forwards, so dual tensors take the
     block's own derivative, where it has one (`pushed(inputs, tangents) -> value, tangent`), compiled as well."""
 
@@ -119,4 +121,6 @@ def compile_blocks(net: nn.Module) -> None:
     )  # one code, many nets and shapes
     named = {kind for part in net.modules() for kind in getattr(part, "_repeated_blocks", None) or ()}
     for part in [part for part in net.modules() if type(part).__name__ in named] or [net]:
-        part._compiled_call_impl = Compiled(part)  # what nn.Module.compile sets; copies of the net are made without it
+        part._compiled_call_impl = CompiledBlock(
+            part
+        )  # what nn.Module.compile sets; copies of the net are made without it

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 ALIGNED = 64  # entries; every parameter's view starts at a multiple, so that vector loads stay possible
 
 
-class Flat:
+class FlatParameters:
     """Parameters as views of one float32 tensor, their gradients as views of another.
 
     One kernel then does what a loop over parameters did (clip, AdamW, moving average, all-reduce), the gradients have
@@ -66,13 +66,13 @@ class Flat:
         return out
 
 
-class Optimiser:
+class Optimizer:
     """Fused AdamW on a `Flat` with its learning rate, clipping and NaN guard on the device.
 
     A step whose gradient is not finite changes nothing (parameters, moments, step count).
     """
 
-    def __init__(self, flat: Flat, betas: tuple[float, float], weight_decay: float, clip: float | None):
+    def __init__(self, flat: FlatParameters, betas: tuple[float, float], weight_decay: float, clip: float | None):
         self.flat, self.clip = flat, clip
         device = flat.values.device
         self.lr = torch.zeros((), device=device)

@@ -70,14 +70,14 @@ def parse_fields(make: Callable[..., Run], fields: list[str]) -> dict[str, Any]:
                 raise ValueError(f"field {name} needs a value")
             text = rest.pop(0)
         default = parameters[key].default
-        values[key] = typed(name, text, hints.get(key, type(default) if default is not None else str))
+        values[key] = parse_value(name, text, hints.get(key, type(default) if default is not None else str))
     missing = [n for n, p in parameters.items() if p.default is p.empty and n not in values]
     if missing:
         raise ValueError(f"this recipe needs: {', '.join(f'--{name}' for name in missing)}")
     return values
 
 
-def typed(name: str, text: str, kind: Any) -> Any:
+def parse_value(name: str, text: str, kind: Any) -> Any:
     """`text` as a bool, int, float, str or Path, or None where `kind` allows it."""
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     if type(None) in kinds and text.lower() == "none":

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 PRECISIONS = ("no", "bf16")
 
 
-def cosine(progress: float) -> float:
+def cosine_decay(progress: float) -> float:
     """Learning-rate factor from 1 to 0."""
     return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0))
 
 
-def constant(progress: float) -> float:
+def constant_rate(progress: float) -> float:
     """Learning-rate factor 1."""
     return 1.0
 
@@ -63,7 +63,7 @@ class Run:
     steps: int
     lr: float = 5e-4
     warmup: int = 200  # steps of linear rise
-    decay: Callable[[float], float] = cosine  # learning-rate factor of progress
+    decay: Callable[[float], float] = cosine_decay  # learning-rate factor of progress
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0  # on matrices and kernels only
     clip: float | None = 1.0  # largest gradient norm

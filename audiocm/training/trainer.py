@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoint
-from .compile import Replayed, compile_blocks
-from .optimizer import Flat, Optimiser
+from .compile import CUDAGraphStep, compile_blocks
+from .optimizer import FlatParameters, Optimizer
 from .run import Run
 
 
-class Training:
+class Trainer:
     """A run's state on the device. All that a step changes is in tensors that a captured graph can write to."""
 
     METERS = ("loss", "critic_loss", "grad_norm", "counted", "in_a_row", "longest", "skipped")
@@ -51,23 +51,23 @@ class Training:
         self.net = run.net.to(device).train()
         self.ema = None if run.ema is None else copy.deepcopy(self.net).eval()
         self.target = None if run.target_ema is None else copy.deepcopy(self.net)
-        self.flat = Flat(p for p in self.net.parameters() if p.requires_grad)
+        self.flat = FlatParameters(p for p in self.net.parameters() if p.requires_grad)
         self.copies = {}  # name -> (flat, module)
         for name, module in (("ema", self.ema), ("target", self.target)):
             if module is not None:
-                self.copies[name] = (Flat(p for p in module.parameters() if p.requires_grad), module)
+                self.copies[name] = (FlatParameters(p for p in module.parameters() if p.requires_grad), module)
                 self.copies[name][0].freeze()
                 module.requires_grad_(False)
-        self.optimisers = {"student": Optimiser(self.flat, run.betas, run.weight_decay, run.clip)}
+        self.optimisers = {"student": Optimizer(self.flat, run.betas, run.weight_decay, run.clip)}
         self.critic = None
         if run.critic is not None:
             if hasattr(run.critic, "to"):
                 run.critic.to(device)
-            self.critic = Flat(run.critic.parameters())
+            self.critic = FlatParameters(run.critic.parameters())
             if self.critic.values.device != self.flat.values.device:
                 where = f"the critic is on {self.critic.values.device}, the run on {self.flat.values.device}"
                 raise ValueError(f"{where}: move it there")
-            self.optimisers["critic"] = Optimiser(self.critic, run.betas, run.weight_decay, run.clip)
+            self.optimisers["critic"] = Optimizer(self.critic, run.betas, run.weight_decay, run.clip)
         if self.accelerator.num_processes > 1:
             for optimiser in self.optimisers.values():
                 torch.distributed.broadcast(optimiser.flat.values, 0)
@@ -80,7 +80,7 @@ class Training:
             if run.compile and net is not None:
                 compile_blocks(net)
         graphed = run.cuda_graph and device.type == "cuda"
-        self.advance = Replayed(self.step) if graphed else self.step
+        self.advance = CUDAGraphStep(self.step) if graphed else self.step
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[None]:
@@ -114,7 +114,7 @@ class Training:
 
     # --- one step, eager or recorded ---------------------------------------------------------------------------------
 
-    def _gradient(self, flat: Flat, loss: Callable[..., Tensor], x: Any, cond: Any) -> Tensor:
+    def _gradient(self, flat: FlatParameters, loss: Callable[..., Tensor], x: Any, cond: Any) -> Tensor:
         flat.grads.zero_()
         # no cache of cast weights: one filled under no_grad (by the target's call) would cut the student's gradient
         bf16 = self.run.precision == "bf16"
@@ -277,7 +277,7 @@ class Training:
         """Validation metrics and samples of the averaged net, on the main rank, leaving training's randomness alone."""
         run, values = self.run, {}
         bf16 = run.precision == "bf16"
-        with checkpoint.untouched_rng(self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        with checkpoint.preserved_rng(self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             if self.main and validating:
                 values = {key: float(value) for key, value in run.validate(self.averaged()).items()}
             if self.main and sampling:
@@ -327,14 +327,14 @@ class Training:
             tensors = dict(self.tensors())
             trained = self.trained + start - self.began - self.paused
             state = {"run": self.run.name, "trained": trained, "best": self.best}
-            state["ranks"] = checkpoint.split(ranks, "rank", tensors)
+            state["ranks"] = checkpoint.split_tensors(ranks, "rank", tensors)
             checkpoint.write(self.output / "checkpoints", self.step_count, tensors, state, self.run.shard_mb)
         self.accelerator.wait_for_everyone()
         self.save_seconds = max(self.save_seconds, time.monotonic() - start)
 
     def resume(self) -> None:
         """Go on from the newest checkpoint in the output folder, if there is one."""
-        path = checkpoint.newest(self.output / "checkpoints")
+        path = checkpoint.newest_checkpoint(self.output / "checkpoints")
         self.save_seconds = sum(t.nbytes for t in self.tensors().values()) / 2e8
         if path is None:
             self._trim_log(0)
@@ -344,7 +344,7 @@ class Training:
         for name, tensor in self.tensors().items():
             tensor.copy_(saved[name])
         self._share_buffers()
-        ranks = checkpoint.join(state["ranks"], saved)
+        ranks = checkpoint.join_tensors(state["ranks"], saved)
         mine = ranks[self.accelerator.process_index]
         if "batches" in mine:
             self.run.batches.load_state_dict(mine["batches"])
@@ -381,7 +381,7 @@ class Training:
         """Save, then export the averaged net, or the best one."""
         self.save()
         net = self.averaged()
-        best = checkpoint.newest(self.output / "best") if self.best is not None else None
+        best = checkpoint.newest_checkpoint(self.output / "best") if self.best is not None else None
         if best is not None:
             saved, _ = checkpoint.read(best)
             net.load_state_dict({name.removeprefix("net."): value for name, value in saved.items()})
@@ -403,7 +403,7 @@ def train(run: Run, output: str | Path) -> nn.Module:
     Raises ValueError where the checkpoint is of another run or damaged, FloatingPointError after `bad_steps` steps in
     a row without a finite gradient.
     """
-    training = Training(run, Path(output))
+    training = Trainer(run, Path(output))
     with training.stream(), training.signals():
         training.resume()
         training.loop()
