@@ -11,7 +11,7 @@ from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.denoiser import Condition, adapt
 from audiocm.diffusion.guidance import guided_net
 from audiocm.diffusion.paths import broadcast_like
-from audiocm.diffusion.solvers import euler, heun, substeps
+from audiocm.diffusion.solvers import euler, heun, with_substeps
 from audiocm.distillation import methods, timesteps
 from audiocm.distillation.losses import l2
 from audiocm.distillation.method import Method, Mix, from_lcm
@@ -95,23 +95,23 @@ def straightened(x, t, s=None, cond=None):
 # name -> (method whose solver is refined k times, its optimum, most pull at k = 1). From k = 1 to 4 the pull has to
 # fall with the solver's order: by about 4 or 16. Zeros are exact.
 SOLVED = {
-    "cd": (lambda k: methods.cd(teacher, solver=substeps(k, heun)), student, 0.006, 12),
-    "cd-euler": (lambda k: methods.cd(teacher, solver=substeps(k, euler)), student, 0.02, 3.5),
-    "lcm": (lambda k: methods.lcm(teacher, goal=consistency_target(substeps(k, euler))), student, 0.01, 3.5),
+    "cd": (lambda k: methods.cd(teacher, solver=with_substeps(k, heun)), student, 0.006, 12),
+    "cd-euler": (lambda k: methods.cd(teacher, solver=with_substeps(k, euler)), student, 0.02, 3.5),
+    "lcm": (lambda k: methods.lcm(teacher, goal=consistency_target(with_substeps(k, euler))), student, 0.01, 3.5),
     "lcm-lora": (
-        lambda k: methods.lcm_lora(teacher, 3.0, goal=consistency_target(substeps(k, euler))),
+        lambda k: methods.lcm_lora(teacher, 3.0, goal=consistency_target(with_substeps(k, euler))),
         told(3),
         0.01,
         3.5,
     ),
     "consistencytta": (
-        lambda k: methods.consistencytta(teacher, goal=consistency_target(substeps(k, heun))),
+        lambda k: methods.consistencytta(teacher, goal=consistency_target(with_substeps(k, heun))),
         student,
         0.006,
         12,
     ),
     "comospeech": (
-        lambda k: methods.comospeech(teacher, goal=consistency_target(substeps(k, euler))),
+        lambda k: methods.comospeech(teacher, goal=consistency_target(with_substeps(k, euler))),
         student,
         0.002,
         3.5,
@@ -119,15 +119,15 @@ SOLVED = {
     "audiolcm": (lambda k: methods.audiolcm(teacher, substeps=2 * k), student, 0.005, 3.5),
     "ctm": (lambda k: methods.ctm(teacher, substeps=2 * k, denoising=0.0), student, 0.1, 12),
     "soundctm": (lambda k: methods.soundctm(teacher, substeps=2 * k, denoising=0.0), student, 0.12, 12),
-    "tcd": (lambda k: methods.tcd(teacher, goal=consistency_target(substeps(k, euler))), student, 0.01, 3.5),
+    "tcd": (lambda k: methods.tcd(teacher, goal=consistency_target(with_substeps(k, euler))), student, 0.01, 3.5),
     "progressive": (
-        lambda k: methods.progressive(teacher, 8, goal=trajectory_target(substeps(k, euler))),
+        lambda k: methods.progressive(teacher, 8, goal=trajectory_target(with_substeps(k, euler))),
         student,
         0.08,
         3.5,
     ),
     "zipvoice": (
-        lambda k: methods.zipvoice(wide_teacher, goal=trajectory_target(substeps(k, euler)), **WIDELY),
+        lambda k: methods.zipvoice(wide_teacher, goal=trajectory_target(with_substeps(k, euler)), **WIDELY),
         wide_student,
         0.6,
         3,

@@ -109,7 +109,7 @@ def test_samples_of_every_path_reach_the_flow_map(path):
     torch.testing.assert_close(solvers.sample(truth.student, path, noise), exact, atol=1e-9, rtol=1e-9)
     two = solvers.sample(truth.student, path, noise, times=solvers.student_times(path, 5), gamma=0.0)
     torch.testing.assert_close(two, exact, atol=1e-9, rtol=1e-9)  # jumps compose
-    for solver in (solvers.dpmpp_2m, solvers.substeps(2)):
+    for solver in (solvers.dpmpp_2m, solvers.with_substeps(2)):
         end = solvers.sample(truth.denoise, path, noise, None, solvers.ode_times(path, 60)[1:], solver=solver)
         assert torch.isfinite(end).all()
 

@@ -194,7 +194,7 @@ def with_churn(
     return solve
 
 
-def substeps(n: int, solver: Solver = heun) -> Solver:
+def with_substeps(n: int, solver: Solver = heun) -> Solver:
     """n moves, evenly spaced in the path's grid coordinate."""
 
     def solve(walk: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:

@@ -187,7 +187,7 @@ def comospeech(teacher: Net, intervals: int = 50, **changes) -> Method:
 
 def audiolcm(teacher: Net, w=(5.0, 13.0), intervals: int = 50, substeps: int = 2, **changes) -> Method:
     """AudioLCM. Liu et al. 2024: LCM whose teacher covers a stride in several DDIM steps (theirs: 20). Imagen's w."""
-    return replace(lcm(teacher, w, intervals), goal=consistency_target(substeps(substeps, euler)), **changes)
+    return replace(lcm(teacher, w, intervals), goal=consistency_target(with_substeps(substeps, euler)), **changes)
 
 
 # --- any-to-any jumps -------------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def ctm(teacher: Net, intervals: int = 18, most: int = 4, substeps: int = 2, den
         "needs_target_time": True,
     }
     trajectory = Method(
-        timesteps.grid_triples(intervals, most), consistency_target(substeps(substeps, heun)), **(parts | changes)
+        timesteps.grid_triples(intervals, most), consistency_target(with_substeps(substeps, heun)), **(parts | changes)
     )
     half = timesteps.mixture(0.5, timesteps.lognormal(-1.2, 1.2), timesteps.loguniform(0.5, 80.0))
     rest = {name: changes[name] for name in ("native", "guidance") if name in changes}
