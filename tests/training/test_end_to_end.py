@@ -17,7 +17,7 @@ from audiocm.training import checkpoint
 from audiocm.training.recipe import load_recipe, parse_fields
 from audiocm.training.trainer import train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from recipes import corpora, corpus_audio, corpus_convert, corpus_names, corpus_split, corpus_travel, corpus_unpack
 
