@@ -18,7 +18,7 @@ from ..diffusion import paths
 from ..diffusion.denoiser import Net
 from ..diffusion.guidance import guided_by, guided_net, uniform_guidance
 from ..diffusion.paths import Path
-from ..diffusion.solvers import euler, heun, ode_times, sample, student_step
+from ..diffusion.solvers import euler, heun, ode_times, sample, student_step, with_substeps
 from . import timesteps
 from .adversarial import AdversarialLoss, Discriminator, FakeScore, JointCritic, StudentSamples
 from .losses import (
