@@ -1,6 +1,6 @@
 """The bundled small CLAP: a 2-D convolutional audio tower beside a frozen sentence encoder, trained by contrast.
 
-It judges; no generator here is trained on it. Recipe: recipes/small_clap.py, report: recipes/evaluate_clap.py.
+It judges; no generator here is trained on it. Recipe: recipes/clap/train.py, report: recipes/clap/evaluate.py.
 """
 
 from __future__ import annotations
@@ -137,5 +137,5 @@ def load_bundled_clap(device: str = "cpu") -> ClapScorer:
     from ..models.weights import PRETRAINED
 
     if not (PRETRAINED / "small-clap" / "config.json").exists():
-        raise ValueError("small-clap is not bundled with this copy: train it by recipes/small_clap.py, or name another")
+        raise ValueError("small-clap is not bundled with this copy: train it by recipes/clap/train.py, or name another")
     return load_small_clap(PRETRAINED / "small-clap", device)

@@ -9,9 +9,9 @@ import pytest
 from audiocm.audio import io
 from audiocm.embedders.tag_alignment import TagAlignment
 from audiocm.metrics import frechet_distance, kernel_distance, signal, speech
-from recipes.evaluate_clap import chance, retrieval, zero_shot
-from recipes.judging import earlier_rows, markdown
-from recipes.metrics_evidence import DAMAGE
+from recipes.benchmarks.metric_sensitivity import DAMAGE
+from recipes.clap.evaluate import chance, retrieval, zero_shot
+from recipes.judges import earlier_rows, markdown
 
 RATE = 24000
 

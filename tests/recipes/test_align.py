@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recipes.tts_align import warped
+from recipes.corpora.speech.align import warped
 
 RATE = 24000
 

@@ -15,7 +15,7 @@ import soundfile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from recipes import corpora, corpus_audio, corpus_convert, corpus_names, corpus_split, corpus_travel, corpus_unpack
+from recipes.corpora.debian import audio, build, convert, names, shards, splits, unpack
 
 RATE = 24000
 
@@ -41,8 +41,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def build(root: Path, **options) -> dict:
-    return corpora.build(
+def build_corpus(root: Path, **options) -> dict:
+    return build.build(
         root,
         root / "debs",
         workers=1,
@@ -58,27 +58,27 @@ def manifest(root: Path) -> list[dict]:
 
 
 def test_build_counts_corrupt_files_and_resumes(root, monkeypatch):
-    report = build(root, threshold=1.1)
+    report = build_corpus(root, threshold=1.1)
     assert report["clips"] == 30 and report["dropped"]["corrupt"] == 1 and report["dropped"]["shorter than 0.25 s"] == 1
     assert report["corrupt files"] == ["scratch: usr/share/scratch/Sounds/Animal/broken.wav"]
     first = (root / "manifest.jsonl").read_bytes()
     log = (root / "clips.jsonl").read_text().splitlines(keepends=True)
     (root / "clips.jsonl").write_text("".join(log[:20]) + log[20][:30] + "\n")  # killed in the middle of a line
     calls = []
-    convert = corpus_convert._convert
-    monkeypatch.setattr(corpus_convert, "_convert", lambda item: calls.append(item) or convert(item))
-    build(root, threshold=1.1)
+    original = convert._convert
+    monkeypatch.setattr(convert, "_convert", lambda item: calls.append(item) or original(item))
+    build_corpus(root, threshold=1.1)
     assert len(calls) == 10 and (root / "manifest.jsonl").read_bytes() == first
 
 
 def test_no_group_is_in_two_splits(root):
-    build(root, threshold=1.1)
+    build_corpus(root, threshold=1.1)
     rows = manifest(root)
     groups = {(r["group"], r["split"]) for r in rows}
     assert len(groups) == len({group for group, _ in groups})
-    assert corpus_split.split_of("any", "warmux-data") == "test"
-    shares = [corpus_split.split_of(f"g{i}", "hedgewars-data") for i in range(4000)]
-    assert shares.count("test") == pytest.approx(4000 * corpus_split.TEST_SHARE, rel=0.2)
+    assert splits.split_of("any", "warmux-data") == "test"
+    shares = [splits.split_of(f"g{i}", "hedgewars-data") for i in range(4000)]
+    assert shares.count("test") == pytest.approx(4000 * splits.TEST_SHARE, rel=0.2)
 
 
 def test_near_duplicate_leaves_the_training_split():
@@ -87,52 +87,52 @@ def test_near_duplicate_leaves_the_training_split():
     features[0] = features[4] + 0.05 * generator.standard_normal(64)  # a re-encode of a test clip, in train
     features[3] = features[5] + 0.05 * generator.standard_normal(64)  # the same in valid
     features /= np.linalg.norm(features, axis=1, keepdims=True)
-    splits = ["train", "train", "train", "valid", "test", "test"]
-    assert corpus_split.near_duplicates(features, splits).tolist() == [True, False, False, True, False, False]
+    names = ["train", "train", "train", "valid", "test", "test"]
+    assert splits.near_duplicates(features, names).tolist() == [True, False, False, True, False, False]
 
 
 def test_statistics_know_a_reencode_from_another_sound():
     wave, other = (
-        corpus_audio.level(tone(1, 300)),
-        corpus_audio.level(np.random.default_rng(0).standard_normal(RATE).astype(np.float32)),
+        audio.level(tone(1, 300)),
+        audio.level(np.random.default_rng(0).standard_normal(RATE).astype(np.float32)),
     )
-    same, _ = soundfile.read(io.BytesIO(corpus_travel.encode(wave, 0.3)), dtype="float32")
-    vectors = [corpus_audio.log_mel_statistics(w) for w in (wave, same, other)]
+    same, _ = soundfile.read(io.BytesIO(shards.encode(wave, 0.3)), dtype="float32")
+    vectors = [audio.log_mel_statistics(w) for w in (wave, same, other)]
     assert vectors[0] @ vectors[1] > 0.97 > 0.9 > vectors[0] @ vectors[2]
 
 
 def test_clip_is_trimmed_levelled_and_cut(tmp_path):
     quiet = np.zeros(RATE, dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", 0.01 + np.concatenate([quiet, tone(1, 440, 48000) * 0.1, quiet]), 48000)
-    (clip,) = corpus_audio.clips(tmp_path / "a.wav", "effect")
+    (clip,) = audio.clips(tmp_path / "a.wav", "effect")
     assert len(clip) / RATE == pytest.approx(1.0, abs=0.15) and abs(clip.mean()) < 1e-3
-    level = corpus_audio.envelope(clip)
+    level = audio.envelope(clip)
     assert 20 * np.log10(np.sqrt((level[level > level.max() * 10**-1.5] ** 2).mean())) == pytest.approx(-20, abs=0.5)
-    assert [len(w) / RATE for w in corpus_audio.windows(np.ones(35 * RATE), "effect")] == [10, 10, 10]
-    assert len(corpus_audio.windows(np.ones(90 * RATE), "music")) == 1
+    assert [len(w) / RATE for w in audio.windows(np.ones(35 * RATE), "effect")] == [10, 10, 10]
+    assert len(audio.windows(np.ones(90 * RATE), "music")) == 1
 
 
 def test_names_and_captions(tmp_path):
-    assert corpus_names.words("carHorn_02-loop") == "car horn loop"
-    assert corpus_names.kind_of("usr/share/x/voices/hello.ogg") is None
-    assert corpus_names.kind_of("usr/share/x/music/a.ogg") == "music"
+    assert names.words("carHorn_02-loop") == "car horn loop"
+    assert names.kind_of("usr/share/x/voices/hello.ogg") is None
+    assert names.kind_of("usr/share/x/music/a.ogg") == "music"
     table = tmp_path / "captions.tsv"
     table.write_text(
         "package\tfolder\tstem\tcaptions\tlabels\tdrop\np\tf\tbark\ta dog barking | bark\tDog | Bark\t\n"
         "p\tf\tzz\t\t\t1\n"
     )
-    entries = corpus_names.read_captions(table)
-    assert corpus_names.captions_of(("p", "f", "bark"), entries, "effect") == (
+    entries = names.read_captions(table)
+    assert names.captions_of(("p", "f", "bark"), entries, "effect") == (
         ["a dog barking", "bark"],
         ["name+hand lexicon"] * 2,
         ["Dog", "Bark"],
     )
-    assert corpus_names.captions_of(("p", "f", "zz"), entries, "effect") is None
-    fallback = corpus_names.captions_of(("p", "x/animals", "cow"), entries, "effect")
+    assert names.captions_of(("p", "f", "zz"), entries, "effect") is None
+    fallback = names.captions_of(("p", "x/animals", "cow"), entries, "effect")
     assert fallback == (["cow", "animals cow"], ["name", "folder+name"], [])
     table.write_text("p\tf\n")
     with pytest.raises(ValueError, match="line 1"):
-        corpus_names.read_captions(table)
+        names.read_captions(table)
 
 
 def test_archives_inside_packages(tmp_path):
@@ -140,26 +140,26 @@ def test_archives_inside_packages(tmp_path):
     name, text = b"moo\0", b"Cow\r\nby someone\0"
     entry = bytes([len(name)]) + name + wav + bytes([len(text)]) + text
     (tmp_path / "s.cat").write_bytes(struct.pack("<II", 8, len(entry)) + entry)
-    assert list(corpus_unpack.read_archive(tmp_path / "s.cat")) == [("000 Cow.wav", wav)]
+    assert list(unpack.read_archive(tmp_path / "s.cat")) == [("000 Cow.wav", wav)]
     packed = struct.pack(">I", len(wav)) + zlib.compress(wav)
     names = b"".join(struct.pack(">HI", len(n), 0) + n.encode("utf-16-be") for n in ("a.wav",))
     data = struct.pack(">I", len(packed)) + packed
     tree = struct.pack(">IHII", 0, 2, 1, 1) + struct.pack(">IHHHI", 0, 1, 0, 0, 0)
     head = struct.pack(">4I", 1, 20 + len(data) + len(names), 20, 20 + len(data))
     (tmp_path / "q.rcc").write_bytes(b"qres" + head + data + names + tree)
-    assert list(corpus_unpack.read_archive(tmp_path / "q.rcc")) == [("a.wav", wav)]
+    assert list(unpack.read_archive(tmp_path / "q.rcc")) == [("a.wav", wav)]
 
 
 def test_shards_round_trip(root, tmp_path):
-    build(root, threshold=1.1)
-    shards = corpus_travel.pack(root, root / "shards", max_mb=0.1)
-    assert len(shards) > 1 and all(s.stat().st_size <= 100_000 for s in shards)
+    build_corpus(root, threshold=1.1)
+    packed = shards.pack(root, root / "shards", max_mb=0.1)
+    assert len(packed) > 1 and all(s.stat().st_size <= 100_000 for s in packed)
     back = tmp_path / "back"
-    assert corpus_travel.unpack_shards(root / "shards", back) == 30
+    assert shards.unpack_shards(root / "shards", back) == 30
     for row, twin in zip(manifest(root), manifest(back), strict=True):
         assert row == twin | {"seconds": row["seconds"]}
         first, second = (soundfile.read(place / row["file"])[0] for place in (root, back))
         assert len(first) == len(second) and np.corrcoef(first, second)[0, 1] > 0.98
-    shards[0].write_bytes(shards[0].read_bytes()[:5000])
+    packed[0].write_bytes(packed[0].read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"shard_000\.tar"):
-        corpus_travel.unpack_shards(root / "shards", tmp_path / "again")
+        shards.unpack_shards(root / "shards", tmp_path / "again")

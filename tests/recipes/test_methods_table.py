@@ -13,10 +13,10 @@ from audiocm.data.latents import Latents, pack
 from audiocm.data.manifest import Clip
 from audiocm.distillation import methods
 from audiocm.models.transformer import LatentTransformer
-from recipes import methods_table
-from recipes.methods_settings import LEVELS, NOT_RUN, SETTINGS
-from recipes.tta_data import codec
-from recipes.tta_sets import name_of
+from recipes.methods import table
+from recipes.methods.settings import LEVELS, NOT_RUN, SETTINGS
+from recipes.text_to_audio.data import codec
+from recipes.text_to_audio.generate import name_of
 
 CHANNELS = 4
 WORDS = ("a dog barks", "rain", "a bell rings", "wind")
@@ -69,7 +69,7 @@ def place(tmp_path_factory):
 def test_two_methods_are_trained_once(place, capsys):
     home, words = place
     words = [*words, "--seconds", "0.3", "--methods", "consistencytta,consistencytta-outside,meanflow,teacher-euler-2"]
-    methods_table.main(words)
+    table.main(words)
     plan = json.loads((home / "out" / "plan.json").read_text())
     for name in ("consistencytta", "meanflow"):
         facts = json.loads((home / "out" / f"{name}.json").read_text())
@@ -82,9 +82,9 @@ def test_two_methods_are_trained_once(place, capsys):
     (home / "out" / "meanflow.json").unlink()
     before = (home / "out" / "consistencytta.safetensors").stat().st_mtime_ns
     capsys.readouterr()
-    methods_table.main([*words, "--minutes", "0.001"])  # no time: nothing is begun
+    table.main([*words, "--minutes", "0.001"])  # no time: nothing is begun
     assert "3 done, to do: meanflow" in capsys.readouterr().out and not (home / "out" / "meanflow.json").exists()
-    methods_table.main(words)
+    table.main(words)
     assert (home / "out" / "meanflow.json").exists()
     assert (home / "out" / "consistencytta.safetensors").stat().st_mtime_ns == before
 
@@ -94,9 +94,9 @@ def test_what_fails_is_named_and_tried_again(place, monkeypatch):
     words = [*words, "--seconds", "0.1", "--methods", "cd"]
     with monkeypatch.context() as broken:
         broken.setattr(methods, "family", lambda *_: {})
-        methods_table.main(words)
-    assert "KeyError" in methods_table.why_not(home / "out", "cd") and not (home / "out" / "cd.json").exists()
-    methods_table.main(words)
+        table.main(words)
+    assert "KeyError" in table.why_not(home / "out", "cd") and not (home / "out" / "cd.json").exists()
+    table.main(words)
     assert (home / "out" / "cd.json").exists() and not (home / "out" / "cd.failed").exists()
 
 
@@ -121,13 +121,13 @@ def test_latents_become_sounds_once(place):
     (home / "out" / "toy.json").write_text(json.dumps({"calls": [1, 2], "made": 1, "steps": 3, "group": "follow"}))
     both = codec(str(home / "codec" / "vae"), "", torch.device("cpu"))
     voice, out = SimpleNamespace(codec=both, sample_rate=both.sample_rate), home / "out"
-    rows = methods_table.rows_of(out, ["toy"])
+    rows = table.rows_of(out, ["toy"])
     assert rows == {"toy-1": ("toy", 1), "toy-2": ("toy", 2)}
     for row, (name, calls) in rows.items():
-        methods_table.decode(out, entries, voice, row, name, calls)
+        table.decode(out, entries, voice, row, name, calls)
     made = sorted((home / "out" / "toy-2").glob("*.flac"))
     facts = json.loads((home / "out" / "toy-2" / "facts.json").read_text())
     assert len(made) + facts["refused"] == len(entries) and facts["steps"] == 3 and facts["calls"] == 2
     (home / "out" / "toy.json").write_text(json.dumps({"calls": [1], "made": 2}))
-    methods_table.decode(out, entries, voice, "toy-1", "toy", 1)
+    table.decode(out, entries, voice, "toy-1", "toy", 1)
     assert "steps" not in json.loads((home / "out" / "toy-1" / "facts.json").read_text())

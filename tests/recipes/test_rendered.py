@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recipes.corpora import augment, manifests
+from recipes.corpora.instruments import build
+from recipes.corpora.instruments.patterns import Manner, catalogue, scale
+from recipes.corpora.instruments.presets import drums, instruments
+from recipes.corpora.speech import sentences, synthesize
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from recipes import clips, mixing, rendered, speech_corpus, speech_text  # noqa: E402
-from recipes.instruments import drums, instruments  # noqa: E402
-from recipes.patterns import Manner, catalogue, scale  # noqa: E402
-
 CLASSES = set((ROOT / "audiocm/embedders/audioset_classes.txt").read_text().splitlines())
-PLAN = rendered.plan()
+PLAN = build.plan()
 
 
 def tone(frequency: float, seconds: float, amplitude: float = 0.3) -> np.ndarray:
-    return (amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * clips.RATE)) / clips.RATE)).astype(
-        np.float32
-    )
+    return (
+        amplitude * np.sin(2 * np.pi * frequency * np.arange(int(seconds * manifests.RATE)) / manifests.RATE)
+    ).astype(np.float32)
 
 
 def pitches(wav: np.ndarray, window: int = 2048) -> tuple[float, float]:
@@ -35,10 +34,10 @@ def pitches(wav: np.ndarray, window: int = 2048) -> tuple[float, float]:
         piece = wav[start : start + window].astype(np.float64)
         spectrum = np.fft.rfft(piece - piece.mean(), 2 * window)
         power = np.fft.irfft(np.abs(spectrum) ** 2)[:window] / np.arange(window, 0, -1)
-        lags = np.arange(clips.RATE // 3000, clips.RATE // 100)
+        lags = np.arange(manifests.RATE // 3000, manifests.RATE // 100)
         good = lags[power[lags] > 0.9 * power[lags].max()]
         first = good[: np.argmax(np.diff(good, append=good[-1] + 9) > 1) + 1]
-        out.append(float(clips.RATE / first[np.argmax(power[first])]))
+        out.append(float(manifests.RATE / first[np.argmax(power[first])]))
     return out[0], out[1]
 
 
@@ -48,7 +47,7 @@ def test_plan_covers_general_midi_with_known_labels() -> None:
     assert {label for line in PLAN for label in line["labels"]} <= CLASSES
     assert all(3 <= len(line["captions"]) <= 6 for line in PLAN)
     assert all(1.0 <= line["spec"]["seconds"] <= 8.0 for line in PLAN)
-    assert json.dumps(PLAN) == json.dumps(rendered.plan()) != json.dumps(rendered.plan(seed=1))
+    assert json.dumps(PLAN) == json.dumps(build.plan()) != json.dumps(build.plan(seed=1))
 
 
 def test_splits_hold_out_whole_combinations() -> None:
@@ -83,7 +82,7 @@ def test_fast_is_shorter_than_slow() -> None:
     violin = next(tool for tool in instruments() if tool.name == "violin")
     gaps = {}
     for tempo in ("fast", "", "slow"):
-        part = scale(violin, Manner(tempo, "", clips.rng_for("tempo")), falling=False)
+        part = scale(violin, Manner(tempo, "", manifests.rng_for("tempo")), falling=False)
         gaps[tempo] = part.notes[1][0] - part.notes[0][0]
     assert gaps["fast"] < 0.6 * gaps[""] < 0.6 * gaps["slow"]
 
@@ -91,35 +90,35 @@ def test_fast_is_shorter_than_slow() -> None:
 def test_every_pattern_stays_on_the_keyboard() -> None:
     for tool in (*instruments(), *drums()):
         for name, pattern in catalogue(tool).items():
-            for _, length, key, velocity in pattern(Manner("fast", "loud", clips.rng_for(tool.key, name))).notes:
+            for _, length, key, velocity in pattern(Manner("fast", "loud", manifests.rng_for(tool.key, name))).notes:
                 assert 20 <= key <= 110 and 1 <= velocity <= 127 and length > 0
 
 
 def test_level_and_overlay_match_loudness() -> None:
     quiet, loud = tone(300, 2.0, 0.01), tone(2000, 1.0, 0.5)
-    mixed = mixing.overlay(quiet, loud, 0.0, 12_000)
+    mixed = augment.overlay(quiet, loud, 0.0, 12_000)
     spectrum = np.abs(np.fft.rfft(mixed[12_000:36_000]))
     assert spectrum[300] / spectrum[2000] == pytest.approx(1.0, abs=0.02)
-    background = np.abs(np.fft.rfft(mixing.overlay(quiet, loud, mixing.BACKGROUND, 12_000)[12_000:36_000]))
-    assert 20 * np.log10(background[2000] / background[300]) == pytest.approx(mixing.BACKGROUND, abs=0.2)
-    after = mixing.sequence(quiet, loud, 0.25)
-    assert clips.loudness(after[:48_000]) == pytest.approx(clips.loudness(after[54_000:]), abs=0.1)
+    background = np.abs(np.fft.rfft(augment.overlay(quiet, loud, augment.BACKGROUND, 12_000)[12_000:36_000]))
+    assert 20 * np.log10(background[2000] / background[300]) == pytest.approx(augment.BACKGROUND, abs=0.2)
+    after = augment.sequence(quiet, loud, 0.25)
+    assert manifests.loudness(after[:48_000]) == pytest.approx(manifests.loudness(after[54_000:]), abs=0.1)
     assert not after[48_000:54_000].any()
 
 
 def test_shift_tilt_and_repeat() -> None:
-    assert pitches(mixing.shifted(tone(440, 1.0), 0.25))[0] == pytest.approx(440 * 2**0.25, rel=0.02)
-    assert len(mixing.shifted(tone(440, 1.0), 0.25)) == pytest.approx(clips.RATE * 2**-0.25, abs=2)
-    tilted = mixing.tilted(tone(500, 1.0) + tone(4000, 1.0), 2.0)
+    assert pitches(augment.shifted(tone(440, 1.0), 0.25))[0] == pytest.approx(440 * 2**0.25, rel=0.02)
+    assert len(augment.shifted(tone(440, 1.0), 0.25)) == pytest.approx(manifests.RATE * 2**-0.25, abs=2)
+    tilted = augment.tilted(tone(500, 1.0) + tone(4000, 1.0), 2.0)
     spectrum = np.abs(np.fft.rfft(tilted))
     assert 20 * np.log10(spectrum[4000] / spectrum[500]) == pytest.approx(6.0, abs=0.1)  # three octaves of 2 dB
-    assert len(mixing.repeat(tone(440, 0.5), 3, 0.25)) == 3 * 12_000 + 2 * 6_000
+    assert len(augment.repeat(tone(440, 0.5), 3, 0.25)) == 3 * 12_000 + 2 * 6_000
 
 
 def _library(root: Path, splits: list[str]) -> Path:
     lines = []
     for index, split in enumerate(splits):
-        clips.write_flac(root / f"clips/{index}.flac", tone(200.0 * (index + 1), 1.0, 0.05 * (index + 1)))
+        manifests.write_flac(root / f"clips/{index}.flac", tone(200.0 * (index + 1), 1.0, 0.05 * (index + 1)))
         lines.append({"file": f"clips/{index}.flac", "seconds": 1.0, "split": split, "source": "test", "path": "", "licence": "CC0",
                       "kind": "effect" if index % 2 else "instrument", "captions": [f"a sound {index}"], "caption_sources": ["name"],
                       "group": str(index)})  # fmt: skip
@@ -129,7 +128,7 @@ def _library(root: Path, splits: list[str]) -> Path:
 
 def test_mixtures_and_copies_use_train_clips_only_and_resume(tmp_path: Path) -> None:
     manifest = _library(tmp_path / "real", ["train", "train", "train", "train", "test", "valid"])
-    mixed = mixing.mixtures([manifest], tmp_path / "mixed", count=20)
+    mixed = augment.mixtures([manifest], tmp_path / "mixed", count=20)
     assert all(line["kind"] == "mixture" and not {"4", "5"} & set(line["group"].split(" + ")) for line in mixed)
     assert {word for line in mixed for word in ("followed", "background", "and") if word in line["captions"][0]} == {
         "followed",
@@ -139,16 +138,16 @@ def test_mixtures_and_copies_use_train_clips_only_and_resume(tmp_path: Path) -> 
     files = {line["file"]: (tmp_path / "mixed" / line["file"]).read_bytes() for line in mixed}
     victim = tmp_path / "mixed" / mixed[3]["file"]
     victim.unlink()
-    assert mixing.mixtures([manifest], tmp_path / "mixed", count=20) == mixed
+    assert augment.mixtures([manifest], tmp_path / "mixed", count=20) == mixed
     assert victim.read_bytes() == files[mixed[3]["file"]]
-    copies = mixing.augmented([manifest], tmp_path / "copies")
+    copies = augment.augmented([manifest], tmp_path / "copies")
     assert {line["group"] for line in copies} == {"1", "3"} and len(copies) == 4
     assert any("repeatedly" in caption for line in copies for caption in line["captions"])
-    assert all(np.abs(mixing.read(str(tmp_path / "copies" / line["file"]))).max() > 0.01 for line in copies)
+    assert all(np.abs(augment.read(str(tmp_path / "copies" / line["file"]))).max() > 0.01 for line in copies)
 
 
 def test_prompts_name_known_classes_and_are_no_captions() -> None:
-    prompts = [json.loads(line) for line in (ROOT / "recipes/prompts.jsonl").read_text().splitlines()]
+    prompts = [json.loads(line) for line in (ROOT / "recipes/text_to_audio/prompts.jsonl").read_text().splitlines()]
     counts = {kind: sum(prompt["kind"] == kind for prompt in prompts) for kind in ("effect", "instrument")}
     assert counts["effect"] >= 50 and counts["instrument"] >= 30
     captions = {caption.lower() for line in PLAN for caption in line["captions"]}
@@ -157,14 +156,14 @@ def test_prompts_name_known_classes_and_are_no_captions() -> None:
 
 
 def test_sentences_are_clean_and_speech_plan_follows_hours(tmp_path: Path) -> None:
-    assert speech_text.tidy("the pot (of tea) simmered gently") == "The pot simmered gently."
-    assert speech_text.tidy("too short") is None and speech_text.tidy("a line with a tab \x00 in it somewhere") is None
-    made = list(speech_text.generated(200, seed=0))
-    assert made == list(speech_text.generated(200, seed=0)) and not any("{" in text for text in made)
-    speech_text.write([("train", "generated", text) for text in made], tmp_path / "sentences.txt")
-    plan = speech_corpus.plan(tmp_path / "sentences.txt", hours=0.1)
+    assert sentences.tidy("the pot (of tea) simmered gently") == "The pot simmered gently."
+    assert sentences.tidy("too short") is None and sentences.tidy("a line with a tab \x00 in it somewhere") is None
+    made = list(sentences.generated(200, seed=0))
+    assert made == list(sentences.generated(200, seed=0)) and not any("{" in text for text in made)
+    sentences.write([("train", "generated", text) for text in made], tmp_path / "sentences.txt")
+    plan = synthesize.plan(tmp_path / "sentences.txt", hours=0.1)
     characters = sum(len(line["text"]) / line["speed"] for line in plan)
-    assert characters / speech_corpus.CHARACTERS_PER_SECOND == pytest.approx(360, abs=10)
+    assert characters / synthesize.CHARACTERS_PER_SECOND == pytest.approx(360, abs=10)
 
 
 def test_rendering_is_deterministic_audible_and_in_tune() -> None:
@@ -172,13 +171,13 @@ def test_rendering_is_deterministic_audible_and_in_tune() -> None:
     soundfont = os.environ.get("AUDIOCM_SOUNDFONT", "/usr/share/sounds/sf3/FluidR3Mono_GM.sf3")
     if not Path(soundfont).exists():
         pytest.skip("needs the FluidR3Mono_GM soundfont: set AUDIOCM_SOUNDFONT")
-    player = rendered.Renderer(soundfont)
+    player = build.Renderer(soundfont)
     lines = [line for line in PLAN if line["spec"]["voices"] == [[0, 73]]]
     first = [player.play(line["spec"]) for line in lines]
     again = [player.play(line["spec"]) for line in reversed(lines)][::-1]
     for line, wav, other in zip(lines, first, again, strict=True):
         np.testing.assert_array_equal(wav, other)
-        assert -34 < clips.loudness(wav) < -14 and np.abs(wav).max() < 0.9
+        assert -34 < manifests.loudness(wav) < -14 and np.abs(wav).max() < 0.9
         low, high = pitches(wav)
         if "rising" in line["captions"][0]:
             assert high > 1.5 * low

@@ -11,10 +11,10 @@ from audiocm.data.manifest import Clip
 from audiocm.distillation.methods import consistencytta
 from audiocm.models.transformer import LatentTransformer
 from audiocm.training.recipe import train_recipe
-from recipes import evaluate_tta
-from recipes.average import averaged
-from recipes.tta_sets import System, one_call, systems
-from recipes.tta_student import STAGES, sharpened
+from recipes.average_weights import averaged
+from recipes.text_to_audio import evaluate
+from recipes.text_to_audio.generate import System, one_call, systems
+from recipes.text_to_audio.student import STAGES, sharpened
 
 CHANNELS = 4
 SMALL = ["--scale", "0.01", "--steps", "2", "--compile", "False"]
@@ -35,7 +35,7 @@ def home(tmp_path_factory):
     latents = Latents(clips, frames, lengths.cumsum(0) - lengths, lengths, torch.zeros(CHANNELS))
     pack(latents, home / "latents.safetensors")
     small = ["--width", "64", "--depth", "2", "--dropout", "0.1", "--corpora", str(home / "latents.safetensors")]
-    train_recipe("recipes/tta_teacher.py", [*SMALL, *small], home / "teacher")
+    train_recipe("recipes/text_to_audio/teacher.py", [*SMALL, *small], home / "teacher")
     return home
 
 
@@ -50,7 +50,9 @@ def test_every_stage_trains_and_writes_a_student(home):
             "pairs": 4,
         }
         fields = [part for name, value in told.items() for part in (f"--{name}", str(value))]
-        train_recipe("recipes/tta_student.py", [*SMALL, *fields, *(["--start", start] if start else [])], home / stage)
+        train_recipe(
+            "recipes/text_to_audio/student.py", [*SMALL, *fields, *(["--start", start] if start else [])], home / stage
+        )
         start = str(home / stage / "model")
         net = LatentTransformer.from_pretrained(start)
         assert tuple(net.config.guidance_range) == (0.0, 6.0) and net.config.dropout == 0
@@ -59,7 +61,7 @@ def test_every_stage_trains_and_writes_a_student(home):
 
 def test_unknown_stage_is_named(home):
     with pytest.raises(ValueError, match="stage 'magic': must be one of guidance"):
-        train_recipe("recipes/tta_student.py", ["--stage", "magic"], home / "never")
+        train_recipe("recipes/text_to_audio/student.py", ["--stage", "magic"], home / "never")
 
 
 def test_adversary_pulls_one_call_towards_what_the_critic_calls_real():
@@ -118,7 +120,7 @@ def test_time_measures_the_rows_that_a_model_made(tmp_path, monkeypatch):
     file.write_text(json.dumps({"card": {}, "systems": rows}))
     told = ["time", "--results", str(file), "--device", "cpu", "--seconds", "0.5", "--systems", "real,student-1"]
     monkeypatch.setattr("sys.argv", ["evaluate_tta", *told])
-    evaluate_tta.main()
+    evaluate.main()
     made = json.loads(file.read_text())["systems"]
     assert made["real"] == {"scores": {}} and made["student-1"]["clips"] == "1"
     assert made["student-1"]["seconds a sound"] > 0 and made["student-1"]["batch"] == 8

@@ -18,11 +18,11 @@ from audiocm.pipelines import loading
 from audiocm.speech.encoder import SpeechEncoder
 from audiocm.speech.phonemes import SYMBOLS, encode, phonemes
 from audiocm.training.recipe import train_recipe
-from recipes import tts_data
-from recipes.hibari_voice import merged
+from recipes.corpora.speech.hibari import merged
 from recipes.nearer import nearer
-from recipes.tts_data import encoder_of
-from recipes.tts_teacher import started
+from recipes.text_to_speech import data
+from recipes.text_to_speech.data import encoder_of
+from recipes.text_to_speech.teacher import started
 
 TEXTS = [
     "Hello there.",
@@ -76,7 +76,7 @@ def place(tmp_path_factory):
 
 
 def test_layouts(place):
-    lj, vctk, plain = (tts_data.corpus(place / name) for name in ("lj", "vctk", "plain"))
+    lj, vctk, plain = (data.corpus(place / name) for name in ("lj", "vctk", "plain"))
     assert (len(lj), len(vctk), len(plain)) == (60, 3, 3)
     assert {c.voice for c in lj} == {"lj"} and {c.voice for c in vctk} == {"p225"} and plain[0].voice == "plain"
     assert [c.text for c in vctk] == TEXTS[:3] == [c.text for c in plain] and {c.split for c in lj} == {
@@ -84,15 +84,15 @@ def test_layouts(place):
         "valid",
         "test",
     }
-    assert tts_data.voices_of(f"{place / 'lj'},{place / 'vctk'}") == ("lj", "p225")
+    assert data.voices_of(f"{place / 'lj'},{place / 'vctk'}") == ("lj", "p225")
     with pytest.raises(ValueError, match="no speech corpus"):
-        tts_data.corpus(place / "pretrained")
+        data.corpus(place / "pretrained")
 
 
 def test_what_was_said_is_kept_and_exact_durations_are_used(place, tmp_path):
-    clips = tts_data.corpus(place / "plain")
-    first = tts_data.said(clips, tmp_path)
-    assert first == tts_data.said(clips, tmp_path) and list(first) == ["0.flac", "1.flac", "2.flac"]
+    clips = data.corpus(place / "plain")
+    first = data.said(clips, tmp_path)
+    assert first == data.said(clips, tmp_path) and list(first) == ["0.flac", "1.flac", "2.flac"]
     assert first["0.flac"].phonemes == "həlˈO ðˈɛɹ." and first["0.flac"].seconds is None
     assert merged("həlˈO.", np.array([4, 1, 2, 3, 1, 2, 5, 6]), dict.fromkeys("həlˈO.", 1)) == [
         0.1,
@@ -109,7 +109,7 @@ def test_what_was_said_is_kept_and_exact_durations_are_used(place, tmp_path):
     from audiocm.data.latents import cached_latents
     from audiocm.data.utterances import build_utterances
 
-    codec = tts_data.codec(str(place / "pretrained/codec/vae"), "", torch.device("cpu"))
+    codec = data.codec(str(place / "pretrained/codec/vae"), "", torch.device("cpu"))
     latents = cached_latents(clips, codec, "k", tmp_path)
     kept, table = build_utterances(latents, ["plain"], codec.frame_rate, told, longest=40)
     durations = table.spoken.durations
@@ -142,10 +142,10 @@ def fields(place, output, **values):
 
 def test_teacher_students_and_speech(place, monkeypatch):
     """End to end: the prior is learned, alignment finds the toy's even tones, students make what the pipeline speaks."""
-    monkeypatch.setattr(tts_data, "BUCKETS", [(192, 32), (128, 64)])
+    monkeypatch.setattr(data, "BUCKETS", [(192, 32), (128, 64)])
     small = {"width": 32, "depth": 2, "encoder_width": 48, "encoder_depth": 2, "steps": 240, "minutes": 2, "warmup": 10}
     teacher = place / "runs" / "teacher"
-    train_recipe("recipes/tts_teacher.py", fields(place, teacher, **small), teacher)
+    train_recipe("recipes/text_to_speech/teacher.py", fields(place, teacher, **small), teacher)
     log = [json.loads(line) for line in (teacher / "log.jsonl").read_text().splitlines()]
     valid = next(line for line in reversed(log) if "valid/prior" in line)
     assert valid["valid/prior"] < 0.5 and abs(valid["valid/length"] - 1) < 0.15 and valid["valid/duration"] < 0.5
@@ -157,11 +157,19 @@ def test_teacher_students_and_speech(place, monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(again.transformer.parameters(), net.parameters(), strict=True))
     common = {"teacher": teacher / "model", "steps": 4, "minutes": 1}
     train_recipe(
-        "recipes/tts_student.py", fields(place, None, method="comospeech", **common), place / "runs" / "student"
+        "recipes/text_to_speech/student.py",
+        fields(place, None, method="comospeech", **common),
+        place / "runs" / "student",
     )
-    train_recipe("recipes/tts_student.py", fields(place, None, method="zipvoice", **common), place / "runs" / "zip")
+    train_recipe(
+        "recipes/text_to_speech/student.py", fields(place, None, method="zipvoice", **common), place / "runs" / "zip"
+    )
     more = common | {"start": place / "runs" / "zip" / "model"}
-    train_recipe("recipes/tts_student.py", fields(place, None, method="zipvoice_self", **more), place / "runs" / "self")
+    train_recipe(
+        "recipes/text_to_speech/student.py",
+        fields(place, None, method="zipvoice_self", **more),
+        place / "runs" / "self",
+    )
     pretrained = place / "pretrained"
     for name, source in (
         ("tts-teacher", teacher / "model"),

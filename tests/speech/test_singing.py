@@ -14,8 +14,9 @@ from audiocm.data.latents import STEP
 from audiocm.metrics import speech
 from audiocm.pipelines import loading
 from audiocm.speech.singing import check_notes, read_notes, read_score
-from recipes import evaluate_f0, singing_corpus, tts_data
-from recipes.hibari_voice import shared, source
+from recipes.corpora.speech import singing
+from recipes.corpora.speech.hibari import shared, source
+from recipes.text_to_speech import data, evaluate_pitch
 
 WORDS, NOTES = "Twinkle, twinkle, little star.", "C4 C4 G4 G4 A4 A4 G4:2"
 
@@ -77,8 +78,8 @@ def corpus(tmp_path_factory):
     splits = ["valid", "test", "test", "train", "train"] + ["train"] * 5
     lines = [f"{split}\tx\t{text}" for split, text in zip(splits, texts * 2, strict=True)]
     (home / "sentences.txt").write_text("\n".join(lines))
-    made = singing_corpus.singing(home / "sentences.txt", home / "corpus", hours=0.014)
-    assert made == singing_corpus.singing(home / "sentences.txt", home / "corpus", hours=0.014)  # nothing is made again
+    made = singing.singing(home / "sentences.txt", home / "corpus", hours=0.014)
+    assert made == singing.singing(home / "sentences.txt", home / "corpus", hours=0.014)  # nothing is made again
     return home / "corpus", made
 
 
@@ -95,8 +96,8 @@ def test_the_corpus_is_sung_as_asked(corpus):
         assert np.median(cents) < 30 and (cents < 50).mean() > 0.7
         assert sum(told["seconds"]) == pytest.approx(line["seconds"], abs=0.01)
         assert line["seconds"] > sum(length for _, length in line["notes"])
-    clip = tts_data.corpus(root)[0]
-    assert tts_data._measure(clip)["hertz"] == pytest.approx(
+    clip = data.corpus(root)[0]
+    assert data._measure(clip)["hertz"] == pytest.approx(
         json.loads(clip.path.with_suffix(".json").read_text())["hertz"], nan_ok=True
     )
 
@@ -112,7 +113,7 @@ def test_durations_are_shared_and_stretched():
 
 
 def test_a_contour_is_moved_along_symbols():
-    moved = evaluate_f0.laid([100.0, 200.0], [1.0, 1.0], [0.5, 1.5])
+    moved = evaluate_pitch.laid([100.0, 200.0], [1.0, 1.0], [0.5, 1.5])
     assert len(moved) == 160 and (moved == 100).sum() == 40
 
 
@@ -120,7 +121,7 @@ def test_the_table_of_a_tiny_model(corpus, models, tmp_path):
     parts = ["--singing", str(corpus[0]), "--out", str(tmp_path / "out"), "--results", str(tmp_path / "f0.json")]
     parts += ["--student", str(models / "student"), "--teacher", str(models / "teacher"), "--teacher-steps", "2"]
     for action in ("speak", "speak", "score"):
-        evaluate_f0.main([action, *parts, "--device", "cpu"])
+        evaluate_pitch.main([action, *parts, "--device", "cpu"])
     rows = json.loads((tmp_path / "f0.json").read_text())["systems"]
     assert list(rows) == ["voice", "codec", "teacher-2", "student-1"] and (tmp_path / "f0.png").stat().st_size > 10_000
     assert rows["voice"]["scores"]["F0 error, cents sung"]["value"] < 15
@@ -128,24 +129,24 @@ def test_the_table_of_a_tiny_model(corpus, models, tmp_path):
 
 
 def test_packed_speech_gives_the_same_batches(corpus, models, tmp_path, monkeypatch):
-    monkeypatch.setattr(tts_data, "BUCKETS", [(16, 128), (8, 256)])
+    monkeypatch.setattr(data, "BUCKETS", [(16, 128), (8, 256)])
     home, vae = tmp_path / "mine", str(models / "codec" / "vae")
     home.mkdir()
     for line in corpus[1][:4]:  # recordings: no durations, F0 as measured
         name = line["file"].replace("/", "-")
         soundfile.write(home / name, soundfile.read(corpus[0] / line["file"])[0], 24000)
         (home / name).with_suffix(".txt").write_text(line["text"])
-    monkeypatch.setattr(tts_data, "split_of", lambda name: "train")
+    monkeypatch.setattr(data, "split_of", lambda name: "train")
     folders, cache = f"{corpus[0]},{home}", str(tmp_path / "cache")
     arguments = ["--corpora", folders, "--vae", vae, "--cache", cache, "--output", str(tmp_path / "p.safetensors")]
-    tts_data.main([*arguments, "--parts", "1"])
+    data.main([*arguments, "--parts", "1"])
     files = str(tmp_path / "p.safetensors")
-    voices = tts_data.voices_of(folders)
-    assert voices == tts_data.voices_of(files) == ("heart", "mine")
+    voices = data.voices_of(folders)
+    assert voices == data.voices_of(files) == ("heart", "mine")
     device = torch.device("cpu")
     for split in ("train", "valid"):
-        plain = tts_data.batches(folders, voices, vae, device, 0, split, cache=cache)
-        packed = tts_data.batches(files, voices, "no/vae", device, 0, split)
+        plain = data.batches(folders, voices, vae, device, 0, split, cache=cache)
+        packed = data.batches(files, voices, "no/vae", device, 0, split)
         for _ in range(3):
             (x, one), (y, two) = next(plain), next(packed)
             assert x.shape == y.shape and (x - y).abs().max() < 0.51 * STEP and (x != 0).any()
@@ -154,8 +155,8 @@ def test_packed_speech_gives_the_same_batches(corpus, models, tmp_path, monkeypa
             assert torch.allclose(one.durations, two.durations, atol=0.02, equal_nan=True)
             assert torch.allclose(one.pitch, two.pitch, atol=2e-3)
     assert plain.words.spoken.pitch is not None
-    tts_data.main([*arguments, "--parts", "2"])
+    data.main([*arguments, "--parts", "2"])
     both = ",".join(str(tmp_path / f"p-{k}.safetensors") for k in (0, 1))
-    halves = tts_data.batches(both, voices, "no/vae", device, 0, "train")
-    assert len(halves.lengths) == len(tts_data.batches(files, voices, "no/vae", device, 0, "train").lengths)
+    halves = data.batches(both, voices, "no/vae", device, 0, "train")
+    assert len(halves.lengths) == len(data.batches(files, voices, "no/vae", device, 0, "train").lengths)
     assert estimate_f0(np.zeros(3000, np.float32)).tolist() == [0.0] * 10
