@@ -1,7 +1,7 @@
-"""Fréchet distances between two sets of embeddings, each also as a Score with an interval.
+"""Fréchet distances between two sets of embeddings, with confidence intervals.
 
-A set is an array [clip, dim] or, for an embedder of frames, a list with an array [frame, dim] a clip: the distance is
-then over all frames (as FAD is defined), and clips are drawn whole, because frames of one clip are not independent.
+A set is an array [clip, dim] or, for embedders that give frames, a list of arrays [frame, dim], one per clip. The distance
+is then over all frames, as FAD is defined, but whole clips are resampled, because frames of one clip are not independent.
 
 The trace of the square root of a product of covariances, tr (S1 S2)^½, is the nuclear norm of A Bᵀ, where A and B hold
 the centred rows divided by √(n−1). With fewer clips than dimensions this is smaller, exact, and needs no matrix root.
@@ -28,12 +28,13 @@ class Moments:
 
 
 class RunningMoments:
-    """Moments of a stream in O(dim²) memory (Chan's pairwise update, float64)."""
+    """Accumulates the moments of a stream of embeddings in O(dim²) memory, in float64 (Chan's pairwise update)."""
 
     def __init__(self) -> None:
         self.count, self._mean, self._scatter = 0, None, None
 
     def update(self, x: np.ndarray) -> None:
+        """Adds embeddings [count, dim], or one [dim]."""
         x = np.atleast_2d(np.asarray(x, dtype=np.float64))
         mean = x.mean(axis=0)
         centred = x - mean
@@ -48,18 +49,20 @@ class RunningMoments:
         self.count += len(x)
 
     def moments(self) -> Moments:
+        """Returns the moments so far. Raises ValueError for fewer than 2 embeddings."""
         if self.count < 2:
             raise ValueError(f"need at least 2 embeddings for a covariance, got {self.count}")
         return Moments(self._mean, self._scatter / (self.count - 1), self.count)
 
 
 def moments(x: np.ndarray) -> Moments:
+    """Computes the moments of embeddings [count, dim]. Raises ValueError for fewer than 2, or if one is not finite."""
     x = validate_vectors(x, "embeddings")
     return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]), len(x))
 
 
 def frechet_from_moments(first: Moments, second: Moments) -> float:
-    """|μ1−μ2|² + tr S1 + tr S2 − 2 tr (S1 S2)^½ (Dowson & Landau 1982; FID, Heusel et al. 2017, eq. 6)."""
+    """Computes |μ1−μ2|² + tr S1 + tr S2 − 2 tr (S1 S2)^½. Dowson & Landau 1982; FID, Heusel et al. 2017, eq. 6."""
     values, vectors = linalg.eigh(first.covariance)
     root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     cross = np.sqrt(np.clip(linalg.eigvalsh(root @ second.covariance @ root), 0, None)).sum()
@@ -68,16 +71,16 @@ def frechet_from_moments(first: Moments, second: Moments) -> float:
 
 
 class _Gram:
-    """Fréchet distance of two sets under integer weights, from inner products only: one SVD of n × m per call."""
+    """Fréchet distance of two sets under integer weights from inner products alone: one SVD of [n, m] per call."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
-        centre = y.mean(axis=0)  # moves both sets alike: the distance does not change, rounding does
+        centre = y.mean(axis=0)  # shifting both sets keeps the distance and reduces rounding errors
         self.x, self.y = x - centre, y - centre
         self.inner = self.x @ self.y.T
         self.square_x, self.square_y = np.square(self.x).sum(1), np.square(self.y).sum(1)
 
     def cross(self, weight_x: np.ndarray, weight_y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        """A Bᵀ (rows and columns of weight 0 left out), both means, and the two traces' sum."""
+        """Returns A Bᵀ without rows and columns of weight 0, both means, and the sum of the two traces."""
         n, m = weight_x.sum(), weight_y.sum()
         mean_x, mean_y = weight_x @ self.x / n, weight_y @ self.y / m
         i, j = np.flatnonzero(weight_x), np.flatnonzero(weight_y)
@@ -95,7 +98,7 @@ class _Gram:
 
 
 def _by_gram(x: np.ndarray, y: np.ndarray) -> bool:
-    """Are rows so few that inner products are both cheaper and more exact than covariances?"""
+    """Returns whether the rows are so few that inner products are both faster and more exact than covariances."""
     return min(len(x), len(y)) < x.shape[1] and max(len(x), len(y)) <= 4 * x.shape[1]
 
 
@@ -107,10 +110,10 @@ def _both(generated: Clips, reference: Clips) -> tuple[np.ndarray, np.ndarray]:
 
 
 def frechet_distance(generated: Clips, reference: Clips) -> float:
-    """Fréchet distance of two sets of embeddings, float64; exact for fewer clips than dimensions too.
+    """Computes the Fréchet distance of two sets of embeddings in float64; exact also for fewer clips than dimensions.
 
-    Call it FAD only where the embedder is VGGish; name the embedder otherwise. Raises ValueError where a set has fewer
-    than 2 embeddings, one that is not finite, or another dimension than the other set."""
+    It is called FAD only if the embedder is VGGish. Raises ValueError if a set has fewer than 2 embeddings, if a value is
+    not finite, or if the sets differ in dimension."""
     x, y = _both(generated, reference)
     if _by_gram(x, y):
         return _Gram(x, y).distance(np.ones(len(x), dtype=np.int64), np.ones(len(y), dtype=np.int64))
@@ -118,11 +121,11 @@ def frechet_distance(generated: Clips, reference: Clips) -> float:
 
 
 def frechet_contributions(generated: Clips, reference: Clips) -> np.ndarray:
-    """[clip]: each generated clip's share of the Fréchet distance (the sum over its frames); all sum to it exactly.
+    """Returns each generated clip's share of the Fréchet distance, [clip]; the shares sum to the distance exactly.
 
     (x_i−μ2)·(μ1−μ2)/n + |a_i|² − 2 d_i + tr S2 / n with a_i = (x_i−μ1)/√(n−1), and d_i the parts of tr (S1 S2)^½: with
     A Bᵀ = U diag(s) Vᵀ they are Σ_j (U Vᵀ)_ij (A Bᵀ)_ij = m_i C^-½ m_iᵀ, m_i = a_i S2^½, C = S2^½ S1 S2^½.
-    A large share is an outlier worth listening to. Raises ValueError as `frechet_distance` does."""
+    A clip's share is the sum over its frames; a large share marks an outlier. Raises ValueError as `frechet_distance`."""
     x, y = _both(generated, reference)
     n, mean_x, mean_y = len(x), x.mean(axis=0), y.mean(axis=0)
     a, b = (x - mean_x) / np.sqrt(n - 1), (y - mean_y) / np.sqrt(len(y) - 1)
@@ -148,7 +151,7 @@ def _cross_by_covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Projection:
-    """Principal components of a reference set: (x − mean) @ components. `name` goes into the metric's name."""
+    """Projection onto the principal components of a reference set: (x − mean) @ components; `name` names the metric."""
 
     mean: np.ndarray
     components: np.ndarray  # [dim, kept]
@@ -156,10 +159,11 @@ class Projection:
 
     @staticmethod
     def fit(reference: np.ndarray, kept: int) -> Projection:
+        """Fits `kept` components to embeddings [clip, dim]. Raises ValueError if the reference has fewer."""
         reference = validate_vectors(reference, "reference")
         limit = min(len(reference) - 1, reference.shape[1])
         if not 1 <= kept <= limit:
-            raise ValueError(f"cannot keep {kept} components: the reference gives {limit}")
+            raise ValueError(f"components must be 1 to {limit} for this reference, not {kept}")
         mean = reference.mean(axis=0)
         components = linalg.svd(reference - mean, full_matrices=False)[2][:kept].T
         return Projection(mean, components, f"pca{kept}-of-reference")
@@ -169,8 +173,9 @@ class Projection:
 
 
 def weighted_distance(generated: Clips, reference: Clips) -> Callable[..., float]:
-    """The Fréchet distance as a function of how often each generated and each reference clip is drawn (int [clip];
-    None: the reference as it is)."""
+    """Returns the Fréchet distance as a function of resampling weights of the generated and the reference clips.
+
+    Weights are int [clip]; None leaves the reference as it is."""
     x, y = _both(generated, reference)
     own, other = (np.repeat(np.arange(len(s)), frame_counts(s)) for s in (generated, reference))
     ones = np.ones(len(y), dtype=np.int64)
@@ -196,8 +201,9 @@ def _weighted_moments(x: np.ndarray, weight: np.ndarray) -> Moments:
 def frechet_score(
     name: str, generated: Clips, reference: Clips, draw=independent_resample, draws: int = 200, seed: int = 0
 ) -> Score:
-    """`frechet_distance` with an interval from resampling the clips of both sets by `draw`: `independent` or
-    `together`. Raises ValueError as it does."""
+    """Computes `frechet_distance` with an interval from resampling the clips of both sets.
+
+    `draw` is `independent_resample` or `paired_resample`. Raises ValueError as `frechet_distance`."""
     value = frechet_distance(generated, reference)
     x, y = cap_frames(generated, reference, np.random.default_rng(seed))
     distance, generator = weighted_distance(x, y), np.random.default_rng(seed)
@@ -206,28 +212,28 @@ def frechet_score(
 
 
 def _infinity(distance: Callable[..., float], clips: np.ndarray, count: int, steps: int, seed: int) -> float:
-    """Where the line through `distance` of random subsets of `clips` (numbers below `count`) over 1 / size meets 0."""
+    """Fits a line to `distance` of random subsets of `clips` over 1 / size and returns its intercept at 0."""
     generator = np.random.default_rng(seed)
     sizes = np.unique(np.linspace(max(len(clips) // 3, 2), len(clips), steps).astype(int))
     if len(sizes) < 2:
-        raise ValueError(f"generated: {len(clips)} clips are too few to extrapolate from")
+        raise ValueError(f"generated: {len(clips)} clips are too few for an extrapolation, which needs at least 3")
     subsets = [clips[generator.choice(len(clips), size, replace=False)] for size in sizes]
     distances = [distance(np.bincount(subset, minlength=count)) for subset in subsets]
     return float(np.polyfit(1.0 / sizes, distances, 1)[1])
 
 
 def frechet_infinity(generated: Clips, reference: Clips, steps: int = 15, seed: int = 0) -> float:
-    """Fréchet distance extrapolated to infinitely many generated clips: the intercept of a line through the distance
-    of random subsets over 1 / size (Chong & Forsyth 2020; FAD-infinity, Gui et al. 2024). The reference stays whole.
+    """Extrapolates the Fréchet distance to infinitely many generated clips; the reference is not subsampled.
 
-    Frames come and go with their clip, sizes are in clips (Gui et al. draw frames, which leaves the bias of few clips
-    in). Raises ValueError for fewer than 3 clips, or as `frechet_distance` does."""
+    The result is the intercept of a line through the distances of random subsets over 1 / size (Chong & Forsyth 2020;
+    FAD-infinity, Gui et al. 2024). Deviation: whole clips are drawn; Gui et al. draw frames, which keeps the bias of few
+    clips. Raises ValueError for fewer than 3 clips, or as `frechet_distance`."""
     count = len(generated)
     return _infinity(weighted_distance(generated, reference), np.arange(count), count, steps, seed)
 
 
 def frechet_infinity_score(name: str, generated: Clips, reference: Clips, draws: int = 40, seed: int = 0) -> Score:
-    """`frechet_infinity` with the interval of the whole extrapolation repeated on resampled generated clips."""
+    """Computes `frechet_infinity` with an interval from repeating the extrapolation on resampled generated clips."""
     generator = np.random.default_rng(seed)
     x, y = cap_frames(generated, reference, generator)
     value, count = frechet_infinity(generated, reference, seed=seed), len(x)

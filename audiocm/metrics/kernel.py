@@ -1,4 +1,4 @@
-"""KAD, and distances that count neighbours: between two sets of embeddings [clip, dim]."""
+"""Kernel audio distance, and density, coverage, precision and recall, of two sets of embeddings [clip, dim]."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ KAD_SCALE = 100.0
 
 
 def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
-    """Median distance between two clips of the reference (of at most 2,000 of them): KAD's kernel width."""
+    """Returns KAD's kernel width: the median distance between two clips of the reference (of at most 2,000 of them).
+
+    Raises ValueError if more than half of the embeddings are equal."""
     x = validate_vectors(reference, "reference")
     if len(x) > 2000:
         x = x[np.random.default_rng(seed).choice(len(x), 2000, replace=False)]
     squares = np.concatenate(list(_squares(x, x)))
     width = float(np.sqrt(np.median(squares[np.triu_indices(len(x), 1)])))
     if width <= 0:
-        raise ValueError("reference: more than half of its embeddings are equal, no kernel width can be had")
+        raise ValueError("reference: more than half of the embeddings are equal, so the kernel width is 0")
     return width
 
 
 def _squares(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
-    """Squared distances of all pairs, some rows at a time: 10,000 × 10,000 are never held at once."""
+    """Yields squared distances of all pairs in blocks of `rows`, so that 10,000 × 10,000 are never in memory at once."""
     centre = y.mean(axis=0)
     x, y = x - centre, y - centre
     square_y = np.square(y).sum(axis=1)
     for part in (x[i : i + rows] for i in range(0, len(x), rows)):
-        found = np.square(part).sum(axis=1)[:, None] + square_y - 2 * (part @ y.T)
-        yield np.maximum(found, 0.0, out=found)
+        block = np.square(part).sum(axis=1)[:, None] + square_y - 2 * (part @ y.T)
+        yield np.maximum(block, 0.0, out=block)
 
 
 def _kernel_means(x: np.ndarray, y: np.ndarray, width: float) -> np.ndarray:
-    """[clip of x]: mean of the kernel over all clips of y."""
+    """Returns the mean of the kernel over all clips of y for each clip of x."""
     return np.concatenate([np.exp(block / (-2 * width**2)).mean(axis=1) for block in _squares(x, y)])
 
 
 class _Kernel:
-    """Unbiased MMD² under integer weights; a pair of copies of one clip does not count."""
+    """Unbiased MMD² under integer weights; pairs of copies of the same clip do not count."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray, bandwidth: float) -> None:
         self.xx, self.yy, self.xy = (
@@ -57,9 +59,11 @@ class _Kernel:
 
 
 def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None) -> float:
-    """KAD (Chung et al. 2025): 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²), σ the median distance
-    between two reference clips. Unbiased at any sample size for independent sets; may be slightly negative for equal
-    distributions. Round trips of the reference's own clips are not independent of it: up to 200 / clips too low."""
+    """Computes the kernel audio distance: 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²).
+
+    Chung et al. 2025; σ is `bandwidth`, by default `median_bandwidth(reference)`. It is unbiased at any sample size for
+    independent sets, so it may be slightly negative for equal distributions. Codec round trips of the reference's own clips
+    are not independent of it, which lowers it by up to 200 / clips."""
     x = validate_vectors(generated, "generated")
     return kernel_statistic(x, reference, bandwidth)(np.arange(len(x)))
 
@@ -67,20 +71,20 @@ def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: flo
 def kernel_statistic(
     generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None
 ) -> Callable[[np.ndarray], float]:
-    """`kernel_distance` as a function of which generated clips are taken (their numbers, none twice)."""
+    """Returns `kernel_distance` as a function of the indices of the generated clips to use (without repetition)."""
     x, y = validate_vectors(generated, "generated"), validate_vectors(reference, "reference")
     width = bandwidth or median_bandwidth(y)
-    across, within_y = _kernel_means(x, y, width), _without_itself(_kernel_means(y, y, width))
+    across, within_y = _kernel_means(x, y, width), _mean_of_distinct_pairs(_kernel_means(y, y, width))
 
-    def of(rows: np.ndarray) -> float:
-        within_x = _without_itself(_kernel_means(x[rows], x[rows], width))
+    def statistic(rows: np.ndarray) -> float:
+        within_x = _mean_of_distinct_pairs(_kernel_means(x[rows], x[rows], width))
         return KAD_SCALE * float(within_x + within_y - 2 * across[rows].mean())
 
-    return of
+    return statistic
 
 
-def _without_itself(means: np.ndarray) -> float:
-    """Mean over the pairs of different clips, from the means over all clips of one set."""
+def _mean_of_distinct_pairs(means: np.ndarray) -> float:
+    """Returns the mean over pairs of different clips, from each clip's mean over the whole set."""
     count = len(means)
     return (means.mean() * count - 1) / (count - 1)
 
@@ -88,7 +92,7 @@ def _without_itself(means: np.ndarray) -> float:
 def kernel_score(
     name: str, generated: np.ndarray, reference: np.ndarray, draw=independent_resample, draws: int = 200, seed: int = 0
 ) -> Score:
-    """`kernel_distance` with an interval from resampling both sets by `draw`; the kernel width stays the reference's."""
+    """Computes `kernel_distance` with an interval from resampling both sets by `draw`, at a fixed kernel width."""
     width = median_bandwidth(reference)
     value = kernel_distance(generated, reference, width)
     x, y = cap_frames(generated, reference, np.random.default_rng(seed))
@@ -98,10 +102,11 @@ def kernel_score(
 
 
 class Neighbours:
-    """Which generated clip lies in which reference clip's ball, whose radius is the distance to its k-th neighbour.
+    """Nearest-neighbour metrics: density, coverage, and improved precision and recall.
 
-    density, coverage (Naeem et al. 2020, eq. 3 and 4) and improved precision and recall (Kynkäänniemi et al. 2019) of
-    those generated clips whose numbers are given. Raises ValueError where a set has no k neighbours."""
+    A generated clip lies in a reference clip's ball if it is nearer than that clip's k-th neighbour in the reference.
+    Naeem et al. 2020, eq. 3 and 4; Kynkäänniemi et al. 2019. Each method takes the indices of the generated clips to use.
+    Raises ValueError if a set has no k neighbours."""
 
     def __init__(self, generated: np.ndarray, reference: np.ndarray, k: int = 5) -> None:
         self.x, self.y, self.k = validate_vectors(generated, "generated"), validate_vectors(reference, "reference"), k
@@ -110,30 +115,22 @@ class Neighbours:
 
     def _radii(self, x: np.ndarray, role: str) -> np.ndarray:
         if len(x) <= self.k:
-            raise ValueError(f"{role}: {len(x)} clips are too few for {self.k} neighbours")
+            raise ValueError(f"{role}: {len(x)} clips are too few for k = {self.k} neighbours")
         return np.concatenate([np.partition(block, self.k, axis=1)[:, self.k] for block in _squares(x, x)])
 
     def density(self, rows: np.ndarray) -> float:
+        """Returns how many balls of the reference hold a generated clip on average, divided by k."""
         return float(self.inside[rows].sum(axis=1).mean() / self.k)
 
     def coverage(self, rows: np.ndarray) -> float:
+        """Returns the share of reference clips whose ball holds a generated clip."""
         return float(self.inside[rows].any(axis=0).mean())
 
     def precision(self, rows: np.ndarray) -> float:
+        """Returns the share of generated clips inside a ball of the reference."""
         return float(self.inside[rows].any(axis=1).mean())
 
     def recall(self, rows: np.ndarray) -> float:
+        """Returns the share of reference clips inside a ball of the generated set."""
         radii = self._radii(self.x[rows], "generated")
         return float(np.concatenate([(b < radii).any(axis=1) for b in _squares(self.y, self.x[rows])]).mean())
-
-
-def density_coverage(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
-    """Density and coverage (see Neighbours) of all clips, with balls around reference clips."""
-    found, rows = Neighbours(generated, reference, k), np.arange(len(generated))
-    return found.density(rows), found.coverage(rows)
-
-
-def precision_recall(generated: np.ndarray, reference: np.ndarray, k: int = 5) -> tuple[float, float]:
-    """Improved precision and recall (see Neighbours): the share of each set inside the other's balls."""
-    found, rows = Neighbours(generated, reference, k), np.arange(len(generated))
-    return found.precision(rows), found.recall(rows)

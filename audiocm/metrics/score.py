@@ -1,9 +1,8 @@
-"""A number with its 95 % interval and its sample count, and what it takes to get one.
+"""Scores with 95 % confidence intervals: bootstrap resampling and paired significance tests.
 
-Two kinds of number exist here. A *mean* over items (a hit, a cosine, a PESQ per file) has a percentile bootstrap over
-the items. A *set statistic* (Fréchet, MMD, inception score) is a function of resampling weights; its bootstrap is
-biased (a resample repeats points, so it looks smaller than the set), so the interval carries the spread of the
-bootstrap around the estimate, not around the bootstrap's own mean.
+A *mean* over items (hits, cosines, PESQ per file) gets a percentile bootstrap over the items. A *set statistic*
+(Fréchet distance, MMD, inception score) is a function of resampling weights. Its bootstrap is biased, because a resample
+repeats points and so resembles a smaller set; its interval is therefore the bootstrap's spread placed around the estimate.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Score:
-    """`value` with its 95 % interval [`low`, `high`], from `count` items; `p` only for a difference of two systems."""
+    """A value with its 95 % interval [`low`, `high`] from `count` items; `p` is set for a difference of two systems."""
 
     name: str
     value: float
@@ -28,6 +27,7 @@ class Score:
     p: float | None = None
 
     def as_dict(self) -> dict:
+        """Returns the fields that are not None, for JSON."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
@@ -36,14 +36,14 @@ class Score:
 
 
 def resample(count: int, generator: np.random.Generator) -> np.ndarray:
-    """How often each of `count` items is drawn in one bootstrap resample: int [count], summing to `count`."""
+    """Returns how often each of `count` items occurs in one bootstrap resample: int [count], summing to `count`."""
     return np.bincount(generator.integers(0, count, count), minlength=count)
 
 
 def mean_score(name: str, items: Sequence[float] | np.ndarray, draws: int = DRAWS, seed: int = 0) -> Score:
-    """Mean of per-item numbers with a percentile bootstrap over the items.
+    """Computes the mean of per-item values with a percentile bootstrap over the items.
 
-    Raises ValueError if there is no item or one is not finite."""
+    Raises ValueError if there is no item or if a value is not finite."""
     items = np.asarray(items, dtype=np.float64).ravel()
     if items.size == 0:
         raise ValueError(f"{name}: no items to average")
@@ -58,7 +58,7 @@ def mean_score(name: str, items: Sequence[float] | np.ndarray, draws: int = DRAW
 def statistic_score(
     name: str, statistic: Callable[[np.ndarray], float], count: int, draws: int = 200, seed: int = 0
 ) -> Score:
-    """Interval of any set statistic that can be evaluated under resampling weights (int [count]; ones = the set)."""
+    """Computes a set statistic with its interval; `statistic` takes resampling weights, int [count] (ones: the set itself)."""
     generator = np.random.default_rng(seed)
     value = statistic(np.ones(count, dtype=np.int64))
     return spread_score(name, value, [statistic(resample(count, generator)) for _ in range(draws)], count)
@@ -72,8 +72,10 @@ def spread_score(
     scale: float = 1.0,
     within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Score:
-    """`value` with the spread of bootstrap `draws` (times `scale`) around their own mean as its interval, cut at the
-    values that the statistic can have (`within`). It holds `value` even where nearly all draws are equal."""
+    """Places the spread of bootstrap `draws` around their mean, times `scale`, around `value` as its 95 % interval.
+
+    The interval is clipped to `within`, the statistic's possible range, and always contains `value`, even if almost all
+    resamples are identical."""
     deviation = (np.asarray(draws) - np.mean(draws)) * scale
     low, high = np.quantile(deviation, [0.025, 0.975])
     low, high = np.clip([value + min(low, 0.0), value + max(high, 0.0)], *within)
@@ -81,9 +83,9 @@ def spread_score(
 
 
 def paired_difference(name: str, first: np.ndarray, second: np.ndarray, draws: int = 2000, seed: int = 0) -> Score:
-    """Mean of `first - second` over the same items, its interval, and the p-value of a sign-flip test of 0.
+    """Computes the mean of `first - second` over the same items, with its interval and the p-value of a sign-flip test.
 
-    Raises ValueError if the two do not have the same number of items."""
+    Raises ValueError if the two have different numbers of items."""
     first, second = (np.asarray(x, dtype=np.float64).ravel() for x in (first, second))
     if first.shape != second.shape:
         raise ValueError(f"{name}: a paired test needs the same items, got {first.size} and {second.size}")
@@ -95,28 +97,32 @@ def paired_difference(name: str, first: np.ndarray, second: np.ndarray, draws: i
 
 
 def spread_p(value: float, draws: Sequence[float]) -> float:
-    """Two-sided p-value of "the statistic is 0" from bootstrap `draws` moved so that their mean is 0."""
+    """Returns the two-sided p-value of the hypothesis that the statistic is 0, from bootstrap `draws` shifted to mean 0."""
     deviation = np.abs(np.asarray(draws) - np.mean(draws))
     return float(((deviation >= abs(value)).sum() + 1) / (len(deviation) + 1))
 
 
-CAP = 1000  # a bootstrap draw takes at most this many clips; its spread is scaled by sqrt(taken / all)
+MAX_RESAMPLED_CLIPS = (
+    1000  # a bootstrap resample uses at most this many clips; its spread is scaled by sqrt(used / all)
+)
 Weights = tuple[np.ndarray, np.ndarray]
-Clips = np.ndarray | list[np.ndarray]  # embeddings [clip, dim], or the frames [frame, dim] of each clip
+Clips = np.ndarray | list[np.ndarray]  # embeddings [clip, dim], or one array of frames [frame, dim] per clip
 
 
 def frame_counts(clips: Clips) -> np.ndarray:
-    """[clip]: rows that each clip has; one where an embedding is all there is of it."""
+    """Returns the number of rows of each clip, int [clip]: its frames, or 1 where a clip is a single embedding."""
     return np.array([len(np.atleast_2d(clip)) for clip in clips], dtype=int)
 
 
 def select(clips: Clips, rows: np.ndarray) -> Clips:
-    """The clips of numbers `rows`."""
+    """Returns the clips with indices `rows`."""
     return [clips[i] for i in rows] if isinstance(clips, list) else clips[rows]
 
 
 def validate_vectors(x: Clips, role: str) -> np.ndarray:
-    """float64 [clip or frame, dim]; ValueError naming `role` if it is not that, has fewer than 2 rows or is not finite."""
+    """Returns the embeddings as float64 [clip or frame, dim].
+
+    Raises ValueError naming `role` if the shape is wrong, if there are fewer than 2 rows, or if a value is not finite."""
     x = np.asarray(np.concatenate(x) if isinstance(x, list) and x and np.ndim(x[0]) == 2 else x, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"{role}: need embeddings [clip, dim] of at least 2 clips, got shape {list(x.shape)}")
@@ -126,21 +132,25 @@ def validate_vectors(x: Clips, role: str) -> np.ndarray:
 
 
 def independent_resample(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
-    """Both sets are drawn anew: the reference is any sample of its distribution."""
+    """Draws resampling weights of both sets independently: the reference counts as a random sample too."""
     return resample(count, generator), resample(count_reference, generator)
 
 
 def paired_resample(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
-    """Clip i of both sets belongs together (round trip of a clip, answer to its caption): drawn or left out as one."""
+    """Draws one set of resampling weights for both sets, whose clips i belong together (for example codec round trips).
+
+    Raises ValueError if the sets differ in size."""
     if count != count_reference:
-        raise ValueError(f"pairs needed, got {count} generated and {count_reference} reference clips")
+        raise ValueError(
+            f"a paired resample needs sets of equal size, not {count} generated and {count_reference} reference clips"
+        )
     weights = resample(count, generator)
     return weights, weights
 
 
 def cap_frames(x: Clips, y: Clips, generator: np.random.Generator) -> tuple[Clips, Clips]:
-    """At most CAP clips of each; sets of one size lose the same ones, so that pairs stay pairs."""
-    orders = {n: np.sort(generator.permutation(n)[:CAP]) for n in {len(x), len(y)}}
+    """Limits both sets to MAX_RESAMPLED_CLIPS random clips; sets of equal size keep the same indices, so pairs stay pairs."""
+    orders = {n: np.sort(generator.permutation(n)[:MAX_RESAMPLED_CLIPS]) for n in {len(x), len(y)}}
     return select(x, orders[len(x)]), select(y, orders[len(y)])
 
 
@@ -152,16 +162,18 @@ def subsampled_score(
     seed: int = 0,
     within: tuple[float, float] = (-np.inf, np.inf),
 ) -> Score:
-    """Interval of a statistic that copies of a clip would spoil (neighbours, pairs): from random halves drawn without
-    replacement, whose spread is the whole set's (variance σ²/m · (1 − m/n) with m = n/2)."""
+    """Computes a statistic that duplicate clips would bias (nearest neighbours, pairs), with its interval.
+
+    Random halves drawn without replacement take the bootstrap's place; their variance σ²/m · (1 − m/n) with m = n/2
+    equals that of the full set."""
     generator = np.random.default_rng(seed)
-    some = x[np.sort(generator.permutation(len(x))[:CAP])]
-    values = [statistic(some[random_half(len(some), generator)]) for _ in range(draws)]
-    return spread_score(name, statistic(x), values, len(x), float(np.sqrt(len(some) / len(x))), within)
+    subset = x[np.sort(generator.permutation(len(x))[:MAX_RESAMPLED_CLIPS])]
+    values = [statistic(subset[random_half(len(subset), generator)]) for _ in range(draws)]
+    return spread_score(name, statistic(x), values, len(x), float(np.sqrt(len(subset) / len(x))), within)
 
 
 def random_half(count: int, generator: np.random.Generator) -> np.ndarray:
-    """Which clips are in a random half of `count`."""
+    """Returns the indices of a random half of `count` clips, at least 2."""
     return generator.permutation(count)[: max(count // 2, 2)]
 
 
@@ -170,21 +182,25 @@ def set_difference(
     first: Callable[[np.ndarray], float],
     second: Callable[[np.ndarray], float],
     count: int,
-    halves: bool = False,
+    without_replacement: bool = False,
     draws: int = 200,
     seed: int = 0,
 ) -> Score:
-    """`first(rows) − second(rows)` of two systems whose clip i answers the same prompt, rows of [0, count) drawn alike
-    for both (with replacement, or as halves): its interval and p-value. The reference stays as it is."""
+    """Computes `first(rows) - second(rows)`, two systems' statistics over all clips, with its interval and p-value.
+
+    Clip i of both systems answers the same prompt, so each resample uses the same indices for both: drawn with
+    replacement, or as random halves where `without_replacement`. The reference set is not resampled. Raises ValueError for
+    fewer than 4 clips."""
     if count < 4:
         raise ValueError(f"{name}: a paired test needs at least 4 files of the same names in both folders, got {count}")
     generator, everything = np.random.default_rng(seed), np.arange(count)
-    some = np.sort(generator.permutation(count)[:CAP])
+    subset = np.sort(generator.permutation(count)[:MAX_RESAMPLED_CLIPS])
     values = []
     for _ in range(draws):
-        rows = random_half(len(some), generator) if halves else generator.integers(0, len(some), len(some))
-        values.append(first(some[rows]) - second(some[rows]))
-    value, scale = first(everything) - second(everything), float(np.sqrt(len(some) / count))
+        size = len(subset)
+        rows = random_half(size, generator) if without_replacement else generator.integers(0, size, size)
+        values.append(first(subset[rows]) - second(subset[rows]))
+    value, scale = first(everything) - second(everything), float(np.sqrt(len(subset) / count))
     score = spread_score(name, value, values, count, scale)
     return Score(name, value, score.low, score.high, count, spread_p(value, np.asarray(values) * scale))
 

@@ -1,6 +1,6 @@
-"""Wav against wav, and speech on its own. One float per clip; wavs are [sample] float32 in [−1, 1], rates in Hz.
+"""Signal metrics of paired waveforms: STFT distances, PESQ and STOI, one float per clip.
 
-Everything that a maintained package does is that package's: pesq, pystoi, speechmos, jiwer, librosa, soxr."""
+Waveforms are float32 [sample] in [−1, 1], rates are in Hz."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..audio.io import resample
 
 
 def require_package(package: str):
-    """An optional package of the extra [speech]. Raises ValueError saying how to install it."""
+    """Imports an optional package of the extra `speech`. Raises ValueError with the install command if it is missing."""
     try:
         return import_module(package)
     except ImportError as error:
@@ -23,13 +23,15 @@ def require_package(package: str):
 
 
 def comparable_lengths(reference: float, estimate: float) -> bool:
-    """Whether two lengths are alike enough to compare one wav with the other, sample by sample, over the shorter."""
+    """Returns whether two lengths differ by at most 10 %, so that the clips are compared over the shorter one."""
     return abs(reference - estimate) <= 0.1 * reference
 
 
 def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[Tensor, Tensor]:
     if not comparable_lengths(len(reference), len(estimate)):
-        raise ValueError(f"paired wavs differ in length: {len(reference)} and {len(estimate)} samples")
+        raise ValueError(
+            f"paired clips differ in length by more than 10 %: {len(reference)} and {len(estimate)} samples"
+        )
     length = min(len(reference), len(estimate))
     return torch.from_numpy(np.asarray(reference[:length], np.float32)), torch.from_numpy(
         np.asarray(estimate[:length], np.float32)
@@ -43,8 +45,12 @@ def _magnitude(wav: Tensor, n_fft: int) -> Tensor:
     return spectrum.abs()
 
 
-def multi_resolution_stft(reference: np.ndarray, estimate: np.ndarray, sizes: tuple[int, ...] = (512, 1024, 2048)):
-    """Spectral convergence + L1 of log magnitudes, mean over FFT sizes (Yamamoto et al. 2020, eq. 3-5); floor 1e-5."""
+def multi_resolution_stft(
+    reference: np.ndarray, estimate: np.ndarray, sizes: tuple[int, ...] = (512, 1024, 2048)
+) -> float:
+    """Computes spectral convergence plus the L1 distance of log magnitudes (floor 1e-5), averaged over FFT sizes.
+
+    Yamamoto et al. 2020, eq. 3 to 5."""
     x, y = _pair(reference, estimate)
     total = 0.0
     for size in sizes:
@@ -56,8 +62,9 @@ def multi_resolution_stft(reference: np.ndarray, estimate: np.ndarray, sizes: tu
 
 
 def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: int = 2048) -> float:
-    """Root mean square over frequency of the two power spectra's ratio in dB, mean over frames (Gray & Markel 1976);
-    power floored 80 dB under the reference's maximum, so that digital silence does not decide."""
+    """Computes the log-spectral distance in dB: the RMS over frequency of the ratio of power spectra, averaged over frames.
+
+    Gray & Markel 1976. Power is floored 80 dB below the reference's maximum, so that digital silence does not dominate."""
     x, y = _pair(reference, estimate)
     a, b = _magnitude(x, n_fft).square(), _magnitude(y, n_fft).square()
     floor = float(a.max()) * 1e-8 + 1e-12
@@ -74,7 +81,7 @@ def _log_mel(rate: int):
 
 @torch.inference_mode()
 def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -> float:
-    """Mean absolute difference of natural-log mels (100 bands, floor 1e-5): the codec's own mel."""
+    """Computes the mean absolute difference of the codec's log-mel spectrograms (natural log, 100 bands, floor 1e-5)."""
     x, y = _pair(reference, estimate)
     keep = len(x) // 256 * 256
     mel = _log_mel(rate)
@@ -82,11 +89,11 @@ def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -
 
 
 def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
-    """PESQ-WB (ITU-T P.862.2) at 16 kHz. Raises ValueError where the algorithm finds no speech."""
+    """Computes wideband PESQ (ITU-T P.862.2) at 16 kHz. Raises ValueError if a clip is silent or has no speech."""
     pesq = require_package("pesq")
     x, y = (resample(w, rate, 16000) for w in (reference, estimate))
     if not (np.abs(x).max() > 0 and np.abs(y).max() > 0):
-        raise ValueError("PESQ: a silent clip")
+        raise ValueError("PESQ is undefined for a silent clip")
     try:
         return float(pesq.pesq(16000, x, y, "wb"))
     except pesq.PesqError as error:
@@ -94,6 +101,6 @@ def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> flo
 
 
 def stoi(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
-    """Short-time objective intelligibility (Taal et al. 2011), 0 to 1."""
+    """Computes short-time objective intelligibility, 0 to 1. Taal et al. 2011."""
     x, y = _pair(reference, estimate)
     return float(require_package("pystoi").stoi(x.numpy(), y.numpy(), rate))

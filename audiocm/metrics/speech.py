@@ -1,4 +1,4 @@
-"""Speech metrics."""
+"""Speech metrics: DNSMOS, word and character errors, and pitch."""
 
 from __future__ import annotations
 
@@ -9,51 +9,55 @@ from functools import lru_cache
 import numpy as np
 
 from ..audio.io import resample
-from ..audio.pitch import track_pitch
+from ..audio.pitch import estimate_f0, track_pitch
 from .signal import _pair, require_package
 
 
 def dnsmos(wav: np.ndarray, rate: int) -> dict[str, float]:
-    """DNSMOS P.835 and P.808 (Reddy et al. 2022) at 16 kHz: `overall`, `signal`, `background`, `p808`."""
-    found = require_package("speechmos.dnsmos").run(np.clip(resample(wav, rate, 16000), -1, 1), 16000)
+    """Predicts DNSMOS P.835 and P.808 opinion scores at 16 kHz: `overall`, `signal`, `background`, `p808`.
+
+    Reddy et al. 2022."""
+    scores = require_package("speechmos.dnsmos").run(np.clip(resample(wav, rate, 16000), -1, 1), 16000)
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
-    return {name: float(found[key]) for name, key in names.items()}
+    return {name: float(scores[key]) for name, key in names.items()}
 
 
 @lru_cache(maxsize=1)
-def _normaliser():
+def _normalizer():
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
     return EnglishTextNormalizer({})
 
 
 def normalize_words(text: str) -> str:
-    """What both sides of a word error rate go through: Whisper's English normaliser (case, punctuation, contractions,
-    titles, spelled-out numbers), after 5:45 → 545 (as "five forty-five" becomes) and p.m. → pm."""
+    """Normalizes a text for word error rates by Whisper's English normalizer (case, punctuation, contractions, numbers).
+
+    Before it, 5:45 becomes 545, as the normalizer writes "five forty-five", and p.m. becomes pm."""
     text = re.sub(r"(\d):(?=\d\d\b)", r"\1", text)
     text = re.sub(r"\b[A-Za-z](?:\.[A-Za-z])+\b\.?", lambda match: match[0].replace(".", ""), text)
-    return " ".join(word for word in _normaliser()(text).split() if re.search(r"\w", word))
+    return " ".join(word for word in _normalizer()(text).split() if re.search(r"\w", word))
 
 
-def word_errors(expected: str, heard: str) -> dict[str, tuple[int, int]]:
-    """{"WER": (wrong, of), "CER": (wrong, of)} of one English transcript (jiwer), both sides as `plain_words` writes them.
+def word_errors(expected: str, transcript: str) -> dict[str, tuple[int, int]]:
+    """Counts the word and character errors of one English transcript: {"WER": (errors, words), "CER": (errors, characters)}.
 
-    Counts, so that the rate of a set is all its errors over all its words. Raises ValueError for an empty `expected`."""
+    Both texts go through `normalize_words`. The rate of a set is the sum of its errors over the sum of its words. Raises
+    ValueError if `expected` is empty."""
     jiwer = require_package("jiwer")
-    expected, heard = normalize_words(expected), normalize_words(heard)
+    expected, transcript = normalize_words(expected), normalize_words(transcript)
     if not expected:
         raise ValueError("the expected transcript is empty")
-    found = {"WER": jiwer.process_words(expected, heard), "CER": jiwer.process_characters(expected, heard)}
+    counts = {"WER": jiwer.process_words(expected, transcript), "CER": jiwer.process_characters(expected, transcript)}
     return {
-        name: (one.substitutions + one.deletions + one.insertions, one.hits + one.substitutions + one.deletions)
-        for name, one in found.items()
+        name: (c.substitutions + c.deletions + c.insertions, c.hits + c.substitutions + c.deletions)
+        for name, c in counts.items()
     }
 
 
 def pitch_statistics(wav: np.ndarray, rate: int) -> tuple[float, float]:
-    """(geometric mean of F0 in Hz, its standard deviation in semitones) over voiced frames.
+    """Returns the geometric mean of F0 in Hz and its standard deviation in semitones, over voiced frames.
 
-    Raises ValueError where no frame is voiced."""
+    Raises ValueError if no frame is voiced."""
     f0, voiced = track_pitch(wav, rate)
     if not voiced.any():
         raise ValueError("no frame is voiced")
@@ -62,24 +66,27 @@ def pitch_statistics(wav: np.ndarray, rate: int) -> tuple[float, float]:
 
 
 def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, float]:
-    """Root mean square error of F0 (`pitch`) in cents where both are voiced, and the share of frames whose voicing differs.
+    """Computes the RMS error of F0 in cents where both clips are voiced, and the share of frames whose voicing differs.
 
-    Raises ValueError where no frame is voiced in both."""
-    (f0, voiced), (made, spoken) = (track_pitch(wav.numpy(), rate) for wav in _pair(reference, estimate))
-    both = voiced & spoken
+    Raises ValueError if no frame is voiced in both."""
+    tracks = (track_pitch(wav.numpy(), rate) for wav in _pair(reference, estimate))
+    (f0, voiced), (f0_estimate, voiced_estimate) = tracks
+    both = voiced & voiced_estimate
     if not both.any():
         raise ValueError("no frame is voiced in both clips")
-    cents = 1200 * np.log2(made[both] / f0[both])
-    return {"f0_rmse_cents": float(np.sqrt(np.mean(cents**2))), "voicing_error": float(np.mean(voiced != spoken))}
+    cents = 1200 * np.log2(f0_estimate[both] / f0[both])
+    return {
+        "f0_rmse_cents": float(np.sqrt(np.mean(cents**2))),
+        "voicing_error": float(np.mean(voiced != voiced_estimate)),
+    }
 
 
-def pitch_tracks(wav: np.ndarray, rate: int, asked: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
-    """Asked and made F0 in Hz of each frame of wav, [frame] both: 0 is unvoiced, nan in `asked` (None) is free.
+def pitch_tracks(wav: np.ndarray, rate: int, target: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the requested and the measured F0 in Hz of each frame of a clip, both [frame].
 
-    `asked` lies evenly over the clip; made F0 is `yin.f0_of`'s, whose short windows meet a moving F0 where it is."""
-    from ..audio.pitch import estimate_f0
-
-    made = estimate_f0(wav, rate)
-    asked = np.array([np.nan if value is None else value for value in asked], dtype=np.float64)
-    at = (np.arange(len(made)) + 0.5) * len(asked) / len(made)
-    return asked[at.astype(int)], made
+    0 means unvoiced; None in `target`, whose values are spread evenly over the clip, means unconstrained and becomes nan.
+    F0 is measured by `audio.pitch.estimate_f0`, whose short windows follow a moving F0."""
+    measured = estimate_f0(wav, rate)
+    target = np.array([np.nan if value is None else value for value in target], dtype=np.float64)
+    position = (np.arange(len(measured)) + 0.5) * len(target) / len(measured)
+    return target[position.astype(int)], measured

@@ -1,4 +1,4 @@
-"""The numbers against closed forms, against torchmetrics and against what an interval promises."""
+"""Fréchet distances against closed forms, against torchmetrics, and the coverage of their intervals."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,6 @@ from scipy import linalg
 
 from audiocm import metrics
 from audiocm.metrics import frechet, score
-from audiocm.metrics.kernel import Neighbours, kernel_statistic
-from audiocm.metrics.score import Score, spread_score, statistic_score
 
 
 def gaussian(count, mean, covariance, seed):
@@ -44,7 +42,7 @@ def test_rank_deficient_frechet_equals_the_matrix_root_on_the_span():
     assert metrics.frechet_distance(x @ basis.T, y @ basis.T) == pytest.approx(inside, rel=1e-9)
 
 
-def test_both_routes_and_the_stream_agree():
+def test_both_formulas_and_the_stream_agree():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(90, 20)) * 2, rng.normal(size=(70, 20))
     ones = np.ones(90, dtype=int), np.ones(70, dtype=int)
@@ -96,20 +94,12 @@ def test_infinity_removes_most_of_the_sample_size_bias():
     assert plain > 1 and abs(extrapolated) < 0.15 * plain
 
 
-def test_kernel_distance_is_unbiased_and_equals_the_double_sum():
-    y = gaussian(200, np.zeros(4), np.eye(4), 0)
-    values = [metrics.kernel_distance(gaussian(20, np.zeros(4), np.eye(4), s), y, bandwidth=2.0) for s in range(200)]
-    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(200)
-    x, y = gaussian(5, np.ones(2), np.eye(2), 1), gaussian(6, np.zeros(2), np.eye(2), 2)
-    k = lambda a, b: np.exp(-np.square(a - b).sum() / (2 * 1.5**2))  # noqa: E731
-    within = [np.mean([k(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j]) for s in (x, y)]
-    truth = sum(within) - 2 * np.mean([k(a, b) for a in x for b in y])
-    assert metrics.kernel_distance(x, y, bandwidth=1.5) == pytest.approx(100 * truth, rel=1e-10)
-
-
 def test_a_frechet_interval_covers_the_expected_value_of_its_sample_size():
     y = gaussian(400, np.zeros(6), np.eye(6), 0)
-    draw = lambda seed: gaussian(120, np.full(6, 0.4), np.eye(6), seed)  # noqa: E731
+
+    def draw(seed):
+        return gaussian(120, np.full(6, 0.4), np.eye(6), seed)
+
     expected = np.mean([metrics.frechet_distance(draw(s), y) for s in range(1000, 1300)])
     scores = [metrics.frechet_score("f", draw(s), y, draws=60, seed=s) for s in range(40)]
     assert np.mean([s.low <= expected <= s.high for s in scores]) >= 0.85
@@ -125,40 +115,8 @@ def test_pairs_are_drawn_as_pairs():
         metrics.frechet_score("f", x, y, draw) for draw in (score.independent_resample, score.paired_resample)
     )
     assert narrow.value == wide.value and narrow.high - narrow.low < 0.2 * (wide.high - wide.low)
-    with pytest.raises(ValueError, match="pairs needed"):
+    with pytest.raises(ValueError, match="a paired resample needs sets of equal size"):
         metrics.kernel_score("k", x[:50], y, score.paired_resample)
-
-
-def test_intervals_of_means_and_statistics():
-    items = np.random.default_rng(0).normal(3, 1, 400)
-    score = metrics.mean_score("m", items)
-    assert score.count == 400 and (score.high - score.low) / 2 == pytest.approx(1.96 / 20, rel=0.15)
-    by_weight = statistic_score("m", lambda w: float(w @ items / w.sum()), 400, draws=1000)
-    assert (by_weight.high - by_weight.low) == pytest.approx(score.high - score.low, rel=0.15)
-    with pytest.raises(ValueError, match="not finite"):
-        metrics.mean_score("m", [1.0, np.nan])
-    with pytest.raises(ValueError, match="no items"):
-        metrics.mean_score("m", [])
-    rare = spread_score("m", 0.0, [0.0] * 99 + [-1.0], 30)  # nearly all draws are equal
-    assert rare.low == 0 <= rare.high
-
-
-def test_paired_tests_see_a_difference_smaller_than_the_spread_and_no_other():
-    rng = np.random.default_rng(1)
-    hard = rng.normal(0, 5, 200)
-    better, same = hard + 0.3 + rng.normal(0, 1, 200), hard + rng.normal(0, 1, 200)
-    other = hard + rng.normal(0, 1, 200)
-    assert metrics.paired_difference("d", better, hard).p < 0.01
-    assert metrics.paired_difference("d", same, other).p > 0.05
-    reference = rng.normal(size=(150, 5))
-    first, noise = rng.normal(size=(100, 5)), rng.normal(size=(100, 5)) * 0.05
-    for distance, halves in ((metrics.frechet_distance, False), (metrics.kernel_distance, True)):
-        moved, other, plain = (
-            lambda rows, x=x, d=distance: d(x[rows], reference) for x in (first + 0.5, first + noise, first)
-        )
-        far = metrics.set_difference("d", moved, other, 100, halves, draws=100)
-        near = metrics.set_difference("d", plain, other, 100, halves, draws=100)
-        assert far.p < 0.05 < near.p and far.low > 0
 
 
 def test_projection_is_fitted_on_the_reference_and_named():
@@ -166,51 +124,8 @@ def test_projection_is_fitted_on_the_reference_and_named():
     projection = metrics.Projection.fit(y, 8)
     assert projection.name == "pca8-of-reference" and projection(y).shape == (80, 8)
     assert np.allclose(np.cov(projection(y), rowvar=False), np.diag(np.var(projection(y), axis=0, ddof=1)))
-    with pytest.raises(ValueError, match="cannot keep 80"):
+    with pytest.raises(ValueError, match="components must be 1 to 29"):
         metrics.Projection.fit(y[:30], 80)
-
-
-def test_density_coverage_precision_recall_on_equal_and_disjoint_sets():
-    x, y = np.random.default_rng(0).normal(size=(2, 500, 3))
-    density, coverage = metrics.density_coverage(x, y)
-    assert density == pytest.approx(1, abs=0.1) and coverage == pytest.approx(1 - 0.5**5, abs=0.03)  # Naeem, eq. 11
-    assert metrics.density_coverage(x + 100, y) == (0, 0)
-    assert min(metrics.precision_recall(x, y)) > 0.8 and metrics.precision_recall(x + 100, y) == (0, 0)
-
-
-def test_hits_kl_inception_and_diversity():
-    p = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
-    assert metrics.top_k_hits(p, [[0], [1]], top=1).tolist() == [1, 0]
-    assert metrics.top_k_hits(p, [[2], [1]], top=2).tolist() == [0, 1]
-    with pytest.raises(ValueError, match="no accepted label"):
-        metrics.top_k_hits(p, [[0], []])
-    assert metrics.kl_divergences(p, p) == pytest.approx([0, 0], abs=1e-4)
-    assert metrics.kl_divergences(p[:1], p[1:])[0] == pytest.approx(
-        0.1 * np.log(0.2) + 0.2 * np.log(2 / 3) + 0.7 * np.log(3.5), abs=1e-4
-    )
-    assert metrics.inception_score(np.eye(7)).value == pytest.approx(7)
-    assert metrics.inception_score(np.full((5, 4), 0.25)).value == pytest.approx(1)
-    takes = np.array([[[1, 0], [0, 1], [-1, 0]], [[1, 1], [1, 1], [2, 2]]])
-    assert metrics.seed_diversity(takes) == pytest.approx([(1 + 2 + 1) / 3, 0])
-
-
-def test_retrieval_counts_equal_captions_as_one():
-    text = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0.0]])
-    audio = np.array([[1, 0.1, 0], [0, 0.2, 1], [0, 1, 0]])
-    scores = {s.name: s.value for s in metrics.retrieval(audio, text, tops=(1,))}
-    assert scores == {"text→audio R@1": 1, "audio→text R@1": 1}
-    blind = {s.name: s.value for s in metrics.retrieval(np.ones((3, 3)), text, tops=(1, 2, 3))}
-    assert blind["text→audio R@1"] == 0 and blind["text→audio R@3"] == 1  # what cannot tell clips apart finds none
-
-
-def test_a_part_of_a_set_has_the_numbers_of_that_part():
-    x, y = np.random.default_rng(0).normal(size=(2, 30, 4))
-    rows = np.arange(3, 25)
-    near = Neighbours(x, y)
-    assert (near.density(rows), near.coverage(rows)) == metrics.density_coverage(x[rows], y)
-    assert (near.precision(rows), near.recall(rows)) == metrics.precision_recall(x[rows], y)
-    whole = metrics.kernel_distance(x[rows], y, bandwidth=1.5)
-    assert kernel_statistic(x, y, 1.5)(rows) == pytest.approx(whole, rel=1e-12)
 
 
 def test_bad_sets_are_named():
@@ -221,6 +136,5 @@ def test_bad_sets_are_named():
         metrics.frechet_distance(np.zeros((5, 4)), x)
     with pytest.raises(ValueError, match="reference: 1 of 5 embeddings"):
         metrics.frechet_distance(x, np.where(np.arange(5)[:, None] == 2, np.nan, x))
-    with pytest.raises(ValueError, match="no kernel width"):
+    with pytest.raises(ValueError, match="the kernel width is 0"):
         metrics.kernel_distance(x, x)
-    assert str(Score("a", 1.23456, 1, 2, 3)) == "1.235 [1, 2] (n=3)"

@@ -1,0 +1,22 @@
+"""Metrics of class probabilities."""
+
+import numpy as np
+import pytest
+
+from audiocm import metrics
+
+
+def test_hits_kl_inception_and_diversity():
+    p = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
+    assert metrics.top_k_hits(p, [[0], [1]], top=1).tolist() == [1, 0]
+    assert metrics.top_k_hits(p, [[2], [1]], top=2).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="no accepted label"):
+        metrics.top_k_hits(p, [[0], []])
+    assert metrics.kl_divergences(p, p) == pytest.approx([0, 0], abs=1e-4)
+    assert metrics.kl_divergences(p[:1], p[1:])[0] == pytest.approx(
+        0.1 * np.log(0.2) + 0.2 * np.log(2 / 3) + 0.7 * np.log(3.5), abs=1e-4
+    )
+    assert metrics.inception_score(np.eye(7)).value == pytest.approx(7)
+    assert metrics.inception_score(np.full((5, 4), 0.25)).value == pytest.approx(1)
+    takes = np.array([[[1, 0], [0, 1], [-1, 0]], [[1, 1], [1, 1], [2, 2]]])
+    assert metrics.seed_diversity(takes) == pytest.approx([(1 + 2 + 1) / 3, 0])
