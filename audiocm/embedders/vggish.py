@@ -1,4 +1,4 @@
-"""VGGish."""
+"""VGGish, the embedder of FAD proper, from a user's weight file: torchvggish's "vggish-10086976.pth"."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..files import content_digest
-from .checkpoints import load_strictly, read_weights, split_in_blocks
+from .checkpoints import load_strictly, read_weights
+from .layers import split_in_blocks
 
 
 def mel_domain_filters(bins: int, n_fft: int, rate: int, low: float, high: float) -> Tensor:
-    """Triangles that are straight in HTK mel, not in hertz, as TensorFlow's AudioSet front end has them;
-    [n_fft // 2 + 1, bins], the bin at 0 Hz left out."""
+    """Returns mel filters [n_fft // 2 + 1, bins] whose triangles are linear in HTK mel, not in Hz, without the bin at 0 Hz.
+
+    This is the front end of TensorFlow's AudioSet models."""
 
     def mel(hertz):
         return 1127.0 * np.log1p(np.asarray(hertz) / 700.0)
@@ -31,7 +33,7 @@ def mel_domain_filters(bins: int, n_fft: int, rate: int, low: float, high: float
 
 
 class _VggishNet(nn.Module):
-    """Six 3 × 3 convolutions and three linear layers (Hershey et al. 2017); [patch, 96, 64] → [patch, 128]."""
+    """Six 3 × 3 convolutions and three linear layers, [patch, 96, 64] to [patch, 128]. Hershey et al. 2017."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,8 +51,9 @@ class _VggishNet(nn.Module):
 
 
 class Vggish:
-    """VGGish at 16 kHz without its last ReLU, PCA and quantisation, as FAD is computed; `frames` [patch, 128] of .96 s
-    each are what FAD takes, "embedding" is their mean."""
+    """VGGish at 16 kHz without its last ReLU, PCA and quantization, as FAD is computed.
+
+    "frames" [patch, 128] of 0.96 s each are what FAD is computed from; "embedding" is their mean."""
 
     name, sample_rate = "vggish", 16000
 
@@ -62,7 +65,7 @@ class Vggish:
         self.digest = content_digest(data, "vggish 400/160/512 log+.01 96/96")
 
     def patches(self, wav: np.ndarray) -> Tensor:
-        """[sample] → log-mel [patch, 96, 64]; a clip shorter than one patch is filled with silence."""
+        """Computes log-mel patches [patch, 96, 64] of wav [sample]; a shorter clip is padded with silence to one patch."""
         wav = torch.from_numpy(np.asarray(wav, dtype=np.float64))
         wav = F.pad(wav, (0, max(0, 15600 - len(wav))))
         frames = wav.unfold(0, 400, 160) * self._window
@@ -71,9 +74,10 @@ class Vggish:
 
     @torch.inference_mode()
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns "embedding" [clip, 128] and "frames", one array [patch, 128] per clip, of wavs [sample] at 16 kHz."""
         parts = [self.patches(wav) for wav in wavs]
         outputs = torch.cat([self._net(part.to(self._device)).cpu() for part in torch.cat(parts).split(self._batch)])
         frames = [part.numpy() for part in outputs.split([len(p) for p in parts])]
-        held = np.empty(len(frames), dtype=object)
-        held[:] = frames
-        return {"embedding": np.stack([f.mean(axis=0) for f in frames]), "frames": held}
+        ragged = np.empty(len(frames), dtype=object)
+        ragged[:] = frames
+        return {"embedding": np.stack([f.mean(axis=0) for f in frames]), "frames": ragged}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
 from audiocm.embedders.clap import ClapScorer
-from audiocm.embedders.laion_clap import RENAMED, config_from_weights, load_laion, rename_keys
+from audiocm.embedders.laion_clap import KEY_NAMES, config_from_weights, load_laion, rename_keys
 from audiocm.embedders.registry import load_embedder
 from audiocm.embedders.small_clap import SmallClap, contrastive_loss, small_clap_scorer, split_in_windows
 from audiocm.evaluation.preprocessing import Preprocessing
@@ -59,10 +59,10 @@ def test_transformers_folder_scores_as_the_model_itself_does(folder):
     with torch.inference_mode():
         inputs = front_end(wav, sampling_rate=48000, return_tensors="pt")
         expected = F.normalize(tiny_model().get_audio_features(**inputs).pooler_output, dim=-1)
-    assert np.abs(judge.audio([noise(9000, 1), wav])[1] - expected[0].numpy()).max() < 1e-6
-    words = judge.text(["a dog barks", "rain"])
+    assert np.abs(judge.embed_audio([noise(9000, 1), wav])[1] - expected[0].numpy()).max() < 1e-6
+    words = judge.embed_text(["a dog barks", "rain"])
     assert np.linalg.norm(words, axis=1) == pytest.approx([1, 1], abs=1e-5)
-    audio = judge.audio([wav, noise(48000)])
+    audio = judge.embed_audio([wav, noise(48000)])
     per_clip = judge.text_scores(audio, ["a dog barks", "rain"])
     assert per_clip == pytest.approx((audio * words).sum(1), abs=1e-6)
     assert judge.score(audio, ["a dog barks", "rain"]).value == pytest.approx(per_clip.mean())
@@ -71,7 +71,7 @@ def test_transformers_folder_scores_as_the_model_itself_does(folder):
 def test_long_clips_are_cut_alike_every_time_and_batches_do_not_matter(folder):
     judge, long = ClapScorer.from_pretrained(folder), noise(48000 * 11)
     before = np.random.get_state()[1].copy()
-    once, again = judge.audio([long])[0], judge.audio([noise(5000), long])[1]
+    once, again = judge.embed_audio([long])[0], judge.embed_audio([noise(5000), long])[1]
     assert np.array_equal(once, again)
     assert np.array_equal(before, np.random.get_state()[1])
 
@@ -106,7 +106,7 @@ def test_laion_keys_convert_back_and_sizes_are_read(tmp_path):
     model = tiny_model()
     model.config.audio_config.num_attention_heads = [4, 8, 16, 32]
     theirs = as_laion(model.state_dict())
-    assert not any("query" in key and "audio" in key for key in theirs) and len(RENAMED) == 10
+    assert not any("query" in key and "audio" in key for key in theirs) and len(KEY_NAMES) == 10
     back = rename_keys(theirs)
     for key, value in model.state_dict().items():
         assert torch.equal(back[key], value), key
@@ -131,12 +131,12 @@ def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path, fold
         first, second = (m.get_text_features(input_ids=ids).pooler_output for m in (model, loaded))
     assert torch.allclose(first, second, atol=1e-6)
     judge = ClapScorer.from_pretrained(file)
-    assert judge.audio([noise(48000)]).shape == (1, 32)
+    assert judge.embed_audio([noise(48000)]).shape == (1, 32)
     assert card([judge], Preprocessing(), 0)["embedders"]["laion:tiny"]["clip"] == "rand_trunc to 10 s, repeatpad"
-    with pytest.raises(ValueError, match="holds no tokenizer"):
-        judge.text(["rain"])
+    with pytest.raises(ValueError, match="has no tokenizer"):
+        judge.embed_text(["rain"])
     reads = load_embedder(str(file), "cpu", str(folder))  # as --clap FILE.pt --tokenizer FOLDER
-    assert reads.text(["rain"]).shape == (1, 32) and reads.digest != judge.digest
+    assert reads.embed_text(["rain"]).shape == (1, 32) and reads.digest != judge.digest
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not a LAION CLAP checkpoint"):
         ClapScorer.from_pretrained(tmp_path / "other.pt")
@@ -154,7 +154,7 @@ def test_laion_clap_itself_gives_the_same_embedding(tmp_path):
     torch.save({"state_dict": theirs.model.state_dict()}, tmp_path / "random.pt")
     wav = noise(48000 * 10)
     expected = theirs.get_audio_embedding_from_data((wav * 32767).astype(np.int16)[None] / 32767.0)
-    assert np.abs(ClapScorer.from_pretrained(tmp_path / "random.pt").audio([wav]) - expected).max() < 1e-5
+    assert np.abs(ClapScorer.from_pretrained(tmp_path / "random.pt").embed_audio([wav]) - expected).max() < 1e-5
 
 
 def test_contrast_has_its_minimum_at_a_match_and_shares_equal_captions():
@@ -187,10 +187,10 @@ def test_small_clap_is_stored_loaded_and_judges_clips_one_by_one(tmp_path):
         small_clap_scorer(n, lambda texts: SimpleNamespace(pooled=torch.ones(len(texts), 6)), "x") for n in (net, again)
     ]
     wavs = [noise(24000, 1), noise(60000, 2), noise(3000, 3)]
-    first, second = (judge.audio(wavs) for judge in judges)
+    first, second = (judge.embed_audio(wavs) for judge in judges)
     assert np.allclose(first, second, atol=1e-6) and np.linalg.norm(first, axis=1) == pytest.approx([1, 1, 1], abs=1e-5)
-    assert np.allclose(judges[0].audio(wavs[1:2]), first[1:2], atol=1e-5)
-    assert judges[0].text(["a", "b"]).shape == (2, 12)
+    assert np.allclose(judges[0].embed_audio(wavs[1:2]), first[1:2], atol=1e-5)
+    assert judges[0].embed_text(["a", "b"]).shape == (2, 12)
 
 
 def test_unknown_names_are_refused():

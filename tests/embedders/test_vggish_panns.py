@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from audiocm.embedders.checkpoints import power_frames
+from audiocm.embedders.layers import magnitude_frames
 from audiocm.embedders.panns import Panns, _Cnn14
 from audiocm.embedders.vggish import Vggish, _VggishNet, mel_domain_filters
 
@@ -97,6 +97,6 @@ def test_wrong_weight_files_are_named(tmp_path, vggish_file, panns_file):
 
 def test_frames_of_a_tone_peak_at_its_bin():
     tone = torch.sin(2 * np.pi * 1000 * torch.arange(16000) / 16000)
-    spectrum = power_frames(tone, 512, 160, torch.hann_window(400), False)
+    spectrum = magnitude_frames(tone, 512, 160, torch.hann_window(400), False)
     assert int(spectrum.mean(dim=0).argmax()) == 32
-    assert power_frames(tone[:50], 512, 160, torch.hann_window(400), False).shape[0] == 1
+    assert magnitude_frames(tone[:50], 512, 160, torch.hann_window(400), False).shape[0] == 1
