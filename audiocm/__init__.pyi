@@ -1,30 +1,30 @@
-from . import cli as cli
-from . import codec as codec
-from . import data as data
-from . import diffusion as diffusion
-from . import distillation as distillation
-from . import embedders as embedders
-from . import evaluation as evaluation
-from . import metrics as metrics
-from . import models as models
-from . import pipelines as pipelines
-from . import speech as speech
-from . import training as training
+from . import (
+    audio as audio,
+    cli as cli,
+    codec as codec,
+    data as data,
+    diffusion as diffusion,
+    distillation as distillation,
+    embedders as embedders,
+    evaluation as evaluation,
+    metrics as metrics,
+    models as models,
+    pipelines as pipelines,
+    speech as speech,
+    training as training,
+)
 from .codec.codec import Codec as Codec
 from .codec.vae import MelVAE as MelVAE
 from .codec.vocoder import Vocoder as Vocoder
 from .diffusion.denoiser import Condition as Condition
 from .diffusion.solvers import sample as sample
-from .evaluation.scoring import compare as compare
-from .evaluation.scoring import score as score
+from .evaluation.scoring import compare as compare, score as score
 from .models.text_encoder import TextConditioner as TextConditioner
 from .models.transformer import LatentTransformer as LatentTransformer
-from .pipelines.latent_pipeline import AudioError as AudioError
-from .pipelines.latent_pipeline import AudioOutput as AudioOutput
+from .pipelines.latent_pipeline import AudioError as AudioError, AudioOutput as AudioOutput
 from .pipelines.loading import bundled_models as bundled_models
 from .pipelines.text_to_audio import TextToAudioPipeline as TextToAudioPipeline
-from .pipelines.text_to_speech import SpeechOutput as SpeechOutput
-from .pipelines.text_to_speech import TextToSpeechPipeline as TextToSpeechPipeline
+from .pipelines.text_to_speech import SpeechOutput as SpeechOutput, TextToSpeechPipeline as TextToSpeechPipeline
 from .speech.encoder import SpeechEncoder as SpeechEncoder
 from .training.run import Run as Run
 from .training.trainer import train as train

@@ -1,4 +1,4 @@
-"""Run the command line as `python -m audiocm`."""
+"""The command line as `python -m audiocm`."""
 
 import sys
 

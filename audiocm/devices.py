@@ -1,25 +1,25 @@
-"""Where nets run, by name."""
-
-from __future__ import annotations
+"""Devices by name."""
 
 import warnings
 
 
 def resolve_device(name: str) -> str:
-    """A torch device by name, checked; "auto": the first GPU, else the CPU. Raises ValueError saying what is allowed."""
+    """Returns the torch device called `name`, after a test that it works; "auto" is the first GPU, else the CPU.
+
+    Raises ValueError with the allowed names."""
     import torch
 
-    gpu = torch.cuda.is_available()
-    chosen = ("cuda" if gpu else "cpu") if name == "auto" else name
+    has_gpu = torch.cuda.is_available()
+    device = ("cuda" if has_gpu else "cpu") if name == "auto" else name
     try:
-        torch.zeros(1, device=chosen).item()
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        allowed = "auto, cpu or cuda" if gpu else "auto, cpu (cuda: torch finds no GPU here)"
+        allowed = "auto, cpu or cuda" if has_gpu else "auto, cpu (cuda: torch finds no GPU here)"
         raise ValueError(f"device {name!r} cannot be used here: choose {allowed}") from error
-    return chosen
+    return device
 
 
-def warn_if_not_cpu(who: str, device: str) -> None:
-    """Says so where something that has no other place to run is asked to run elsewhere."""
+def warn_if_not_cpu(name: str, device: str) -> None:
+    """Warns that what is called `name` runs on the CPU only, if another device is requested."""
     if device not in ("cpu", "auto"):
-        warnings.warn(f"{who} runs on the CPU only, not on {device}", stacklevel=3)
+        warnings.warn(f"{name} runs on the CPU only, not on {device}", stacklevel=3)

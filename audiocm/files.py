@@ -1,45 +1,50 @@
-"""Files that are never half-written, flushed to the disk, and named by their content."""
-
-from __future__ import annotations
+"""Files and folders that are never half-written, JSON lines, and digests of contents."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
 @contextmanager
-def atomic_write(file: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `file` at the end of the block, or vanishes with an error.
+def atomic_write(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
+    """Yields a temporary path that takes the place of `path` at the end of the block, and is deleted after an error.
 
-    ValueError when the file cannot be written.
-    """
-    beside = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    The block makes a file or a folder there, named `.NAME.PID.partial` beside `path`, whose parents are created.
+    sync: flush everything to the disk, so that it also survives a power failure. Raises ValueError if the operating system
+    refuses to write."""
+    path = Path(path).resolve() if os.path.islink(path) else Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():  # a device such as /dev/null
+        yield path
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        os.replace(beside, file)
-    except (OSError, RuntimeError) as error:  # soundfile's errors are RuntimeErrors
-        raise ValueError(f"cannot write {file}: {getattr(error, 'strerror', None) or error}") from error
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        if sync:
+            _sync(partial)
+        if partial.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        os.replace(partial, path)
+        if sync:
+            _sync(path.parent, recursive=False)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        beside.unlink(missing_ok=True) if beside.parent.is_dir() else None
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        elif path.parent.is_dir():
+            partial.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write and flush to the disk."""
-    path.write_text(json.dumps(value, indent=1, allow_nan=True))
-    sync_file(path)
-
-
-def sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
+def _sync(path: Path, recursive: bool = True) -> None:
+    """Flushes a file, or a folder and the files in it, to the disk."""
+    for child in path.iterdir() if recursive and path.is_dir() else ():
+        _sync(child)
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -47,9 +52,40 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes a value as indented JSON. Raises ValueError if the file cannot be written."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_json_lines(path: str | os.PathLike, rows: Iterable[Any]) -> None:
+    """Writes one JSON value per line. Raises ValueError if the file cannot be written."""
+    with atomic_write(path) as partial:
+        partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_json_lines(path: str | os.PathLike, skip_damaged: bool = False) -> list[Any]:
+    """Returns the values of a JSON-lines file; empty lines are skipped.
+
+    skip_damaged: leave out lines that are not JSON, such as the last one of a killed process. Raises ValueError naming the
+    file, and the line if one is not JSON."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig", errors="replace" if skip_damaged else "strict")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
+    values = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            values += [json.loads(line)] if line.strip() else []
+        except (json.JSONDecodeError, RecursionError) as error:
+            if not skip_damaged:
+                raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
+    return values
+
+
 def content_digest(*parts: bytes | str) -> str:
-    """Sixteen hex digits that change when any part does."""
-    total = hashlib.sha256()
+    """Returns sixteen hexadecimal digits of a SHA-256 hash, which change when any part does."""
+    digest = hashlib.sha256()
     for part in parts:
-        total.update(part.encode() if isinstance(part, str) else part)
-    return total.hexdigest()[:16]
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()[:16]

@@ -1,24 +1,28 @@
-"""The architecture as a test: which package may import which, and no circle of files, lazy imports included."""
+"""The architecture as a test: which package may import which, without circles, imports inside functions included."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1] / "audiocm"
 MAY_IMPORT = {  # package (or lone file): what its files may import, besides each other
     "version": set(),
     "files": set(),
     "devices": set(),
+    "errors": set(),
     "audio": {"files"},
     "diffusion": set(),
     "distillation": {"diffusion"},
-    "models": {"diffusion", "files"},
+    "models": {"diffusion", "errors", "files"},
     "training": {"files"},
     "codec": {"audio", "models"},
     "speech": {"codec", "diffusion", "models"},
     "data": {"audio", "diffusion", "files", "speech"},
-    "pipelines": {"audio", "codec", "diffusion", "files", "models", "speech"},
+    "pipelines": {"codec", "diffusion", "models", "speech"},
     "metrics": {"audio"},
     "embedders": {"audio", "devices", "files", "metrics", "models"},
     "evaluation": {"audio", "devices", "embedders", "files", "metrics", "version"},
@@ -26,20 +30,19 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
         "audio",
         "devices",
         "embedders",
+        "errors",
         "evaluation",
         "files",
-        "metrics",
         "pipelines",
         "speech",
         "training",
         "version",
-        "models",
     },
 }
 
 
 def module_of(file: Path) -> str:
-    """The dotted name below audiocm: a package's `__init__` has the package's own name."""
+    """Returns the dotted name below audiocm; that of an `__init__` is its package's."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -48,13 +51,12 @@ MODULES = {module_of(file): file for file in sorted(ROOT.rglob("*.py")) if file.
 
 
 def imports_of(module: str) -> set[str]:
-    """The modules of audiocm that a file, or the stub that an `__init__` lends its names from, imports anywhere."""
+    """Returns the modules of audiocm that a file imports anywhere; for an `__init__`, those of its stub too."""
     file = MODULES[module]
     is_package = file.name == "__init__.py"
-    if is_package and file.with_suffix(".pyi").is_file():
-        file = file.with_suffix(".pyi")
+    sources = [path for path in (file, file.with_suffix(".pyi")) if path.is_file()]
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in (node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
         if isinstance(node, ast.Import):
             found |= {
                 a.name.removeprefix("audiocm").lstrip(".") for a in node.names if a.name.split(".")[0] == "audiocm"
@@ -79,7 +81,7 @@ def test_every_import_is_of_a_module_that_exists():
     assert {(module, name) for module, names in GRAPH.items() for name in names if name not in MODULES} == set()
 
 
-def test_packages_import_only_what_stands_below_them():
+def test_packages_import_only_lower_ones():
     packages = {module.split(".")[0] for module in MODULES if module}
     assert packages == set(MAY_IMPORT)
     wrong = {
@@ -89,6 +91,14 @@ def test_packages_import_only_what_stands_below_them():
         if module and name.split(".")[0] not in {module.split(".")[0], *MAY_IMPORT[module.split(".")[0]]}
     }
     assert wrong == set()
+
+
+def test_no_permission_is_unused():
+    used = {name: set() for name in MAY_IMPORT}
+    for module, names in GRAPH.items():
+        if module:
+            used[module.split(".")[0]] |= {name.split(".")[0] for name in names}
+    assert {name: below - used[name] for name, below in MAY_IMPORT.items() if below - used[name]} == {}
 
 
 def test_the_order_of_packages_has_no_circle():
@@ -108,12 +118,27 @@ def test_no_circle_of_files():
 
 
 def test_modules_are_named_by_imports_and_not_by_strings():
-    """A module found by a computed name would be invisible to the tests above."""
-    lent = {MODULES[module] for module in MODULES if MODULES[module].name == "__init__.py"}
+    """A module with a computed name would be invisible to the tests above."""
     by_string = {
-        module_of(file)
-        for file in MODULES.values()
-        if file not in lent
-        and any(word in file.read_text(encoding="utf-8") for word in ("import_module(", "__import__("))
+        module
+        for module, file in MODULES.items()
+        if file.name != "__init__.py"
+        and any(call in file.read_text(encoding="utf-8") for call in ("import_module(", "__import__("))
     }
     assert by_string <= {"metrics.signal"}  # optional packages of others
+
+
+STUBS = sorted(ROOT.rglob("__init__.pyi"))
+
+
+def test_every_package_has_a_stub():
+    assert {file.with_suffix(".pyi") for file in ROOT.rglob("__init__.py")} == set(STUBS)
+
+
+@pytest.mark.parametrize("stub", STUBS, ids=lambda stub: stub.parent.name)
+def test_public_names_can_be_imported(stub):
+    package = importlib.import_module(".".join(stub.parent.relative_to(ROOT.parent).parts))
+    nodes = [node for node in ast.parse(stub.read_text(encoding="utf-8")).body if isinstance(node, ast.ImportFrom)]
+    names = {alias.asname or alias.name for node in nodes for alias in node.names}
+    assert names and all(getattr(package, name) is not None for name in names)
+    assert names - {"__version__"} <= set(dir(package))

@@ -1,4 +1,1 @@
-from . import io as io
-from . import loudness as loudness
-from . import pitch as pitch
-from . import spectral as spectral
+from . import io as io, loudness as loudness, pitch as pitch, spectral as spectral

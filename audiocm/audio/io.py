@@ -1,6 +1,4 @@
-"""Reading, resampling and writing of sound files."""
-
-from __future__ import annotations
+"""Reading, resampling and writing of audio files. A wav is float32 [sample] or [sample, channel] in [-1, 1]."""
 
 import io
 import os
@@ -13,91 +11,96 @@ import numpy as np
 from ..files import atomic_write
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}
-UNREAD_SUFFIXES = {".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape"}  # sound, but not decoded here
+UNREAD_SUFFIXES = {".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape"}  # audio formats that `decode` cannot read
+FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}  # that are written
+_BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
 
 
 class UnusableClipError(ValueError):
-    """A clip that cannot be scored; `reason` is corrupt, silent or too short."""
+    """A clip that cannot be used; `reason` is "corrupt", "silent" or "too short", `detail` says more."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason = reason
+        self.reason, self.detail = reason, detail
 
 
-def decode(data: bytes) -> tuple[np.ndarray, int]:
-    """File content → wav [sample] or [sample, channel] and its rate. Raises UnusableClipError if unreadable."""
+def decode(source: bytes | str | os.PathLike) -> tuple[np.ndarray, int]:
+    """Decodes an audio file, given by its path or its content, to a wav [sample] or [sample, channel] and its rate in Hz.
+
+    Raises UnusableClipError ("corrupt") if it cannot be read."""
     import soundfile
 
     try:
-        wav, rate = soundfile.read(io.BytesIO(data), dtype="float32")
-    except (RuntimeError, TypeError) as error:
-        raise UnusableClipError("corrupt", str(error).splitlines()[0]) from error
-    return wav, rate
-
-
-def read_wave(path: Path, sample_rate: int) -> np.ndarray:
-    """Mono float32 [sample] in [-1, 1]. ValueError says why a file is no sound."""
-    import soundfile
-
-    try:
-        wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
     except (RuntimeError, OSError, TypeError) as error:
-        raise ValueError(f"cannot be read: {' '.join(str(error).split())}") from error
-    wave = wave.mean(1)
-    if not len(wave):
+        raise UnusableClipError("corrupt", " ".join(str(error).split())) from error
+
+
+def to_mono(wav: np.ndarray) -> np.ndarray:
+    """Returns the mean of the channels, [sample]."""
+    return wav.mean(axis=1) if wav.ndim == 2 else wav
+
+
+def read_wave(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
+    """Reads an audio file as mono float32 [sample] in [-1, 1] at `sample_rate`.
+
+    Raises ValueError if it cannot be read, is empty or holds samples that are not finite."""
+    try:
+        wav, rate = decode(path)
+    except UnusableClipError as error:
+        raise ValueError(f"cannot be read: {error.detail}") from error
+    wav = to_mono(wav)
+    if not len(wav):
         raise ValueError("is empty")
-    if not np.isfinite(wave).all():
+    if not np.isfinite(wav).all():
         raise ValueError("holds samples that are not finite")
-    if rate != sample_rate:
-        import soxr
-
-        wave = soxr.resample(wave, rate, sample_rate)
-    return wave.clip(-1.0, 1.0)
+    return resample(wav, rate, sample_rate).clip(-1.0, 1.0)
 
 
-def resample(wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-    """soxr, high quality; float32. The one resampler of all scores."""
+def resample(wav: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
+    """Resamples a wav from `rate` to `target_rate` Hz by soxr at high quality; float32."""
     import soxr
 
     wav = np.asarray(wav, dtype=np.float32)
-    return wav if rate == wanted else soxr.resample(wav, rate, wanted, quality="HQ").astype(np.float32)
+    return wav if rate == target_rate else soxr.resample(wav, rate, target_rate, quality="HQ").astype(np.float32)
 
 
-FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
-_BLOCK = 16_384  # libsndfile's Vorbis writer overflows its stack when handed minutes at once
+def file_format(file: str | os.PathLike) -> tuple[str, str]:
+    """Returns libsndfile's names of the container and sample format that an extension stands for.
+
+    Raises ValueError unless the extension is one of FORMATS."""
+    suffix = Path(file).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"cannot write {file}: the extension must be {', '.join(FORMATS)}, or give a folder")
+    return FORMATS[suffix]
 
 
 @contextmanager
-def open_sound_file(
+def open_wave_writer(
     file: str | os.PathLike, sample_rate: int, channels: int = 1
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends wav [sample] (or [sample, channel]) in [-1, 1] to a WAV or FLAC (16 bit) or OGG Vorbis file.
+    """Yields a function that appends a wav to a WAV or FLAC (16 bit) or OGG Vorbis file, which appears at the end of the block.
 
-    The file appears, whole, at the end of the block. ValueError for another extension or when it cannot be written.
-    """
+    Raises ValueError for another extension or if the file cannot be written."""
     import soundfile
 
-    file = Path(file)
-    container, subtype = _format(file)
-    with (
-        atomic_write(file) as beside,
-        soundfile.SoundFile(beside, "w", sample_rate, channels, subtype, format=container) as out,
-    ):
+    container, subtype = file_format(file)
+    try:
+        with (
+            atomic_write(file) as partial,
+            soundfile.SoundFile(partial, "w", sample_rate, channels, subtype, format=container) as output,
+        ):
 
-        def append(wav: np.ndarray) -> None:
-            for start in range(0, len(wav), _BLOCK):
-                out.write(wav[start : start + _BLOCK])
+            def append(wav: np.ndarray) -> None:
+                for start in range(0, len(wav), _BLOCK):
+                    output.write(wav[start : start + _BLOCK])
 
-        yield append
+            yield append
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"cannot write {file}: {error}") from error
 
 
-def write_sound(file: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> None:
-    """Write a whole sound, see `sound_file`."""
-    with open_sound_file(file, sample_rate, 1 if wav.ndim == 1 else wav.shape[1]) as append:
+def write_wave(file: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> None:
+    """Writes a wav to a file, see `open_wave_writer`."""
+    with open_wave_writer(file, sample_rate, 1 if wav.ndim == 1 else wav.shape[1]) as append:
         append(wav)
-
-
-def _format(file: Path) -> tuple[str, str]:
-    if file.suffix.lower() not in FORMATS:
-        raise ValueError(f"cannot write {file}: the extension must be {', '.join(FORMATS)}, or give a folder")
-    return FORMATS[file.suffix.lower()]

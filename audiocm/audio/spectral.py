@@ -1,10 +1,8 @@
-"""Short-time spectra: the one home of framing, mel filters and their inverses. Everything is `[batch, ...]`, float32.
+"""Short-time Fourier and mel spectra and their inverses. Everything is `[batch, ...]`, float32.
 
 A signal of `frames * hop` samples has exactly `frames` spectra (reflect padding of (n_fft - hop) / 2 on both sides), so mel frames and
 samples line up without an odd frame at the end, and `istft(stft(y)) == y` holds to rounding everywhere.
 """
-
-from __future__ import annotations
 
 import math
 from functools import lru_cache
@@ -19,11 +17,10 @@ FLOOR = 1e-5
 
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, bins: int) -> Tensor:
-    """Slaney's mel filterbank `[bins, n_fft // 2 + 1]`, float32: triangles of unit area per Hz, from 0 Hz to half the rate.
+    """Returns Slaney's mel filterbank `[bins, n_fft // 2 + 1]`: triangles of unit area per Hz, from 0 Hz to half the rate.
 
-    To the bit librosa's, without its import; equal to torchaudio's to 3.4e-7. The mel scale is linear up to 1 kHz (15 mel) and
-    logarithmic above, with 27 mel for a factor of 6.4.
-    """
+    It equals librosa's to the bit, without its import, and torchaudio's to 3.4e-7. The mel scale is linear up to 1 kHz
+    (15 mel) and logarithmic above, with 27 mel for a factor of 6.4."""
     linear, growth = 200 / 3, math.log(6.4) / 27
     highest = sample_rate / 2
     top = 15 + math.log(highest / 1000) / growth if highest >= 1000 else highest / linear
@@ -35,17 +32,17 @@ def mel_filters(sample_rate: int, n_fft: int, bins: int) -> Tensor:
 
 
 def stft(wav: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
-    """`[batch, frames * hop]` -> complex `[batch, n_fft // 2 + 1, frames]`."""
+    """Computes the spectra of a wav: `[batch, frames * hop]` -> complex `[batch, n_fft // 2 + 1, frames]`."""
     pad = (n_fft - hop) // 2
     padded = F.pad(wav.unsqueeze(1), (pad, pad), mode="reflect").squeeze(1)
     return torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True)
 
 
 def istft(spectrum: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
-    """Least-squares inverse of `stft` (Griffin & Lim 1984, eq. 6): complex `[batch, bin, frames]` -> `[batch, frames * hop]`.
+    """Computes the least-squares inverse of `stft` (Griffin & Lim 1984, eq. 6).
 
-    Raises ValueError if n_fft is not a multiple of hop.
-    """
+    complex `[batch, bin, frames]` -> `[batch, frames * hop]`. It is exact for the spectrum of a wav.
+    Raises ValueError if n_fft is not a multiple of hop."""
     if n_fft % hop:
         raise ValueError(f"n_fft must be a multiple of hop, got n_fft={n_fft}, hop={hop}")
     pad = (n_fft - hop) // 2
@@ -56,7 +53,7 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
 
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
-    """`[batch, frame, n_fft]` -> `[batch, (frame - 1) * hop + n_fft]`: n_fft / hop shifted sums instead of a scatter."""
+    """Adds overlapping frames: `[batch, frame, n_fft]` -> `[batch, (frame - 1) * hop + n_fft]`, as n_fft / hop shifted sums."""
     batch, count, n_fft = frames.shape
     parts = frames.view(batch, count, n_fft // hop, hop)
     last = n_fft // hop - 1
@@ -64,7 +61,10 @@ def overlap_add(frames: Tensor, hop: int) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """wav `[batch, frames * hop]` in [-1, 1] -> natural-log mel magnitudes `[batch, bins, frames]`, floored at 1e-5."""
+    """Log-mel analysis of a wav and its approximate inverses.
+
+    wav `[batch, frames * hop]` in [-1, 1] -> natural logarithm of mel magnitudes, `[batch, bins, frames]`, at least log(1e-5).
+    """
 
     def __init__(self, sample_rate: int = 24000, n_fft: int = 1024, hop: int = 256, bins: int = 100):
         super().__init__()
@@ -73,10 +73,10 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters(sample_rate, n_fft, bins).clone(), persistent=False)
 
     def forward(self, wav: Tensor) -> Tensor:
-        return self.of_spectrum(self.stft(wav))
+        return self.from_spectrum(self.stft(wav))
 
-    def of_spectrum(self, spectrum: Tensor) -> Tensor:
-        """Complex `[batch, bin, frames]` -> log mel `[batch, bins, frames]`."""
+    def from_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Computes the log mel `[batch, bins, frames]` of a complex spectrum `[batch, bin, frames]`."""
         power = spectrum.real.square() + spectrum.imag.square()
         return (self.filters @ power.clamp_min(1e-14).sqrt()).clamp_min(FLOOR).log()
 
@@ -87,7 +87,7 @@ class LogMel(nn.Module):
         return istft(spectrum, self.n_fft, self.hop, self.window)
 
     def magnitude(self, log_mel: Tensor, iterations: int = 0) -> Tensor:
-        """Non-negative magnitudes `[batch, bin, frames]` with this mel (Lee & Seung multiplicative updates)."""
+        """Estimates magnitudes `[batch, bin, frames]` with this mel, refined by Lee & Seung's multiplicative updates."""
         mel = log_mel.exp()
         spread = self.filters / self.filters.sum(0, keepdim=True).clamp_min(1e-8)
         guess = spread.T @ (mel / self.filters.sum(1, keepdim=True).clamp_min(1e-8))
@@ -96,35 +96,35 @@ class LogMel(nn.Module):
             guess = guess * (self.filters.T @ mel) / (self.filters.T @ (self.filters @ guess)).clamp_min(1e-8)
         return guess.clamp_min(1e-7)
 
-    def level(self, log_mel: Tensor) -> Tensor:
-        """RMS `[batch, frames]` of the sound with this mel, by Parseval; within a few dB (a mel does not say where in its band a line is)."""
+    def rms(self, log_mel: Tensor) -> Tensor:
+        """Estimates the RMS `[batch, frames]` of the wav with this mel by Parseval's theorem.
+
+        It is right within a few dB, since a mel bin does not tell where in its band a partial lies."""
         power = 2 * self.magnitude(log_mel).square().sum(1) / self.n_fft
         return (power / self.window.square().sum()).sqrt()
 
-    def limited(self, log_mel: Tensor, loudest: float, reach: int = 4) -> Tensor:
-        """A limiter: frames with an RMS over `loudest` are turned down to it, their neighbours gradually, all bands alike."""
-        over = (self.level(log_mel) / loudest).log().clamp_min(0)[:, None]
+    def limit(self, log_mel: Tensor, max_rms: float, reach: int = 4) -> Tensor:
+        """Lowers frames whose RMS exceeds `max_rms` to it, in all bands alike, and the `reach` frames around them gradually."""
+        over = (self.rms(log_mel) / max_rms).log().clamp_min(0)[:, None]
         held = F.max_pool1d(over, 2 * reach + 1, 1, reach)
         return log_mel - F.avg_pool1d(held, 2 * reach + 1, 1, reach, count_include_pad=False)
 
-    def consistent(self, spectrum: Tensor, log_mel: Tensor) -> Tensor:
-        """Rescale every bin so that the spectrum's mel moves to `log_mel`; phases and fine structure stay."""
-        ratio = (log_mel - self.of_spectrum(spectrum)).clamp(-4.0, 4.0).exp()
+    def match_mel(self, spectrum: Tensor, log_mel: Tensor) -> Tensor:
+        """Rescales the magnitudes so that the spectrum's mel approaches `log_mel`; phases and fine structure stay."""
+        ratio = (log_mel - self.from_spectrum(spectrum)).clamp(-4.0, 4.0).exp()
         cover = self.filters.sum(0)[:, None]
         gain = torch.where(cover > 1e-8, (self.filters.T @ ratio) / cover.clamp_min(1e-8), torch.ones_like(cover))
         return spectrum * gain
 
 
 def griffin_lim(mel: LogMel, log_mel: Tensor, spectrum: Tensor, iterations: int, momentum: float = 0.99) -> Tensor:
-    """Fast Griffin-Lim (Perraudin et al. 2013) from a given start.
+    """Reconstructs a wav `[batch, frames * hop]` by the fast Griffin-Lim algorithm (Perraudin et al. 2013).
 
-    `spectrum` complex `[batch, bin, frames]` gives the magnitudes to keep (moved to `log_mel` first) and the first phases.
-    Returns wav `[batch, frames * hop]`.
-    """
-    spectrum = mel.consistent(spectrum, log_mel)
-    magnitude, before = spectrum.abs(), None
+    `spectrum`, complex `[batch, bin, frames]`, has the first phases and, once they match `log_mel`, the magnitudes."""
+    spectrum = mel.match_mel(spectrum, log_mel)
+    magnitude, previous = spectrum.abs(), None
     for _ in range(iterations):
-        now = mel.stft(mel.istft(spectrum))
-        ahead = now if before is None else now - momentum / (1 + momentum) * before
-        spectrum, before = magnitude * ahead / ahead.abs().clamp_min(1e-8), now
+        current = mel.stft(mel.istft(spectrum))
+        accelerated = current if previous is None else current - momentum / (1 + momentum) * previous
+        spectrum, previous = magnitude * accelerated / accelerated.abs().clamp_min(1e-8), current
     return mel.istft(spectrum)

@@ -1,185 +1,174 @@
 """`audiocm score` and `audiocm compare`: their options, and their results as tables for a terminal."""
 
-from __future__ import annotations
-
 import argparse
-import json
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from ..audio.loudness import LOUDNESS, keep_level
 from ..embedders.registry import KNOWN
 from ..evaluation.features import cache_folder
-from ..evaluation.preprocessing import Preprocessing
+from ..evaluation.preprocessing import LOUDNESS, Preprocessing
 from ..evaluation.provenance import differences as card_differences
+from ..evaluation.result import Comparison, ScoreResult
 from ..evaluation.scoring import compare, compare_files, evaluate
-from ..evaluation.session import LEFT_OUT, ScoreRequest
-from ..metrics import Score
+from ..evaluation.session import COMPONENTS, MAX_UNUSABLE, ScoreRequest
+from ..files import write_json
 from .loading import quiet_libraries
 
-TOLD_OUTLIERS = 5  # in the table; --json holds all
+SHOWN_OUTLIERS = 5  # in the table; the file of --json has all
 EXAMPLES = """examples:
   audiocm score sounds --reference real --metrics fad,kad
   audiocm score sounds --prompts sounds/manifest.jsonl --metrics clap,alignment --embedder small-clap
   audiocm score sounds --reference real --embedder vggish:vggish-10086976.pth --metrics fad,fad-inf --json result.json
+  audiocm score sounds --reference real --metrics fd-pca --trim --loudness active_rms --band-limit 24000
   audiocm score spoken --reference recorded --prompts texts.jsonl --metrics wer,dnsmos,speaker,prosody"""
 COMPARE_EXAMPLES = """examples:
   audiocm compare mine theirs --reference real --metrics fad,kad
   audiocm compare mine.json theirs.json"""
 
 
-def table(result: dict) -> str:
-    """The numbers, then what they are, then what to know about them; for a terminal."""
-    width = max((len(name) for name in result["scores"]), default=0)
-    lines = [f"{name:{width}}  {Score(**found)}" for name, found in result["scores"].items()]
-    lines += ["", *_about(result["card"]), *(f"warning: {text}" for text in result["warnings"])]
-    lines += [
-        f"outlier: {one['file']} adds {one['share']:.3g} to {one['of']}" for one in result["outliers"][:TOLD_OUTLIERS]
-    ]
-    return "\n".join(lines)
+def format_scores(result: ScoreResult) -> str:
+    """Returns the scores, then how they were measured, warnings and outliers, one a line."""
+    width = max((len(name) for name in result.scores), default=0)
+    lines = [f"{name:{width}}  {score}" for name, score in result.scores.items()]
+    lines += ["", *_describe_card(result.card), *(f"warning: {text}" for text in result.warnings)]
+    outliers = result.outliers[:SHOWN_OUTLIERS]
+    return "\n".join(lines + [f"outlier: {one['file']} adds {one['share']:.3g} to {one['of']}" for one in outliers])
 
 
-def _counts(about: dict) -> str:
-    """Used and left-out clips of each folder, in words."""
-    return "; ".join(
-        f"{role} {used} used, "
-        + ", ".join(f"{about['left_out'][role].get(why, 0)} {why}" for why in ("silent", "corrupt", "too short"))
-        + f", {about.get('cut', {}).get(role, 0)} cut"
-        for role, used in about["clips"].items()
-    )
+def _describe_counts(card: dict) -> str:
+    """Returns the numbers of used, unusable and truncated clips of each folder."""
+    parts = []
+    for role, used in card["clips"].items():
+        unusable = (f"{card['left_out'][role].get(why, 0)} {why}" for why in ("silent", "corrupt", "too short"))
+        parts.append(f"{role} {used} used, {', '.join(unusable)}, {card.get('cut', {}).get(role, 0)} truncated")
+    return "; ".join(parts)
 
 
-def _about(about: dict) -> list[str]:
-    """A card's lines under a table."""
-    judges = ", ".join(
-        f"{name} ({e['digest']}"
-        + (f", {e['sample_rate']} Hz" if e["sample_rate"] else "")
-        + (f", {e['clip']})" if e.get("clip") else ")")
-        for name, e in about["embedders"].items()
-    )
-    form = ", ".join(f"{key} {value}" for key, value in about["form"].items() if value is not None)
-    words = f", words: {about['caption_policy']}" if about.get("caption_policy") else ""
+def _describe_card(card: dict) -> list[str]:
+    """Returns a card as lines for a terminal."""
+    judges = []
+    for name, one in card["embedders"].items():
+        facts = [one["digest"], one["sample_rate"] and f"{one['sample_rate']} Hz", one.get("clip")]
+        judges.append(f"{name} ({', '.join(filter(None, facts))})")
+    steps = ", ".join(f"{key} {value}" for key, value in card["form"].items() if value is not None)
+    prompts = f", prompts: {card['caption_policy']}" if card.get("caption_policy") else ""
     return [
-        f"embedders: {judges or 'none'}",
-        f"form: {form}{words}",
-        f"clips: {_counts(about)}, reference {about.get('reference')}, seed {about['seed']}",
-        f"versions: {', '.join(f'{k} {v}' for k, v in about['versions'].items())}; commit {about['commit']}",
+        f"embedders: {', '.join(judges) or 'none'}",
+        f"preprocessing: {steps}{prompts}",
+        f"clips: {_describe_counts(card)}, reference {card.get('reference')}, seed {card['seed']}",
+        f"versions: {', '.join(f'{k} {v}' for k, v in card['versions'].items())}; commit {card['commit']}",
     ]
 
 
-def comparison_table(result: dict) -> str:
-    """first, second and their difference, one metric a line."""
-    one, two, differences = result["first"]["scores"], result["second"]["scores"], result["differences"]
-    names = [name for name in one if name in two]
+def format_comparison(result: Comparison) -> str:
+    """Returns the scores of both results and their differences, one metric a line."""
+    one, two, differences = result.first, result.second, result.differences
+    names = [name for name in one.scores if name in two.scores]
     width = max((len(name) for name in names), default=0)
     lines = [f"{'':{width}}  first | second | first - second"]
     for name in names:
-        paired = str(Score(**differences[name])) if name in differences else "no paired test (compare the folders)"
-        lines.append(f"{name:{width}}  {Score(**one[name])} | {Score(**two[name])} | {paired}")
-    for side in ("first", "second"):
-        about = result[side]["card"]
-        lines += ["", f"{side}: {about['generated']}, clips: {_counts(about)}"]
-        lines += [f"warning: {text}" for text in result[side]["warnings"]]
-    apart = card_differences(result["first"]["card"], result["second"]["card"])
-    return "\n".join([*lines, "", *_about(result["card"]), *(f"differs: {text}" for text in apart)])
+        difference = differences.get(name, "no paired test (compare the folders)")
+        lines.append(f"{name:{width}}  {one.scores[name]} | {two.scores[name]} | {difference}")
+    for side, of_side in (("first", one), ("second", two)):
+        lines += ["", f"{side}: {of_side.card['generated']}, clips: {_describe_counts(of_side.card)}"]
+        lines += [f"warning: {text}" for text in of_side.warnings]
+    apart = card_differences(one.card, two.card)
+    return "\n".join([*lines, "", *_describe_card(one.card), *(f"differs: {text}" for text in apart)])
 
 
-def _listed(text: str) -> tuple[str, ...]:
+def _split_names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
+def _add_scoring_options(parser: argparse.ArgumentParser, examples: str) -> None:
     from ..evaluation.registry import METRICS
 
-    add = parser.add_argument
-    add("--reference", metavar="FOLDER", help="real sound to compare with; files of the same names pair up")
-    add(
-        "--prompts", metavar="FILE", help='JSON lines {"file", "prompt", "labels"}, e.g. the manifest.jsonl of generate'
-    )
-    add("--metrics", type=_listed, default=("fad", "kad"), help=f"default fad,kad; of {', '.join(METRICS)}")
-    add("--embedder", type=_listed, default=(), metavar="NAME,...", help=" ".join(KNOWN.split()).replace("%", "%%"))
-    add("--clap", metavar="NAME", help="for the clap metric (default small-clap)")
-    add("--tokenizer", metavar="NAME", help="with a LAION .pt file, which holds none: a RoBERTa folder or hub id")
-    add(
-        "--tagger",
-        metavar="NAME",
-        help="for kl, is, hits, alignment: yamnet (default where installed), a CLAP, or (kl, is) panns:FILE",
-    )
-    add("--loudness", choices=LOUDNESS, default=keep_level.__name__, help="default as_is")
-    add("--band-limit", type=int, metavar="RATE", help="resample all clips to this rate first, so bandwidths are alike")
-    add("--longest", type=float, default=30.0, metavar="SECONDS", help="no more of a clip is heard (default 30)")
-    add("--left-out", type=float, default=LEFT_OUT, metavar="SHARE", help="unusable clips allowed (default 0.05)")
-    add("--workers", type=int, default=2, help="files read side by side (default 2)")
-    add("--draws", type=int, default=200, help="bootstrap draws of set statistics (default 200)")
-    add("--seed", type=int, default=0, help="of the bootstrap (default 0)")
-    add("--device", default="cpu", help="auto, cpu, cuda, cuda:1 ... (default cpu)")
-    add("--no-cache", action="store_true", help="compute every embedding again")
-    add("--json", metavar="FILE", help="write the whole result with its card")
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, examples
+    parser.argument_default = argparse.SUPPRESS  # what is not given takes the default of ScoreRequest or Preprocessing
+    add, names = parser.add_argument, {"type": _split_names, "metavar": "NAME,..."}
+    add("--reference", metavar="FOLDER", help="real sounds to compare with; files of the same names are paired")
+    prompts = 'JSON lines {"file", "prompt", "labels"}, such as the manifest.jsonl of generate'
+    add("--prompts", metavar="FILE", help=prompts)
+    add("--metrics", **names, help=f"default fad,kad; of {', '.join(METRICS)}")
+    add("--embedder", dest="embedders", **names, help=" ".join(KNOWN.split()).replace("%", "%%"))
+    add("--clap", metavar="NAME", help="CLAP of the clap metric (default small-clap)")
+    add("--tokenizer", metavar="NAME", help="of a LAION .pt file, which holds none: a RoBERTa folder or hub id")
+    tagger = "for kl, is, hits, alignment: yamnet (default if installed), a CLAP, or (kl, is) panns:FILE"
+    add("--tagger", metavar="NAME", help=tagger)
+    components = f"principal components of fd-pca and fd-halves (default {COMPONENTS}; fewer for few clips)"
+    add("--components", type=int, metavar="COUNT", help=components)
+    add("--loudness", choices=LOUDNESS, help="normalise the level of each clip (default as_is)")
+    add("--trim", action="store_true", help="cut silence at both ends of each clip")
+    bandwidth = "resample all clips to this rate first, so that their bandwidths are alike"
+    add("--band-limit", type=int, metavar="RATE", help=bandwidth)
+    add("--max-seconds", "--longest", type=float, metavar="SECONDS", help="truncate longer clips (default 30)")
+    unusable = f"share of unusable clips that is accepted (default {MAX_UNUSABLE})"
+    add("--max-unusable", "--left-out", type=float, metavar="SHARE", help=unusable)
+    add("--workers", type=int, help="files read in parallel (default 2)")
+    add("--resamples", "--draws", type=int, help="bootstrap resamples of set statistics (default 200)")
+    add("--seed", type=int, help="of the bootstrap (default 0)")
+    add("--device", help="auto, cpu, cuda, cuda:1 ... (default cpu)")
+    add("--no-cache", dest="cache", action="store_const", const=None, help="compute every embedding again")
+    add("--json", metavar="FILE", default=None, help="write the whole result with its card")
 
 
 def score_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `audiocm score`."""
-    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
+    """Adds the options of `audiocm score`."""
     parser.add_argument("generated", metavar="GENERATED", help="a folder of sounds")
-    _common(parser)
+    _add_scoring_options(parser, EXAMPLES)
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `audiocm compare`."""
-    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, COMPARE_EXAMPLES
+    """Adds the options of `audiocm compare`."""
     parser.add_argument("first", metavar="A", help="a folder of sounds, or a result written by score --json")
     parser.add_argument("second", metavar="B", help="the same of another system")
-    parser.add_argument("--anyway", action="store_true", help="compare results whose cards differ")
-    _common(parser)
+    parser.add_argument("--anyway", action="store_true", help="compare results even if their cards differ")
+    _add_scoring_options(parser, COMPARE_EXAMPLES)
 
 
-def request_of(args: argparse.Namespace, generated: str) -> ScoreRequest:
-    """The Request that command-line options describe."""
-    form = Preprocessing(loudness=LOUDNESS[args.loudness], longest=args.longest, band_limit=args.band_limit)
-    named = {"embedders": args.embedder, "form": form, "cache": None if args.no_cache else cache_folder()}
-    same = {
-        f.name: getattr(args, f.name) for f in fields(ScoreRequest) if hasattr(args, f.name) and f.name not in named
-    }
-    same |= {key: Path(same[key]) for key in ("reference", "prompts") if same[key] is not None}
-    return ScoreRequest(**(same | named | {"generated": Path(generated)}))
+def _given_options(args: argparse.Namespace, kind: type) -> dict:
+    """Returns the options of the command line that are fields of the dataclass `kind`."""
+    return {field.name: getattr(args, field.name) for field in fields(kind) if hasattr(args, field.name)}
 
 
-def _writable(file: str | None) -> None:
-    """Raises ValueError or OSError, before anything is heard, where --json cannot be written."""
+def _build_request(args: argparse.Namespace, generated: str) -> ScoreRequest:
+    preprocessing = Preprocessing(**_given_options(args, Preprocessing))
+    options = {"cache": cache_folder()} | _given_options(args, ScoreRequest)
+    return ScoreRequest(**options | {"generated": generated, "preprocessing": preprocessing})
+
+
+def _check_output_file(file: str | None) -> None:
+    """Raises ValueError or OSError, before any clip is read, if --json cannot be written."""
     if file and Path(file).is_dir():
         raise ValueError(f"--json {file}: is a folder, name a file")
     if file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
 
 
-def _told(result: dict, text: str, file: str | None) -> None:
-    print(text)
-    if file:
-        Path(file).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def score_command(args: argparse.Namespace) -> None:
-    """Run `audiocm score`: the table on stdout, the whole result in --json."""
-    _writable(args.json)
+    """Runs `audiocm score`: prints a table, and writes the whole result to --json."""
+    _check_output_file(args.json)
     with quiet_libraries():
-        result, _ = evaluate(request_of(args, args.generated))
-    _told(result, table(result), args.json)
+        result = evaluate(_build_request(args, args.generated))
+    print(format_scores(result))
+    if args.json:
+        write_json(args.json, result.to_dict())
 
 
 def compare_command(args: argparse.Namespace) -> None:
-    """Run `audiocm compare` on two folders or two stored results."""
-    _writable(args.json)
-    files: Sequence[Path] = (Path(args.first), Path(args.second))
-    if all(file.is_file() for file in files):
-        result = compare_files(*files, args.anyway)
-    elif all(file.is_dir() for file in files):
-        request = request_of(args, args.first)
+    """Runs `audiocm compare` on two folders or two result files."""
+    _check_output_file(args.json)
+    first, second = Path(args.first), Path(args.second)
+    if missing := [path for path in (first, second) if not path.exists()]:
+        raise ValueError(f"{missing[0]}: no such file or folder")
+    if first.is_file() and second.is_file():
+        result = compare_files(first, second, args.anyway)
+    elif first.is_dir() and second.is_dir():
+        request = _build_request(args, args.first)
         with quiet_libraries():
-            result = compare(request, replace(request, generated=files[1]))
+            result = compare(request, replace(request, generated=second))
     else:
-        absent = [str(file) for file in files if not file.exists()]
-        if absent:
-            raise ValueError(f"{absent[0]}: no such file or folder")
-        raise ValueError(f"{args.first}, {args.second}: give two folders, or two results of audiocm score --json")
-    _told(result, comparison_table(result), args.json)
+        raise ValueError(f"{first}, {second}: name two folders, or two results of audiocm score --json")
+    print(format_comparison(result))
+    if args.json:
+        write_json(args.json, result.to_dict())

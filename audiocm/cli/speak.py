@@ -1,12 +1,17 @@
-"""`audiocm speak`: text or a text file to a sound file, sentence by sentence, so that a book needs no more memory than a line."""
+"""`audiocm speak`: text to an audio file, sentence by sentence, so that a book needs no more memory than a sentence."""
 
 from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .loading import load_pipeline, quiet_libraries
+
+if TYPE_CHECKING:
+    from ..pipelines.text_to_speech import TextToSpeechPipeline
+
+    Notes = list[tuple[float, float]]
 
 EXAMPLES = """examples:
   audiocm speak "The train leaves at 5:45 p.m." -o speech.wav
@@ -17,48 +22,39 @@ EXAMPLES = """examples:
 
 
 def speak_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `audiocm speak`; None: what the model says."""
+    """Adds the options of `audiocm speak`; None stands for the model's default."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     add = parser.add_argument
-    add("text", nargs="?", metavar="TEXT", help="what should be spoken, in English")
+    add("text", nargs="?", metavar="TEXT", help="English text to speak")
     add("-o", "--output", required=True, metavar="FILE", help="a .wav, .flac or .ogg file")
-    add("--file", metavar="FILE", help="speak this text file (UTF-8)")
-    add("--notes", help="sing the one sentence: a note with its beats for each syllable, e.g. 'C4 F#4:2 Bb3:0.5'")
-    add("--score", metavar="FILE", help="sing this file: lines of `words | notes`")
-    add("--tempo", type=float, default=120.0, help="beats a minute, 20 to 400, default 120")
+    add("--file", metavar="FILE", help="UTF-8 text file to speak")
+    add("--notes", help="sing the text, one sentence: a note and its beats per syllable, e.g. 'C4 F#4:2 Bb3:0.5'")
+    add("--score", metavar="FILE", help="sing a file of lines `words | notes`")
+    add("--tempo", type=float, default=120.0, help="beats per minute of the notes, 20 to 400 (default 120)")
     add("--voice", help="a voice of the model (a wrong name lists them)")
-    add("--speed", type=float, default=1.0, help="0.5 (slow) to 2 (fast), default 1")
+    add("--speed", type=float, default=1.0, help="speaking rate, 0.5 to 2 (default 1)")
     add("--steps", type=int, help="network calls of a student (default 1), solver steps of a teacher")
-    add("--guidance", type=float, help="more than 1 exaggerates (default: the model's)")
-    add("--seed", type=int, default=0, help="default 0")
-    add("--model", default="tts", help="tts (one call), tts-teacher, a folder or a hub id (default tts)")
+    add("--guidance", type=float, help="guidance weight: more than 1 exaggerates the text (default: the model's)")
+    add("--seed", type=int, default=0, help="seed of the first line (default 0)")
+    add("--model", default="tts", help="tts (one network call), tts-teacher, a folder or a hub id (default tts)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
 
 
-def read_text(file: str) -> str:
-    """A UTF-8 file as text. ValueError when it cannot be read."""
-    try:
-        return Path(file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"cannot read the text file {file}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"
-        ) from error
-
-
-def requested_sentences(args: argparse.Namespace) -> list[tuple[str, list[tuple[float, float]] | None]]:
-    """What to speak, or to sing with its notes. ValueError says in one line what is wrong with it."""
+def requested_lines(args: argparse.Namespace) -> list[tuple[str, Notes | None]]:
+    """Returns the texts to speak, and the notes (pitch, seconds) of those to sing. Raises ValueError for wrong options."""
     from ..speech.phonemes import validate_text
     from ..speech.singing import check_notes, read_notes, read_score
+    from .output import read_text
 
     if bool(args.text) + bool(args.file) + bool(args.score) > 1:
         raise ValueError("give a text, --file or --score, not both")
     if not 20 <= args.tempo <= 400:
-        raise ValueError(f"--tempo must lie between 20 and 400 beats a minute, not {args.tempo:g}")
+        raise ValueError(f"--tempo must lie between 20 and 400 beats per minute, not {args.tempo:g}")
     if args.score:
         if args.notes is not None:
             raise ValueError("--notes go with a text; a score has its own")
-        return read_score(read_text(args.score), args.tempo)
-    text = read_text(args.file) if args.file else args.text or ""
+        return read_score(read_text(args.score, "text"), args.tempo)
+    text = read_text(args.file, "text") if args.file else args.text or ""
     validate_text(text)
     if args.notes is None:
         return [(text, None)]
@@ -68,7 +64,7 @@ def requested_sentences(args: argparse.Namespace) -> list[tuple[str, list[tuple[
 
 
 def speak_command(args: argparse.Namespace) -> None:
-    """Check what is cheap to check, load the model, check the rest, speak and write sentence by sentence."""
+    """Runs `audiocm speak`. Raises ValueError for wrong options, before the model is loaded if that is possible."""
     from .output import Destination
 
     if not 0 <= args.seed < 2**62:
@@ -76,42 +72,43 @@ def speak_command(args: argparse.Namespace) -> None:
     if Destination(args.output, 1).is_folder:
         raise ValueError(f"cannot write {args.output}: the extension must be .wav, .flac or .ogg")
     with quiet_libraries():
-        told = requested_sentences(args)  # what is wrong is told before the model is loaded
+        lines = requested_lines(args)
         pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
-        begun = time.perf_counter()
-        seconds, first, count = _speak(pipe, told, args)
-    spent = time.perf_counter() - begun
-    many = f"{count} sentences, " if count > 1 else ""
-    print(
-        f"{args.output}: {many}{seconds:.1f} s of speech in {spent:.1f} s ({spent / seconds:.3f} of real time), first audio after {first:.2f} s"
-    )
+        start = time.perf_counter()
+        seconds, first, count = _speak(pipe, lines, args)
+    elapsed = time.perf_counter() - start
+    sentences = f"{count} sentences, " if count > 1 else ""
+    speed = f"{elapsed:.1f} s ({elapsed / seconds:.3f} of real time), first audio after {first:.2f} s"
+    print(f"{args.output}: {sentences}{seconds:.1f} s of speech in {speed}")
 
 
-def _speak(pipe, told: list[tuple[str, list | None]], args: argparse.Namespace) -> tuple[float, float, int]:
-    """Seconds of speech, seconds until the first sentence was there, number of sentences."""
+def _speak(
+    pipe: TextToSpeechPipeline, lines: list[tuple[str, Notes | None]], args: argparse.Namespace
+) -> tuple[float, float, int]:
+    """Writes the speech; returns its seconds, the seconds until the first sentence was ready, and the number of sentences."""
     import torch
     from tqdm import tqdm
 
-    from ..audio.io import open_sound_file
+    from ..audio.io import open_wave_writer
 
-    begun, first, samples, count = time.perf_counter(), 0.0, 0, 0
-    letters = sum(len(words) for words, _ in told)
+    start, first, samples, count = time.perf_counter(), 0.0, 0, 0
+    letters = sum(len(text) for text, _ in lines)
     bar = tqdm(total=letters, unit="letter", disable=letters < 500)
     options = (args.steps, args.speed, args.voice, args.guidance)
-    spoken = (
-        piece
-        for line, (words, notes) in enumerate(told)
-        for piece in pipe.stream(words, *options, torch.Generator().manual_seed(args.seed + line), notes)
+    sentences = (
+        sentence
+        for i, (text, notes) in enumerate(lines)
+        for sentence in pipe.stream(text, *options, torch.Generator().manual_seed(args.seed + i), notes)
     )
-    with open_sound_file(args.output, pipe.sample_rate) as append:
-        held = None
-        for piece in spoken:
-            first = first or time.perf_counter() - begun
-            if held is not None:
-                append(held.audio.numpy())
-            held, count, samples = piece, count + 1, samples + len(piece.audio)
-            bar.update(min(len(piece.sentence.text) + 1, letters - bar.n))
-        end = len(held.audio) - round(held.sentence.pause * pipe.sample_rate)
-        append(held.audio[:end].numpy())  # no pause after the last
+    with open_wave_writer(args.output, pipe.sample_rate) as append:
+        last = None
+        for spoken in sentences:
+            first = first or time.perf_counter() - start
+            if last is not None:
+                append(last.audio.numpy())
+            last, count, samples = spoken, count + 1, samples + len(spoken.audio)
+            bar.update(min(len(spoken.sentence.text) + 1, letters - bar.n))
+        end = len(last.audio) - round(last.sentence.pause * pipe.sample_rate)
+        append(last.audio[:end].numpy())  # without the pause after the last sentence
     bar.close()
-    return (samples - len(held.audio) + end) / pipe.sample_rate, first, count
+    return (samples - len(last.audio) + end) / pipe.sample_rate, first, count

@@ -1,21 +1,26 @@
-"""`audiocm train`: a recipe file to a trained net."""
-
-from __future__ import annotations
+"""`audiocm train`: a recipe to a trained network."""
 
 import argparse
 
+EXAMPLES = """examples:
+  audiocm train recipes/tiny.py --steps 500
+  audiocm train recipes/text_to_audio/teacher.py --corpora my/sounds --minutes 5 -o runs/my_sounds
+
+--field value sets an argument of the recipe's run(); a wrong name lists those that it takes."""
+
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `audiocm train`; all others are fields of the recipe."""
+    """Adds the options of `audiocm train`; all others are fields of the recipe."""
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     parser.usage = "%(prog)s RECIPE [--field value ...] [-o DIR]"
-    parser.epilog = "--field value: an argument of the recipe's run(); a wrong one lists those that it takes."
-    parser.add_argument("recipe", metavar="RECIPE", help="a file with `def run(**fields) -> Run`, as recipes/tiny.py")
-    parser.add_argument("-o", "--output", metavar="DIR", help="checkpoints, log, samples (default runs/NAME); resumes")
+    parser.add_argument("recipe", metavar="RECIPE", help="a Python file with `def run(**fields) -> Run`")
+    folder = "folder of checkpoints, log and model (default runs/NAME); a second call with it continues the first"
+    parser.add_argument("-o", "--output", metavar="DIR", help=folder)
     parser.set_defaults(fields=[])
 
 
 def train_command(args: argparse.Namespace) -> None:
-    """Run a recipe through audiocm.train."""
+    """Runs `audiocm train`."""
     from ..training.recipe import train_recipe
 
     train_recipe(args.recipe, args.fields, args.output)

@@ -1,6 +1,4 @@
-"""wav <-> latent: VAE and vocoder together."""
-
-from __future__ import annotations
+"""The codec: VAE and vocoder as one map between waveforms and latents."""
 
 import math
 
@@ -13,11 +11,10 @@ from .vocoder import Vocoder
 
 
 class Codec:
-    """A `MelVAE` and a `Vocoder` as one wav <-> latent map. Holds no weights of its own.
+    """Encodes waveforms to latents with a `MelVAE` and decodes them with it and a `Vocoder`; owns no weights.
 
-    `iterations`: Griffin-Lim steps after the vocoder's proposal (None: the vocoder's own). Noisy sounds want them, speech sounds
-    better without.
-    """
+    `iterations`: Griffin-Lim steps of decoding (None: the vocoder's own). They improve noisy sounds; speech is better
+    with 0."""
 
     def __init__(self, vae: MelVAE, vocoder: Vocoder, iterations: int | None = None):
         self.vae, self.vocoder, self.iterations = vae, vocoder, iterations
@@ -27,23 +24,23 @@ class Codec:
         self.channels: int = vae.config.channels
 
     def frames(self, seconds: float) -> int:
-        """Latent frames that cover `seconds`."""
+        """Returns the number of latent frames that cover `seconds`."""
         return max(1, math.ceil(seconds * self.frame_rate - 1e-9))
 
     @torch.no_grad()
     def encode(self, wav: Tensor) -> Tensor:
-        """wav `[batch, sample]` at `sample_rate` (zero-padded to whole frames) -> latent `[batch, channels, frame]`."""
+        """Encodes waveforms [batch, sample], zero-padded to whole frames, to latents [batch, channels, frame]."""
         if wav.ndim != 2:
             raise ValueError(f"wav must be [batch, sample], got shape {tuple(wav.shape)}")
         wav = F.pad(wav, (0, -wav.shape[1] % self.samples_per_frame))
         return self.vae.encode(self.vocoder.mel(wav))
 
     @torch.no_grad()
-    def decode(self, latent: Tensor, loudest: float | None = None) -> Tensor:
-        """Latent `[batch, channels, frame]` -> wav `[batch, sample]`, float32. Not clipped: see `pipelines` for the checks.
+    def decode(self, latent: Tensor, max_rms: float | None = None) -> Tensor:
+        """Decodes latents [batch, channels, frame] to waveforms [batch, sample], float32, not clipped to [-1, 1].
 
-        `loudest`: RMS that no frame may pass, for latents that a net made up: one in the loudness channel that is half a
-        std too high is four times too loud.
-        """
+        `max_rms` limits each mel frame's RMS. Generated latents need it: half a std of loudness is a factor of four."""
         log_mel = self.vae.decode(latent)
-        return self.vocoder(log_mel if loudest is None else self.vocoder.mel.limited(log_mel, loudest), self.iterations)
+        if max_rms is not None:
+            log_mel = self.vocoder.mel.limit(log_mel, max_rms)
+        return self.vocoder(log_mel, self.iterations)

@@ -1,6 +1,4 @@
-"""Mel -> wav."""
-
-from __future__ import annotations
+"""The vocoder: log-mel to waveform, a network's estimate made consistent by a few fast Griffin-Lim iterations."""
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -13,7 +11,10 @@ from .vae import MEL_MEAN, MEL_STD, ConvBlock, WithNoise
 
 
 class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
-    """Log-mel `[batch, bins, frame]` -> wav `[batch, frame * hop]`."""
+    """Maps a log-mel [batch, bins, frame] to a waveform [batch, frame * hop].
+
+    A network predicts magnitudes and phases (as Vocos, Siuzdak 2023). Griffin-Lim iterations make them a consistent
+    signal with exactly the given mel, which restores noisy textures, smoothed away by regression, and steady phases."""
 
     @register_to_config
     def __init__(
@@ -36,18 +37,17 @@ class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
         )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, 3 * (n_fft // 2 + 1))
-        nn.init.zeros_(self.head.weight[: n_fft // 2 + 1])  # begins with the mel's own magnitudes
+        nn.init.zeros_(self.head.weight[: n_fft // 2 + 1])  # training starts at the mel's own magnitudes
         nn.init.zeros_(self.head.bias[: n_fft // 2 + 1])
 
-    def propose(self, log_mel: Tensor) -> Tensor:
-        """Complex spectrum `[batch, n_fft / 2 + 1, frame]`: magnitudes around the mel's own, phases from the network."""
+    def initial_spectrum(self, log_mel: Tensor) -> Tensor:
+        """Returns the network's complex spectrum [batch, n_fft / 2 + 1, frame]: gains of the magnitudes, and phases."""
         h = self.norm(self.body((log_mel - MEL_MEAN) / MEL_STD).transpose(1, 2))
         gain, real, imag = self.head(h).float().transpose(1, 2).chunk(3, dim=1)
         magnitude = self.mel.magnitude(log_mel, 3) * gain.clamp(-8.0, 4.0).exp()
         return torch.complex(real, imag) * (magnitude * (real.square() + imag.square() + 1e-8).rsqrt())
 
     def forward(self, log_mel: Tensor, iterations: int | None = None) -> Tensor:
-        """`iterations` Griffin-Lim steps after the proposal (default: the config's)."""
+        """Returns the waveform after `iterations` Griffin-Lim steps (None: as many as the config says)."""
         count = self.config.iterations if iterations is None else iterations
-        spectrum = self.propose(log_mel)
-        return griffin_lim(self.mel, log_mel.float(), spectrum, count)
+        return griffin_lim(self.mel, log_mel.float(), self.initial_spectrum(log_mel), count)

@@ -1,1 +1,7 @@
-from . import batches as batches, latents as latents, manifest as manifest, utterances as utterances
+from . import (
+    batches as batches,
+    latents as latents,
+    manifest as manifest,
+    speech_corpora as speech_corpora,
+    utterances as utterances,
+)

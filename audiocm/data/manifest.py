@@ -1,27 +1,23 @@
-"""manifest.jsonl: which sounds there are, what they are called, and how they become arrays."""
+"""The manifest, one JSON line for each clip, and the reading of its sound files."""
 
-from __future__ import annotations
-
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-import json
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Sequence
-import numpy as np
-from concurrent.futures import ThreadPoolExecutor
-import warnings
-import hashlib
-from collections.abc import Iterable
-from ..audio.io import read_wave
 
+import numpy as np
+
+from ..audio.io import read_wave
 
 SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One manifest line. `path` is where the file is on this machine."""
+    """One sound file and its description: a line of the manifest. `path` is the file's place on this machine."""
 
     file: str
     path: Path
@@ -32,41 +28,48 @@ class Clip:
     source: str = ""
     licence: str = ""
     group: str = ""
-    text: str = ""  # what is said, of speech
-    voice: str = ""  # by whom
+    text: str = ""  # transcript, of speech
+    voice: str = ""  # name of the speaker
 
 
 def read_manifest(path: str | Path, keep: Callable[[Clip], bool] = lambda clip: True) -> list[Clip]:
-    """The clips of a manifest that `keep` accepts. ValueError names file, line and what is wrong with it."""
+    """Reads the clips that `keep` accepts. Raises ValueError with the line and what is wrong, or if none is left."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"manifest {path}: no such file")
     clips: list[Clip] = []
     seen: dict[str, int] = {}
     with path.open(encoding="utf-8") as lines:
-        for number, text in enumerate(lines, 1):
-            if not text.strip():
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
                 continue
             try:
-                clip = _clip(json.loads(text), path.parent)
+                clip = _clip(json.loads(line), path.parent)
+                if clip.file in seen:
+                    raise ValueError(f"{clip.file!r} is also in line {seen[clip.file]}")
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(f"manifest {path}, line {number}: {error}") from error
-            if clip.file in seen:
-                raise ValueError(f"manifest {path}, line {number}: {clip.file!r} is also in line {seen[clip.file]}")
             seen[clip.file] = number
             if keep(clip):
                 clips.append(clip)
     if not clips:
-        raise ValueError(f"manifest {path}: no clip in it is wanted")
+        raise ValueError(f"manifest {path}: no clip in it is selected")
     return clips
 
 
 def in_split(name: str) -> Callable[[Clip], bool]:
-    """For read_manifest's `keep`."""
+    """Returns a `keep` for `read_manifest` that accepts the clips of one split."""
     return lambda clip: clip.split == name
 
 
+def split_of(key: str, valid: float = 0.04, test: float = 0.06) -> str:
+    """Assigns a key to train, valid or test by its hash, so that clips with the same key never change their split."""
+    u = int.from_bytes(hashlib.sha256(key.encode()).digest()[:6], "little") / 2**48
+    return "test" if u < test else "valid" if u < test + valid else "train"
+
+
 def _clip(line: dict, root: Path) -> Clip:
+    """Builds the clip of a manifest line. Raises ValueError if a field is missing or not allowed."""
     if not isinstance(line, dict):
         raise ValueError("not a JSON object")
     missing = [name for name in ("file", "seconds") if name not in line]
@@ -81,14 +84,14 @@ def _clip(line: dict, root: Path) -> Clip:
         raise ValueError("captions is not a list of non-empty strings")
     if Path(line["file"]).is_absolute() or ".." in Path(line["file"]).parts:
         raise ValueError(f"file {line['file']!r} must lie under the manifest's folder")
-    named = {key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group", "text", "voice")}
-    return Clip(line["file"], root / line["file"], seconds, split, tuple(captions), **named)
+    texts = {key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group", "text", "voice")}
+    return Clip(line["file"], root / line["file"], seconds, split, tuple(captions), **texts)
 
 
 def read_waves(
     clips: Sequence[Clip], sample_rate: int, skipped: dict[str, str], threads: int = 8
 ) -> Iterator[tuple[Clip, np.ndarray]]:
-    """The readable clips in order, decoded ahead by threads. Others go into `skipped`: file -> why."""
+    """Yields readable clips in order with their waveforms, decoded ahead by threads; adds others to `skipped`."""
 
     def load(clip: Clip) -> np.ndarray | str:
         try:
@@ -97,7 +100,7 @@ def read_waves(
             return str(error)
 
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(clips), 256):  # map() alone would decode everything into memory
+        for start in range(0, len(clips), 256):  # in parts: map() decodes all its input into memory
             part = clips[start : start + 256]
             for clip, wave in zip(part, pool.map(load, part), strict=True):
                 if isinstance(wave, str):
@@ -106,32 +109,24 @@ def read_waves(
                     yield clip, wave
 
 
-def warn_of_skipped(skipped: dict[str, str], of: int) -> None:
-    """One warning that counts and names what was left out."""
+def warn_of_skipped(skipped: dict[str, str], total: int) -> None:
+    """Gives one warning that counts the skipped clips and names the first five."""
     if skipped:
-        named = "; ".join(f"{file} {why}" for file, why in list(skipped.items())[:5])
+        named = "; ".join(f"{file} {reason}" for file, reason in list(skipped.items())[:5])
         more = "" if len(skipped) <= 5 else f"; and {len(skipped) - 5} more"
-        warnings.warn(f"{len(skipped)} of {of} clips left out: {named}{more}", stacklevel=3)
-
-
-def content_key(path: Path) -> str:
-    """The first 24 hex digits of the file's SHA-256. ValueError if it cannot be read."""
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from error
+        warnings.warn(f"{len(skipped)} of {total} clips left out: {named}{more}", stacklevel=3)
 
 
 def content_keys(clips: Iterable[Clip], skipped: dict[str, str], threads: int = 8) -> dict[str, str]:
-    """file -> content_key of the clips that can be read."""
+    """Returns file -> 24 hex digits of the SHA-256 of its content; adds unreadable files to `skipped`."""
 
     def key(clip: Clip) -> tuple[str, str, str]:
         try:
-            return clip.file, content_key(clip.path), ""
-        except ValueError as error:
-            return clip.file, "", str(error)
+            return clip.file, hashlib.sha256(clip.path.read_bytes()).hexdigest()[:24], ""
+        except OSError as error:
+            return clip.file, "", f"cannot be read: {error.strerror}"
 
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(key, clips))
-    skipped |= {file: why for file, _, why in found if why}
-    return {file: digest for file, digest, why in found if not why}
+        keys = list(pool.map(key, clips))
+    skipped |= {file: reason for file, _, reason in keys if reason}
+    return {file: digest for file, digest, reason in keys if not reason}

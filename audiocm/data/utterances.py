@@ -1,49 +1,51 @@
-"""Spoken clips as batches: what was said, by whom, and, where it is known, when and how high."""
+"""Speech batches: phonemes, voice and, where they are known, durations and pitch of the clips of `LatentBatches`."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from collections.abc import Sequence
+
 import numpy as np
-from torch import Tensor
 import torch
-from collections.abc import Callable
-from collections.abc import Mapping
-from ..speech.phonemes import sentences
-from .manifest import Clip
-from ..speech.encoder import SpeechBatch, phoneme_batch, SUBFRAMES, pitch_features
+from torch import Tensor
+
+from ..speech.encoder import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
+from ..speech.phonemes import split_sentences
 from .latents import Latents
+from .manifest import Clip
 
 
 @dataclass(frozen=True)
 class TimedPhonemes:
-    """What a synthesiser or an aligner knows of a clip: its phoneme line (as `phonemes.encode` reads it), the seconds of
-    each symbol, and F0 in Hz at any even rate over the clip (0: unvoiced), or none."""
+    """The phoneme line of a clip and, if a synthesiser or an aligner provides them, its durations and pitch."""
 
-    phonemes: str
-    seconds: Sequence[float] | None = None
-    hertz: Sequence[float] | None = None
+    phonemes: str  # as `encode_phonemes` reads them
+    seconds: Sequence[float] | None = None  # of each symbol, with the silence before and after
+    hertz: Sequence[float] | None = None  # F0 at any even rate over the clip; 0: unvoiced
 
 
 def pronounce_clip(clip: Clip) -> TimedPhonemes:
-    """The phonemes of a clip's text; several sentences as one line. ValueError when it cannot be pronounced."""
-    return TimedPhonemes(" ".join(one.phonemes for one in sentences(clip.text)))
+    """Returns the phonemes of a clip's text as one line. Raises ValueError if it cannot be pronounced."""
+    return TimedPhonemes(" ".join(sentence.phonemes for sentence in split_sentences(clip.text)))
 
 
 @dataclass
 class Utterances:
-    """Every line of some clips. Row i is clip i; takes the place of `data.Words` in `data.LatentBatches`."""
+    """The phoneme lines of some clips, one for each: the `ClipConditions` of speech. Row i is clip i."""
 
-    spoken: SpeechBatch
-    first: np.ndarray  # [clip + 1]: one line each
-    ids: np.ndarray
+    lines: SpeechBatch
+
+    def __len__(self) -> int:
+        return len(self.lines.voice)
+
+    def choose(self, clips: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+        """Returns the clips [batch], which have one row each."""
+        return clips
 
     def condition(self, rows: Tensor, null: Tensor, mask: Tensor) -> SpeechBatch:
-        """rows: clip of each sample [batch]; mask [batch, frame]."""
-        s, room = self.spoken, mask.shape[1]
-        pitch = None if s.pitch is None else s.pitch[rows, :, :room].float()
-        durations = None if s.durations is None else s.durations[rows]
-        return SpeechBatch(s.symbols[rows], s.stress[rows], s.token_mask[rows], s.voice[rows], mask, durations, pitch, null)
+        """Returns the SpeechBatch of clips [batch], with pitch cut to the frames of the mask [batch, frame]."""
+        fields = {name: value[rows] for name, value in vars(self.lines).items() if value is not None}
+        if "pitch" in fields:
+            fields["pitch"] = fields["pitch"][:, :, : mask.shape[1]].float()
+        return SpeechBatch(**fields | {"mask": mask, "null": null})
 
 
 def build_utterances(
@@ -51,69 +53,64 @@ def build_utterances(
     voices: Sequence[str],
     frame_rate: float,
     timed: Mapping[str, TimedPhonemes] | Callable[[Clip], TimedPhonemes] = pronounce_clip,
-    longest: int | None = None,
+    max_frames: int | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Latents, Utterances]:
-    """The lines of the clips, and the latents of those that have one (up to `longest` frames); others are named.
+    """Returns the latents of the clips that have a phoneme line and at most `max_frames`, and these lines.
 
-    timed: by the clip's file, or a function of the clip. Durations are stretched to the latent's whole frames.
-    ValueError for a clip whose voice is not among `voices`, or when none is left.
-    """
-    find = timed if callable(timed) else timed.__getitem__
-    found, keep, skipped = [], [], dict(latents.skipped)
+    `timed` maps files or clips to lines. Durations are scaled to the whole frames of a latent. Other clips are added to
+    `skipped`. Raises ValueError if the voice of a clip is not among `voices`, or if no clip is left."""
+    line_of = timed if callable(timed) else lambda clip: timed[clip.file]
+    lines, rows, skipped = [], [], dict(latents.skipped)
     for i, clip in enumerate(latents.clips):
         if clip.voice not in voices:
             raise ValueError(f"{clip.file} is spoken by {clip.voice!r}, not one of {', '.join(voices)}")
+        if max_frames is not None and latents.lengths[i] > max_frames:
+            skipped[clip.file] = f"is longer than the longest bucket, {max_frames} frames"
+            continue
         try:
-            if longest is not None and latents.lengths[i] > longest:
-                raise ValueError("is longer than the longest bucket")
-            found.append(find(clip) if callable(timed) else find(clip.file))
-            keep.append(i)
+            lines.append(line_of(clip))
+            rows.append(i)
         except (ValueError, KeyError) as error:
-            skipped[clip.file] = f"has no line: {error}"
-    if not keep:
-        raise ValueError(
-            f"none of {len(latents.clips)} clips can be spoken; the first: {next(iter(skipped.values()), '')}"
-        )
-    rows = torch.tensor(keep)
-    lengths = latents.lengths[rows]
-    kept = Latents(
-        [latents.clips[i] for i in keep], latents.frames, latents.starts[rows], lengths, latents.silence, skipped
-    )
-    spoken = phoneme_batch([one.phonemes for one in found], [voices.index(clip.voice) for clip in kept.clips])
-    spoken.durations = _durations(found, spoken, lengths, frame_rate)
-    spoken.pitch = _pitch(found, lengths)
-    return kept, Utterances(spoken.to(device), np.arange(len(keep) + 1), np.arange(len(keep)))
+            skipped[clip.file] = f"has no phoneme line: {error}"
+    if not rows:
+        first = next(iter(skipped.values()), "")
+        raise ValueError(f"none of {len(latents.clips)} clips has a usable phoneme line; the first: {first}")
+    clips = [latents.clips[i] for i in rows]
+    starts, lengths = latents.starts[rows], latents.lengths[rows]
+    batch = phoneme_batch([line.phonemes for line in lines], [voices.index(clip.voice) for clip in clips])
+    batch.durations = _durations(lines, batch.token_mask, lengths, frame_rate)
+    batch.pitch = _pitch(lines, lengths)
+    return Latents(clips, latents.frames, starts, lengths, latents.silence, skipped), Utterances(batch.to(device))
 
 
-def _durations(found: Sequence[TimedPhonemes], spoken: SpeechBatch, lengths: Tensor, frame_rate: float) -> Tensor | None:
-    """[clip, token] in frames, each row its latent's in all; nan where unknown; None where none is known."""
-    if not any(one.seconds is not None for one in found):
+def _durations(lines: Sequence[TimedPhonemes], token_mask: Tensor, lengths: Tensor, frame_rate: float) -> Tensor | None:
+    """Returns durations in frames [clip, token] that sum to `lengths`; rows of nan: unknown; None: all are unknown."""
+    if not any(line.seconds is not None for line in lines):
         return None
-    table = torch.zeros(spoken.symbols.shape)
-    for i, one in enumerate(found):
-        count = int(spoken.token_mask[i].sum())
-        if one.seconds is None:
+    table = torch.zeros(token_mask.shape)
+    for i, line in enumerate(lines):
+        count = int(token_mask[i].sum())
+        if line.seconds is None:
             table[i] = torch.nan
             continue
-        if len(one.seconds) != count:
-            raise ValueError(f"{len(one.seconds)} durations for {count} symbols of {one.phonemes!r}")
-        frames = torch.tensor(one.seconds) * frame_rate
-        frames[-1] += max(
-            float(lengths[i] - frames.sum()), -float(frames[-1]) / 2
-        )  # padding to whole frames is silence
+        if len(line.seconds) != count:
+            raise ValueError(f"{len(line.seconds)} durations for {count} symbols of {line.phonemes!r}")
+        frames = torch.tensor(line.seconds) * frame_rate
+        padding = float(lengths[i] - frames.sum())  # that fills the last frame belongs to the silence at the end
+        frames[-1] += max(padding, -float(frames[-1]) / 2)
         table[i, :count] = frames * (lengths[i] / frames.sum())
     return table
 
 
-def _pitch(found: Sequence[TimedPhonemes], lengths: Tensor) -> Tensor | None:
-    """[clip, 12, longest frame] in float16; free (0) where unknown; None where none is known."""
-    if not any(one.hertz is not None for one in found):
+def _pitch(lines: Sequence[TimedPhonemes], lengths: Tensor) -> Tensor | None:
+    """Returns pitch features [clip, 3 * SUBFRAMES, frame] in float16; 0 (free) if unknown; None: all are unknown."""
+    if not any(line.hertz is not None for line in lines):
         return None
-    table = torch.zeros(len(found), 3 * SUBFRAMES, int(lengths.max()), dtype=torch.float16)
-    for i, one in enumerate(found):
-        if one.hertz is not None:
-            points, hertz = int(lengths[i]) * SUBFRAMES, torch.tensor(one.hertz, dtype=torch.float32)
-            at = ((torch.arange(points) + 0.5) * len(hertz) / points).long().clamp_max(len(hertz) - 1)
-            table[i, :, : int(lengths[i])] = pitch_features(hertz[at][None])[0]
+    table = torch.zeros(len(lines), 3 * SUBFRAMES, int(lengths.max()), dtype=torch.float16)
+    for i, line in enumerate(lines):
+        if line.hertz is not None:
+            points, hertz = int(lengths[i]) * SUBFRAMES, torch.tensor(line.hertz, dtype=torch.float32)
+            nearest = ((torch.arange(points) + 0.5) * len(hertz) / points).long().clamp_max(len(hertz) - 1)
+            table[i, :, : int(lengths[i])] = pitch_features(hertz[nearest][None])[0]
     return table

@@ -1,4 +1,4 @@
-"""Noise paths, the network contract, guidance and samplers. Nothing here knows a training method or a sound."""
+"""Noise paths, the network contract, guidance and samplers, independent of training methods and of audio."""
 
 import lazy_loader
 

@@ -1,10 +1,4 @@
-from . import denoiser as denoiser
-from . import editing as editing
-from . import guidance as guidance
-from . import paths as paths
-from . import solvers as solvers
-from .denoiser import Condition as Condition
-from .denoiser import Prediction as Prediction
-from .denoiser import adapt as adapt
+from . import denoiser as denoiser, editing as editing, guidance as guidance, paths as paths, solvers as solvers
+from .denoiser import Condition as Condition, Net as Net, Prediction as Prediction, adapt as adapt
 from .guidance import guided_net as guided_net
 from .solvers import sample as sample

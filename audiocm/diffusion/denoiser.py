@@ -1,26 +1,28 @@
-"""The one net contract, net(x_t, t, s, cond) -> clean estimate, and what brings other nets to it.
-
-x_t [batch, ...]; t and s [batch] float32; s is the time that the net's estimate will be used to jump to (None: 0);
-cond is a `Condition`, any other object, or None.
-"""
-
-from __future__ import annotations
+"""The network contract net(x_t, t, s, cond) -> clean estimate, its conditioning inputs, and conversions to it."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from .paths import Path, broadcast_like
 
-Net = Callable[..., Tensor]
+
+class Net(Protocol):
+    """A network that estimates the clean sample, as a teacher (the posterior mean) or as a student (the end of a jump).
+
+    x_t [batch, ...]; t and s [batch] float32; s is the time that the estimate will be used to jump to (None: 0);
+    cond is a `Condition`, any other object, or None."""
+
+    def __call__(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Any = None) -> Tensor: ...
 
 
 @dataclass
 class Condition:
-    """What a net is told besides x_t, t and s. Every field is optional; rows are samples."""
+    """Conditioning inputs of a network. All fields are optional; their first dimension is the batch."""
 
     tokens: Tensor | None = None  # [batch, token, dim] text or phoneme states for cross-attention
     token_mask: Tensor | None = None  # bool [batch, token], True = real
@@ -28,158 +30,111 @@ class Condition:
     mask: Tensor | None = None  # bool [batch, frame], True = real latent frame: the length condition
     prior: Tensor | None = None  # [batch, channel, frame] frame-aligned prior mean (speech)
     null: Tensor | None = None  # bool [batch], True = condition dropped
-    guidance: Tensor | None = None  # float [batch], the weight w that a guidance-distilled student is told
+    guidance: Tensor | None = None  # float [batch], the guidance weight w of a guidance-distilled student
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Condition:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> "Condition":
         return dataclasses.replace(self, **{name: change(value) for name, value in self._tensors().items()})
 
-    def __len__(self) -> int:
-        """Batch size; 0 for a condition that says nothing."""
+    def _full(self, value: bool | float, dtype: torch.dtype) -> Tensor | None:
+        """Returns `value` for each row [batch]; None without a field that tells the batch size."""
+        first = next(iter(self._tensors().values()), None)
+        return None if first is None else torch.full((len(first),), value, dtype=dtype, device=first.device)
+
+    @property
+    def batch_size(self) -> int:
+        """Number of rows; 0 if no field is set."""
         return next((len(value) for value in self._tensors().values()), 0)
 
-    def __bool__(self) -> bool:
-        return True
+    def __getitem__(self, rows: slice | Tensor) -> "Condition":
+        """Returns some of the rows."""
+        return self._map(lambda value: value[rows])
 
-    def __getitem__(self, index) -> Condition:
-        """The rows `index` (a slice, or a tensor of rows)."""
-        return self._map(lambda value: value[index])
+    def as_null(self) -> "Condition":
+        """Returns the same batch with every condition dropped and no guidance weight: the null branch of guidance."""
+        return dataclasses.replace(self, null=self._full(True, torch.bool), guidance=None)
 
-    def nulled(self) -> Condition:
-        """The same batch with every condition dropped and no guidance: what the null branch of guidance sees."""
-        first = next(iter(self._tensors().values()), None)
-        null = None if first is None else torch.ones(len(first), dtype=torch.bool, device=first.device)
-        return dataclasses.replace(self, null=null, guidance=None)
+    def with_guidance(self, w: float | Tensor | None) -> "Condition":
+        """Returns the condition with guidance weight w: one for all rows, one for each [batch], or None.
 
-    def with_guidance(self, w: float | Tensor | None) -> Condition:
-        """Tell the net a guidance weight: one for all, one a row [batch], or None for none."""
-        if w is None or isinstance(w, Tensor):
-            return dataclasses.replace(self, guidance=w)
-        first = next(iter(self._tensors().values()), None)
-        if first is None:
-            raise ValueError("this condition has no batch size: give the guidance as a tensor [batch]")
-        return dataclasses.replace(self, guidance=torch.full((len(first),), float(w), device=first.device))
+        Raises ValueError for a float if no field is set, since the batch size is then unknown."""
+        if w is not None and not isinstance(w, Tensor):
+            w = self._full(float(w), torch.get_default_dtype())
+            if w is None:
+                raise ValueError("guidance of a condition without fields must be a tensor [batch], not a number")
+        return dataclasses.replace(self, guidance=w)
 
-    def repeat_interleave(self, n: int) -> Condition:
-        """Each row n times in a row."""
+    def repeat_interleave(self, n: int) -> "Condition":
+        """Repeats each row n times in succession."""
         return self._map(lambda value: value.repeat_interleave(n, 0))
 
-    def to(self, device, dtype: torch.dtype | None = None) -> Condition:
-        """Move; dtype applies to floating-point fields only."""
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Condition":
+        """Moves all fields to a device; dtype applies to floating-point fields only."""
         return self._map(lambda value: value.to(device, dtype if value.is_floating_point() else None))
 
     @staticmethod
-    def cat(parts: Sequence[Condition]) -> Condition:
-        """One batch out of several. `null` missing from some counts as not dropped; other fields: all or none."""
+    def cat(parts: "Sequence[Condition]") -> "Condition":
+        """Concatenates batches. A missing `null` counts as not dropped.
+
+        Raises ValueError if another field is set in some parts only."""
         parts = list(parts)
         if any(part.null is not None for part in parts):
-            parts = [dataclasses.replace(part, null=_no_rows(part)) if part.null is None else part for part in parts]
+            kept = [part._full(False, torch.bool) if part.null is None else part.null for part in parts]
+            parts = [dataclasses.replace(part, null=null) for part, null in zip(parts, kept, strict=True)]
         names = set().union(*(part._tensors() for part in parts))
         for name in sorted(names):
             if any(getattr(part, name) is None for part in parts):
-                raise ValueError(f"cannot join conditions: some have `{name}` and some have not")
+                raise ValueError(f"cannot concatenate conditions: `{name}` is set in some and missing in others")
         return Condition(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _no_rows(cond: Condition) -> Tensor:
-    first = next(iter(cond._tensors().values()))
-    return torch.zeros(len(first), dtype=torch.bool, device=first.device)
-
-
-# --- preconditioning -------------------------------------------------------------------------------------------------
+def at_least_float32(x: Tensor) -> Tensor:
+    """Casts x to float32 unless its dtype is already as precise."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def edm_scalings(sigma: Tensor, sigma_data: float = 1.0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(c_skip, c_out, c_in, c_noise) of clean = c_skip x + c_out F(c_in x, c_noise). Karras et al. 2022, table 1."""
+    """Returns EDM's (c_skip, c_out, c_in, c_noise) of clean = c_skip x + c_out F(c_in x, c_noise).
+
+    Karras et al. 2022, table 1."""
     total = sigma**2 + sigma_data**2
     return sigma_data**2 / total, sigma * sigma_data * total.rsqrt(), total.rsqrt(), sigma.log() / 4
 
 
-def cm_scalings(
-    sigma: Tensor, sigma_min: float = 0.002, sigma_data: float = 0.5
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same with the boundary f(x, sigma_min) = x. Song et al. 2023, appendix C; c_noise is their 250 ln sigma."""
-    shifted, total = sigma - sigma_min, sigma**2 + sigma_data**2
-    c_skip = sigma_data**2 / (shifted**2 + sigma_data**2)
-    return c_skip, shifted * sigma_data * total.rsqrt(), total.rsqrt(), sigma.log() * 250
-
-
-# --- what a net may predict: pairs of functions, linear in x_t and in each other --------------------------------------
-
-
 @dataclass(frozen=True)
 class Prediction:
-    """to_clean(path, x_t, t, output) and its inverse from_clean(path, x_t, t, clean)."""
+    """What a network predicts: clean = a x_t + b output, where (a, b) = coefficients(alpha, sigma)."""
 
-    to_clean: Callable[[Path, Tensor, Tensor, Tensor], Tensor]
-    from_clean: Callable[[Path, Tensor, Tensor, Tensor], Tensor]
+    coefficients: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-
-def _linear(coefficients: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Prediction:
-    """clean = a x_t + b output, with (a, b) a function of (alpha, sigma)."""
-
-    def scales(path, x_t, t):
-        a, b = coefficients(path.alpha(t), path.sigma(t))
-        return broadcast_like(a, x_t), broadcast_like(b, x_t)
-
-    def to_clean(path, x_t, t, output):
-        a, b = scales(path, x_t, t)
-        return a * x_t + b * output
-
-    def from_clean(path, x_t, t, clean):
-        a, b = scales(path, x_t, t)
-        return (clean - a * x_t) / b
-
-    return Prediction(to_clean, from_clean)
+    def to_clean(self, path: Path, x_t: Tensor, t: Tensor, output: Tensor) -> Tensor:
+        """Returns the clean estimate of a network's output."""
+        a, b = self.coefficients(path.alpha(t), path.sigma(t))
+        return broadcast_like(a, x_t) * x_t + broadcast_like(b, x_t) * output
 
 
-def _edm(sigma_data: float) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    def coefficients(alpha, sigma):
-        c_skip, c_out, _, _ = edm_scalings(sigma / alpha, sigma_data)
-        return c_skip / alpha, c_out
-
-    return coefficients
+clean_prediction = Prediction(lambda alpha, sigma: (torch.zeros_like(alpha), torch.ones_like(alpha)))
+noise_prediction = Prediction(lambda alpha, sigma: (1 / alpha, -sigma / alpha))
+v_prediction = Prediction(lambda alpha, sigma: (alpha / (alpha**2 + sigma**2), -sigma / (alpha**2 + sigma**2)))
+flow_prediction = Prediction(lambda alpha, sigma: (1 / (alpha + sigma), -sigma / (alpha + sigma)))  # eps - clean
 
 
-as_clean = _linear(lambda alpha, sigma: (torch.zeros_like(alpha), torch.ones_like(alpha)))
-as_eps = _linear(lambda alpha, sigma: (1 / alpha, -sigma / alpha))
-as_v = _linear(lambda alpha, sigma: (alpha / (alpha**2 + sigma**2), -sigma / (alpha**2 + sigma**2)))
-as_flow = _linear(lambda alpha, sigma: (1 / (alpha + sigma), -sigma / (alpha + sigma)))  # output = eps - clean
+def adapt(net: Net, net_path: Path, path: Path) -> Net:
+    """Returns a network of `net_path` as a network of `path`: noise levels are matched and x is rescaled.
 
+    The clean estimate needs no change. Times noisier than any of `net_path` become its t_max."""
 
-def as_edm(sigma_data: float = 1.0) -> Prediction:
-    """EDM's F: clean = c_skip x/alpha + c_out F, at noise level sigma/alpha."""
-    return _linear(_edm(sigma_data))
+    def net_time(t: Tensor) -> Tensor:
+        return net_path.time_of_noise_level(path.noise_level(t)).clamp_max(net_path.t_max)
 
-
-def as_trig(sigma_data: float = 1.0) -> Prediction:
-    """TrigFlow's F on the Trig path: clean = cos(t) x - sin(t) sigma_data F. With sigma_data = 1 it is v."""
-    return _linear(lambda alpha, sigma: (alpha, -sigma))
-
-
-def predicting(net: Net, path: Path, prediction: Prediction) -> Net:
-    """A net that predicts something else (same call) as a contract net."""
-    return lambda x_t, t, s=None, cond=None: prediction.to_clean(path, x_t, t, net(x_t, t, s, cond))
-
-
-def adapt(net: Net, native: Path, path: Path) -> Net:
-    """A contract net of one path as a contract net of another: match sigma/alpha, rescale x. Clean needs no change.
-
-    Noisier times than the native path has are taken for its t_max.
-    """
-
-    def moved(t: Tensor) -> Tensor:
-        return native.time_of_noise_level(path.noise_level(t)).clamp_max(native.t_max)
-
-    def adapted(x_t, t, s=None, cond=None):
-        t_native = moved(t)
+    def adapted(x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Any = None) -> Tensor:
+        net_t = net_time(t)
         # alpha'/alpha = sigma'/sigma; the root of the sum of squares is finite where either of them vanishes
-        power, native_power = (p.alpha(at) ** 2 + p.sigma(at) ** 2 for p, at in ((path, t), (native, t_native)))
-        return net(
-            broadcast_like((native_power / power).sqrt(), x_t) * x_t, t_native, None if s is None else moved(s), cond
-        )
+        power, net_power = (p.alpha(u) ** 2 + p.sigma(u) ** 2 for p, u in ((path, t), (net_path, net_t)))
+        scale = broadcast_like((net_power / power).sqrt(), x_t)
+        return net(scale * x_t, net_t, None if s is None else net_time(s), cond)
 
     return adapted

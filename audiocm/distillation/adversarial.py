@@ -1,19 +1,15 @@
-"""Second nets that are trained against the student: the only second optimizer.
+"""Critics, second networks that are trained against the student: DMD2's fake score and a discriminator.
 
-A critic has parameters() and loss(student, target, x, cond, progress) -> scalar. The trainer steps it before the student.
+A critic has parameters() and loss(student, target_net, x, cond, progress) -> scalar, and is stepped before the student.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..diffusion import paths
-from ..diffusion.denoiser import Net
-from ..diffusion.paths import Path
+from ..diffusion.denoiser import Condition, Net
 from .losses import edm_weight, masked_mean
 from .method import Method
 from .states import Progress, TrainingState
@@ -21,108 +17,107 @@ from .targets import regression_target
 from .timesteps import TimestepSampler, lognormal
 
 
-@dataclass(frozen=True)
-class StudentSamples:
-    """The student's clean estimates at the states that `method` draws: what a critic sees and where gradients enter."""
-
-    method: Method
-
-    def __call__(self, student: Net, x: Tensor, cond, progress: Progress) -> tuple[Tensor, object]:
-        draw = self.method.started(student, x, cond, progress)
-        return draw.said(student), draw.cond
+def student_samples(
+    method: Method, student: Net, x: Tensor, cond: Condition | None, progress: Progress
+) -> tuple[Tensor, Condition | None]:
+    """Returns the student's clean estimates at the states that the method samples, with their conditions."""
+    state = method.sample_states(student, x, cond, progress)
+    return state.predict(student), state.cond
 
 
 class Critic(nn.Module):
-    """Learns from what the student makes: `learn(x, made, cond, progress)` -> scalar, x real."""
+    """A network that is trained on the student's samples at the states of `method`; see `loss_on_samples`."""
 
-    generated: StudentSamples
+    method: Method
 
-    def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
+    def loss_on_samples(self, x: Tensor, samples: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
+        """Returns the loss of real x and the student's samples under the same conditions: a scalar."""
+        raise NotImplementedError
+
+    def loss(
+        self, student: Net, target_net: Net | None, x: Tensor, cond: Condition | None, progress: Progress
+    ) -> Tensor:
+        """Returns the critic's loss on fresh samples of the student."""
         with torch.no_grad():
-            made, cond = self.generated(student, x, cond, progress)
-        return self.learn(x, made, cond, progress)
+            samples, cond = student_samples(self.method, student, x, cond, progress)
+        return self.loss_on_samples(x, samples, cond, progress)
 
 
 class FakeScore(Critic):
-    """A denoiser of the student's samples: DMD2's fake score. A contract net; start it as a copy of the teacher."""
+    """DMD2's fake score, a denoiser of the student's samples. It is a `Net`; initialise it as a copy of the teacher."""
 
-    def __init__(self, net: nn.Module, generated: StudentSamples, times: TimestepSampler | None = None):
+    def __init__(self, net: nn.Module, method: Method):
         super().__init__()
-        self.net, self.generated = net, generated
-        native = generated.method.native
-        self.training_of_fake = Method(
-            times or lognormal(-0.4, 1.6), regression_target, weight=edm_weight(), path=native, native=native
-        )
+        self.net, self.method = net, method
+        denoising = Method(lognormal(-0.4, 1.6), regression_target, weight=edm_weight())
+        self.denoising = replace(denoising, path=method.net_path, net_path=method.net_path)
 
-    def forward(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond=None) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Condition | None = None) -> Tensor:
         return self.net(x_t, t, s, cond)
 
-    def learn(self, x: Tensor, made: Tensor, cond, progress: Progress) -> Tensor:
-        """Diffusion training on what the student makes."""
-        return self.training_of_fake.loss(self.net, None, made, cond, progress)
+    def loss_on_samples(self, x: Tensor, samples: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
+        """Returns the denoising loss of the student's samples."""
+        return self.denoising.loss(self.net, None, samples, cond, progress)
 
 
 class Discriminator(Critic):
-    """A discriminator out of any contract net: its output, averaged over channels, is a map of logits.
+    """A discriminator of noised samples (LADD, Sauer et al. 2024) with a hinge loss, made from any `Net`.
 
-    Real and made samples are judged after noising to levels drawn by `times` (LADD, Sauer et al. 2024), by hinge loss.
-    `smooth` weighs a finite-difference R1 penalty on the real side (gamma / 2 |grad|^2; ARC, Novack et al. 2025).
-    """
+    The net's output, averaged over channels, is a map of logits; `sampler` draws the noise levels. `r1_weight` is gamma
+    of a penalty gamma / 2 |grad|^2 on the real side, by finite differences (ARC, Novack et al. 2025)."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        generated: StudentSamples,
-        times: TimestepSampler | None = None,
-        smooth: float = 0.0,
-        path: Path = paths.edm,
-    ):
+    def __init__(self, net: nn.Module, method: Method, sampler: TimestepSampler | None = None, r1_weight: float = 0.0):
         super().__init__()
-        self.net, self.generated, self.path, self.smooth = net, generated, path, smooth
-        self.times = times or lognormal(-1.0, 1.0)
+        self.net, self.method, self.path, self.r1_weight = net, method, method.net_path, r1_weight
+        self.sampler = sampler or lognormal(-1.0, 1.0)
 
-    def logits(self, x: Tensor, cond, progress: Progress) -> Tensor:
-        """One logit per sample and frame [batch, 1, frame], or per sample [batch, 1]."""
-        return self._logits(x, torch.randn_like(x), self.times(self.path, x, progress).t, cond)
+    def logits(self, x: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
+        """Returns a logit per sample and frame [batch, 1, frame], or per sample [batch, 1]."""
+        return self._logits(x, torch.randn_like(x), self.sampler(self.path, x, progress).t, cond)
 
-    def _logits(self, x: Tensor, eps: Tensor, t: Tensor, cond) -> Tensor:
+    def _logits(self, x: Tensor, eps: Tensor, t: Tensor, cond: Condition | None) -> Tensor:
         return self.net(self.path.add_noise(x, eps, t), t, None, cond).mean(1, keepdim=True)
 
-    def learn(self, x: Tensor, made: Tensor, cond, progress: Progress) -> Tensor:
-        """E max(0, 1 - D(real)) + E max(0, 1 + D(made))."""
-        eps, t, mask = torch.randn_like(x), self.times(self.path, x, progress).t, getattr(cond, "mask", None)
-        real = self._logits(x, eps, t, cond)
-        total = masked_mean(F.relu(1 - real), mask) + masked_mean(F.relu(1 + self.logits(made, cond, progress)), mask)
-        if self.smooth:
-            moved = self._logits(x + 0.01 * torch.randn_like(x), eps, t, cond)
-            total = total + self.smooth / 2 * masked_mean((moved - real).square(), mask) / 0.01**2
+    def loss_on_samples(self, x: Tensor, samples: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
+        """Returns E max(0, 1 - D(x)) + E max(0, 1 + D(samples)) + penalty."""
+        eps, t, mask = torch.randn_like(x), self.sampler(self.path, x, progress).t, getattr(cond, "mask", None)
+        real, fake = self._logits(x, eps, t, cond), self.logits(samples, cond, progress)
+        total = masked_mean(F.relu(1 - real), mask) + masked_mean(F.relu(1 + fake), mask)
+        if self.r1_weight:
+            shifted = self._logits(x + 0.01 * torch.randn_like(x), eps, t, cond)
+            total = total + self.r1_weight / 2 * masked_mean((shifted - real).square(), mask) / 0.01**2
         return total.mean()
 
 
 class JointCritic(Critic):
-    """Several critics trained as one, on the same samples: their losses are added."""
+    """Several critics trained as one on the same samples, with the sum of their losses."""
 
     def __init__(self, *critics: Critic):
         super().__init__()
-        self.critics, self.generated = nn.ModuleList(critics), critics[0].generated
+        self.critics, self.method = nn.ModuleList(critics), critics[0].method
 
-    def learn(self, x: Tensor, made: Tensor, cond, progress: Progress) -> Tensor:
-        return sum(critic.learn(x, made, cond, progress) for critic in self.critics)
+    def loss_on_samples(self, x: Tensor, samples: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
+        """Returns the sum of the critics' losses."""
+        return sum(critic.loss_on_samples(x, samples, cond, progress) for critic in self.critics)
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """The student's side: -E D(made). Has a method's `loss` and `compare`, so it goes into a `Mix` or `OneSample`."""
+    """The student's adversarial loss -E D(samples), on its own or as a part of a `Mix` or `SharedSampleMix`."""
 
-    judge: Discriminator
-    generated: StudentSamples
+    discriminator: Discriminator
 
-    def loss(self, student: Net, target: Net | None, x: Tensor, cond, progress: Progress) -> Tensor:
-        made, cond = self.generated(student, x, cond, progress)
-        return self._of(made, cond, progress)
+    def loss(
+        self, student: Net, target_net: Net | None, x: Tensor, cond: Condition | None, progress: Progress
+    ) -> Tensor:
+        """Returns the loss of fresh samples of the student."""
+        samples, cond = student_samples(self.discriminator.method, student, x, cond, progress)
+        return self._loss(samples, cond, progress)
 
-    def compare(self, student: Net, target: Net | None, draw: TrainingState, clean: Tensor) -> Tensor:
-        return self._of(clean, draw.cond, draw.progress)
+    def loss_of_estimate(self, student: Net, target_net: Net | None, state: TrainingState, clean: Tensor) -> Tensor:
+        """Returns the loss of the student's estimate `clean` at `state`."""
+        return self._loss(clean, state.cond, state.progress)
 
-    def _of(self, made: Tensor, cond, progress: Progress) -> Tensor:
-        return -masked_mean(self.judge.logits(made, cond, progress), getattr(cond, "mask", None)).mean()
+    def _loss(self, samples: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
+        logits = self.discriminator.logits(samples, cond, progress)
+        return -masked_mean(logits, getattr(cond, "mask", None)).mean()

@@ -1,56 +1,50 @@
-"""How far a clean estimate is from its goal: distances and weights [batch], and views, what of the two is compared.
+"""Distances and weights of the loss, what of two clean estimates is compared, and the weighting by learned uncertainty.
 
-Distances are means over the valid entries of each sample: masks [batch, frame] count, padding does not.
+Distances are means over the valid entries of each sample, [batch]: frames outside of masks [batch, frame] do not count.
+Comparisons are functions of the student's clean estimate, and of the target. Error weightings map errors [batch] to
+errors [batch] by what the student has learned about its own error.
 """
 
-from __future__ import annotations
-
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..diffusion.denoiser import Net
+from ..diffusion.denoiser import Condition, Net
 from ..diffusion.paths import broadcast_like
 from .states import TrainingState
 
+Distance = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (a, b, mask) -> [batch]
+Weight = Callable[[TrainingState], Tensor]  # -> [batch]
 
-def _valid(x: Tensor, mask: Tensor | None) -> Tensor | None:
-    """mask [batch, frame] in a shape that multiplies x [batch, channel, frame, ...] (or x [batch, frame])."""
+
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns the mean of [batch, channel, frame, ...] or [batch, frame] over each sample's valid entries: [batch]."""
     if mask is None:
-        return None
-    shape = mask.shape if x.ndim == 2 else (len(mask), 1, mask.shape[1], *(1,) * (x.ndim - 3))
-    return mask.reshape(shape).to(torch.float32)
-
-
-def masked_mean(e: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean of e [batch, ...] over each sample's valid entries: [batch]."""
-    valid = _valid(e, mask)
-    if valid is None:
-        return e.flatten(1).mean(1)
-    entries = valid.expand_as(e).flatten(1).sum(1).clamp_min(1)
-    return (e * valid).flatten(1).sum(1) / entries
+        return values.flatten(1).mean(1)
+    shape = mask.shape if values.ndim == 2 else (len(mask), 1, mask.shape[1], *(1,) * (values.ndim - 3))
+    valid = mask.reshape(shape).to(torch.float32)
+    entries = valid.expand_as(values).flatten(1).sum(1).clamp_min(1)
+    return (values * valid).flatten(1).sum(1) / entries
 
 
 def l2(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean squared error of each sample."""
+    """Returns the mean squared error of each sample."""
     return masked_mean((a - b).square(), mask)
 
 
-def l1(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
-    return masked_mean((a - b).abs(), mask)
+def huber(c: float = 0.00054) -> Distance:
+    """Returns the pseudo-Huber distance of a sample's RMS error, sqrt(mse + c^2) - c.
 
-
-def huber(c: float = 0.00054) -> Callable[..., Tensor]:
-    """Pseudo-Huber of the sample's RMS error, sqrt(mse + c^2) - c.
-
-    iCT's (Song & Dhariwal 2023, eq. 7) with c_theirs = c sqrt(d), divided by sqrt(d): samples of all lengths count alike.
+    iCT's (Song & Dhariwal 2023, eq. 7) is sqrt(d) times this, with c_theirs = c sqrt(d); here all sizes d count alike.
     """
     return lambda a, b, mask: (l2(a, b, mask) + c**2).sqrt() - c
 
 
-def adaptive_l2(power: float = 1.0, c: float = 1e-3) -> Callable[..., Tensor]:
-    """S / sg(S + c)^power, S the mean squared error. Geng et al. 2025 (MeanFlow), eq. 22: their S is the sum, so is c."""
+def adaptive_l2(power: float = 1.0, c: float = 1e-3) -> Distance:
+    """Returns S / sg(S + c)^power of the mean squared error S. MeanFlow (Geng et al. 2025), eq. 22, with the sum."""
 
     def distance(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
         error = l2(a, b, mask)
@@ -59,97 +53,103 @@ def adaptive_l2(power: float = 1.0, c: float = 1e-3) -> Callable[..., Tensor]:
     return distance
 
 
-# --- weights [batch] --------------------------------------------------------------------------------------------------
+def uniform_weight(state: TrainingState) -> Tensor:
+    """Returns weight 1."""
+    return torch.ones_like(state.t)
 
 
-def uniform_weight(draw: TrainingState) -> Tensor:
-    return torch.ones_like(draw.t)
+def edm_weight(sigma_data: float = 1.0) -> Weight:
+    """Returns 1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. Karras et al. 2022, table 1."""
+    return lambda state: snr(state) + sigma_data**-2
 
 
-def edm_weight(sigma_data: float = 1.0) -> Callable[[TrainingState], Tensor]:
-    """1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. Karras et al. 2022, table 1."""
-    return lambda draw: draw.path.noise_level(draw.t) ** -2 + sigma_data**-2
+def snr(state: TrainingState) -> Tensor:
+    """Returns the signal-to-noise ratio: squared errors become those of the noise estimate."""
+    return state.path.noise_level(state.t) ** -2
 
 
-def snr(draw: TrainingState) -> Tensor:
-    """The noise estimate's squared error, as a weight on the clean estimate's."""
-    return draw.path.noise_level(draw.t) ** -2
+def truncated_snr(state: TrainingState) -> Tensor:
+    """Returns max(SNR, 1). Salimans & Ho 2022, section 4."""
+    return snr(state).clamp_min(1)
 
 
-def truncated_snr(draw: TrainingState) -> Tensor:
-    """max(SNR, 1). Salimans & Ho 2022, section 4."""
-    return snr(draw).clamp_min(1)
+def inverse_step(state: TrainingState) -> Tensor:
+    """Returns 1 / (t - r): iCT, ECT."""
+    return 1 / (state.t - state.r)
 
 
-def min_snr(most: float = 5.0) -> Callable[[TrainingState], Tensor]:
-    """min(SNR, most). Hang et al. 2023. Made for DDPM tables: at sigma = 80 it is 1.6e-4, next to nothing."""
-    return lambda draw: snr(draw).clamp_max(most)
+def inverse_variance(state: TrainingState) -> Tensor:
+    """Returns 1 / sigma^2: squared errors become those of the flow on the rectified path, of F on the Trig path."""
+    return state.path.sigma(state.t) ** -2
 
 
-def inverse_step(draw: TrainingState) -> Tensor:
-    """1 / (t - r): iCT, ECT."""
-    return 1 / (draw.t - draw.r)
+def emphasize_t_max(extra: float) -> Weight:
+    """Returns 1, and 1 + extra for states at t_max, where one-call generation starts."""
+    return lambda state: 1 + extra * (state.t >= state.path.t_max * (1 - 1e-6)).to(state.t.dtype)
 
 
-def inverse_variance(draw: TrainingState) -> Tensor:
-    """1 / sigma^2: the flow's squared error on the rectified path, F's on Trig."""
-    return draw.path.sigma(draw.t) ** -2
+@dataclass(frozen=True)
+class Comparison:
+    """The quantity in which estimate and target are compared, transform(state, clean, target_net).
+
+    `uses_target_net`: gradients flow through the target network, so it must be a copy of the student. Also a decorator.
+    """
+
+    transform: Callable[[TrainingState, Tensor, Net], Tensor]
+    uses_target_net: bool = False
+
+    def __call__(self, state: TrainingState, clean: Tensor, target_net: Net) -> Tensor:
+        return self.transform(state, clean, target_net)
 
 
-def emphasize_t_max(extra: float) -> Callable[[TrainingState], Tensor]:
-    """1, and 1 + extra for draws at t_max, where one-call generation starts."""
-    return lambda draw: 1 + extra * (draw.t >= draw.path.t_max * (1 - 1e-6)).to(draw.t.dtype)
-
-
-# --- views: what of the two clean estimates is compared --------------------------------------------------------------
-
-
-def clean_estimate(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
+@Comparison
+def clean_estimate(state: TrainingState, clean: Tensor, target_net: Net) -> Tensor:
+    """The clean estimate itself."""
     return clean
 
 
-def jump_end(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
-    """The jump's end x_s: TCD."""
-    return draw.path.step(draw.x_t, draw.t, draw.end, clean)
+@Comparison
+def jump_end(state: TrainingState, clean: Tensor, target_net: Net) -> Tensor:
+    """The end x_s of the jump: TCD."""
+    return state.path.step(state.x_t, state.t, state.end, clean)
 
 
-def jump_end_at_zero(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
-    """The jump's end seen from time 0, by the target's jump s -> 0; gradients flow through it. CTM, eq. 10."""
-    x_s, end = jump_end(draw, clean, target), draw.end
-    floor = draw.path.t_min
-    seen = target(x_s, end.clamp_min(floor), torch.zeros_like(end), draw.cond)
-    return torch.where(broadcast_like(end > floor, x_s), seen, x_s)
+@functools.partial(Comparison, uses_target_net=True)
+def jump_end_at_zero(state: TrainingState, clean: Tensor, target_net: Net) -> Tensor:
+    """The end of the jump, brought to time 0 by the target network's jump s -> 0. CTM (Kim et al. 2023), eq. 10."""
+    x_s, end, floor = jump_end(state, clean, target_net), state.end, state.path.t_min
+    x_0 = target_net(x_s, end.clamp_min(floor), torch.zeros_like(end), state.cond)
+    return torch.where(broadcast_like(end > floor, x_s), x_0, x_s)
 
 
-def network_output(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
-    """clean / sigma: differences are those of the flow on the rectified path, of F on Trig."""
-    return clean / broadcast_like(draw.path.sigma(draw.t), clean)
+@Comparison
+def network_output(state: TrainingState, clean: Tensor, target_net: Net) -> Tensor:
+    """clean / sigma: differences are those of the flow on the rectified path, of F on the Trig path."""
+    return clean / broadcast_like(state.path.sigma(state.t), clean)
 
 
-def feature_space(features: Callable[[Tensor, Tensor, object], Tensor]) -> Callable[..., Tensor]:
-    """features(x_s, s, cond) of the jump's end: SoundCTM (Saito et al. 2024), eq. 9, with a teacher's features."""
+def feature_space(features: Callable[[Tensor, Tensor, Condition | None], Tensor]) -> Comparison:
+    """Returns features(x_s, s, cond) of the jump's end, such as a teacher's. SoundCTM (Saito et al. 2024), eq. 9."""
 
-    def view(draw: TrainingState, clean: Tensor, target: Net) -> Tensor:
-        return features(jump_end(draw, clean, target), draw.end.clamp_min(draw.path.t_min), draw.cond)
+    @Comparison
+    def compare_at(state: TrainingState, clean: Tensor, target_net: Net) -> Tensor:
+        return features(jump_end(state, clean, target_net), state.end.clamp_min(state.path.t_min), state.cond)
 
-    return view
-
-
-# --- balance: error [batch] -> error [batch], with what the student has learned about its own error ---
+    return compare_at
 
 
-def plain_error(draw: TrainingState, student: Net, error: Tensor) -> Tensor:
+def plain_error(state: TrainingState, student: Net, error: Tensor) -> Tensor:
+    """Leaves the error as it is."""
     return error
 
 
-def uncertainty_weighted_error(draw: TrainingState, student: Net, error: Tensor) -> Tensor:
-    """error / e^u + u with u = student.log_variance(t): EDM2 (Karras et al. 2023), eq. 21; sCM's adaptive weighting.
+def uncertainty_weighted_error(state: TrainingState, student: Net, error: Tensor) -> Tensor:
+    """Returns error / e^u + u with u = student.log_variance(t). EDM2 (Karras et al. 2023), eq. 21; sCM.
 
-    A net without log_variance (see `denoiser.WithLogVariance`) is left as it is: u only evens out the scale over t.
-    """
-    if not hasattr(student, "log_variance"):
+    Errors of a student without log_variance (see `LogVarianceDenoiser`) stay: u only evens out the scale over t."""
+    log_variance = getattr(student, "log_variance", None)
+    if log_variance is None:
         return error
-    u = student.log_variance(
-        draw.native.time_of_noise_level(draw.path.noise_level(draw.t)).clamp_max(draw.native.t_max)
-    )
+    net_t = state.net_path.time_of_noise_level(state.path.noise_level(state.t)).clamp_max(state.net_path.t_max)
+    u = log_variance(net_t)
     return error * torch.exp(-u) + u

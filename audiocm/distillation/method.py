@@ -1,176 +1,181 @@
-"""What every method is made of: a draw, a field, a goal, a distance and a weight.
+"""The training loss of every method: states, a field, a regression target, a distance and weights.
 
-A student is a contract net; its jump to s is path.step(x_t, t, s, clean). Training makes `clean` equal to a goal that
-carries no gradient. A `Method` is a frozen choice of pieces; whatever has `.loss(student, target, x, cond, progress)`
-trains just as well. Losses own nothing and never wait for the device: a whole step can be captured in a CUDA graph.
+A student's jump to s is path.step(x_t, t, s, clean); training makes its estimate `clean` equal to a target that carries
+no gradient. Losses own no network and never wait for the device, so that a whole step can be captured in a CUDA graph.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..diffusion import paths
-from ..diffusion.denoiser import Condition, Net
+from ..diffusion.denoiser import Condition, Net, at_least_float32
 from ..diffusion.paths import Path
-from .losses import clean_estimate, jump_end_at_zero, l2, plain_error, uniform_weight
-from .states import (
-    Field,
-    NoisePair,
-    Progress,
-    Timesteps,
-    TrainingState,
-    data_field,
-    independent_noise,
-    interpolate,
-    sampled_states,
-)
+from .losses import Comparison, Distance, Weight, clean_estimate, l2, plain_error, uniform_weight
+from .states import Field, NoisePair, Progress, Samples, TrainingState, data_field, independent_noise, sampled_states
+from .targets import Target
+from .timesteps import TimestepSampler
 
 
-def from_lcm(w: float) -> float:
-    """LCM writes clean_cond + w (clean_cond - clean_null): its w is Imagen's less 1."""
-    return w + 1
+class Loss(Protocol):
+    """A training loss: a `Method`, a `Mix`, the student's side of a critic, or any other object of this form.
+
+    x [batch, ...] or stored pairs; target_net None: the student itself, without gradient."""
+
+    def loss(
+        self, student: Net, target_net: Net | None, x: Samples, cond: Condition | None, progress: Progress
+    ) -> Tensor: ...
 
 
-# --- the method -------------------------------------------------------------------------------------------------------
+class EstimateLoss(Loss, Protocol):
+    """A loss that can also be computed from an estimate the student has already made."""
+
+    def loss_of_estimate(self, student: Net, target_net: Net | None, state: TrainingState, clean: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Method:
-    """A member of the family. Nets live on the `native` path; training draws states of `path`."""
+    """One training method. The networks live on `net_path`; training states are on `path`."""
 
-    times: Callable[[Path, Tensor, Progress], Timesteps]
-    goal: Callable[[TrainingState, Field, Net, Tensor], Tensor]
-    field: Callable[[TrainingState, Net], Field] = data_field
+    timesteps: TimestepSampler  # draws t, r and s
+    target: Target  # what the student's estimate should equal
+    field: Callable[[TrainingState, Net], Field] = data_field  # the clean sample at (x_t, t): of the data or a teacher
     path: Path = paths.edm
-    native: Path = paths.edm
-    distance: Callable[[Tensor, Tensor, Tensor | None], Tensor] = l2
-    weight: Callable[[TrainingState], Tensor] = uniform_weight
-    coupling: Callable[[Tensor, object], NoisePair] = independent_noise
-    noising: Callable[[Path, Tensor, Tensor, Tensor], Tensor] = interpolate
-    guidance: Callable[[Tensor], Tensor] | None = None  # the w that each row of the student is told
-    start: Callable[[TrainingState, Net], TrainingState] = sampled_states
-    view: Callable[[TrainingState, Tensor, Net], Tensor] = clean_estimate
-    balance: Callable[[TrainingState, Net, Tensor], Tensor] = plain_error
-    needs_target_time: bool = False  # s varies at one t: a net that is not told s cannot be right for all
+    net_path: Path = paths.edm
+    distance: Distance = l2
+    weight: Weight = uniform_weight
+    coupling: Callable[[Tensor, Condition | None], NoisePair] = independent_noise  # pairs x with noise
+    noising: Callable[[Path, Tensor, Tensor, Tensor], Tensor] = Path.add_noise  # (path, x, eps, t) -> x_t
+    guidance: Callable[[Tensor], Tensor] | None = None  # draws w [batch], an input of the student
+    states: Callable[[TrainingState, Net], TrainingState] = sampled_states  # where the student is called
+    compare_at: Comparison = clean_estimate  # the quantity that the distance compares
+    error_weighting: Callable[[TrainingState, Net, Tensor], Tensor] = plain_error  # by learned uncertainty
+    needs_target_time: bool = False  # s varies at one t, so a student without s as an input could not fit all
 
-    def draw(self, x: Tensor | NoisePair, cond, progress: Progress) -> TrainingState:
-        """States to train on."""
+    def loss(
+        self, student: Net, target_net: Net | None, x: Samples, cond: Condition | None, progress: Progress
+    ) -> Tensor:
+        """Returns the batch mean of weight times distance(estimate, target). target_net None: the student itself."""
+        self.validate(student, target_net)
+        state = self.sample_states(student, x, cond, progress)
+        dropout = _shared_dropout(student, state.x) if self.target.shares_dropout else nullcontext()
+        return self.loss_of_estimate(student, target_net, state, state.predict(student), dropout)
+
+    def sample_states(self, student: Net, x: Samples, cond: Condition | None, progress: Progress) -> TrainingState:
+        """Samples the states at which the student is called."""
+        state = self.draw_states(x, cond, progress)
+        return self.states(state, state.on_path(student))
+
+    def draw_states(self, x: Samples, cond: Condition | None, progress: Progress) -> TrainingState:
+        """Draws guidance weights, noise and times, and mixes x and noise."""
         if self.guidance is not None:
             w = self.guidance(x.x if isinstance(x, NoisePair) else x)
             cond = (Condition() if cond is None else cond).with_guidance(w)
         x, eps = x if isinstance(x, NoisePair) else self.coupling(x, cond)
-        t, r, s = self.times(self.path, x, progress)
+        t, r, s = self.timesteps(self.path, x, progress)
         x_t = self.noising(self.path, x, eps, t)
-        return TrainingState(self.path, self.native, x, eps, x_t, t, r, s, cond, progress)
+        return TrainingState(self.path, self.net_path, x, eps, x_t, t, r, s, cond, progress)
 
-    def loss(self, student: Net, target: Net | None, x: Tensor | NoisePair, cond, progress: Progress) -> Tensor:
-        """Mean over the batch of weight x distance(student, goal). target None: the student itself, without gradient."""
-        self.refuse(student, target)
-        draw = self.started(student, x, cond, progress)
-        masks = _DropoutState(student, draw.x) if getattr(self.goal, "asks_target", True) else nullcontext()
-        return self.compare(student, target, draw, draw.said(student), masks)
+    def loss_of_estimate(
+        self,
+        student: Net,
+        target_net: Net | None,
+        state: TrainingState,
+        clean: Tensor,
+        dropout: AbstractContextManager | None = None,
+    ) -> Tensor:
+        """Returns the loss of the student's estimate `clean` at `state`; the target is computed inside `dropout`."""
+        target_net = state.on_path(student if target_net is None else target_net)
+        with torch.no_grad(), dropout or nullcontext():
+            target = self.target(state, self.field(state, target_net), target_net, clean.detach())
+        a, b = self.compare_at(state, clean, target_net), self.compare_at(state, target, target_net).detach()
+        error = self.weight(state) * self.distance(at_least_float32(a), at_least_float32(b), state.mask)
+        return self.error_weighting(state, student, error).mean()
 
-    def started(self, student: Net, x: Tensor | NoisePair, cond, progress: Progress) -> TrainingState:
-        """The states that the student is called at."""
-        draw = self.draw(x, cond, progress)
-        return self.start(draw, draw.here(student))
-
-    def compare(self, student: Net, target: Net | None, draw: TrainingState, clean: Tensor, masks=None) -> Tensor:
-        """`loss`, once the student has said `clean` at `draw`."""
-        frozen = draw.here(student if target is None else target)
-        with torch.no_grad(), masks or nullcontext():
-            goal = self.goal(draw, self.field(draw, frozen), frozen, clean.detach())
-        seen, wanted = self.view(draw, clean, frozen), self.view(draw, goal, frozen).detach()
-        error = self.weight(draw) * self.distance(_precise(seen), _precise(wanted), draw.mask)
-        return self.balance(draw, student, error).mean()
-
-    def refuse(self, student: Net, target: Net | None) -> None:
-        """ValueError for combinations that cannot work, where the nets say enough about themselves to tell."""
-        if self.needs_target_time and _says(student, "target_time") is False:
+    def validate(self, student: Net, target_net: Net | None) -> None:
+        """Raises ValueError for a student that declares not to have the inputs that the method trains."""
+        if self.needs_target_time and _declared(student, "target_time", True) is False:
             raise ValueError(
-                "this method trains jumps to every s, but the student is not told s: build it with target_time=True, "
-                "or use a method that only jumps to 0 (cd, lcm, consistencytta, ect, scd)"
+                "this method trains jumps to every s, but the student has no input for s: build it with "
+                "target_time=True, or use a method that only jumps to 0 (cd, lcm, consistencytta, ect, scd)"
             )
-        if self.guidance is not None and _says(student, "guidance_range") is None:
+        if self.guidance is not None and _declared(student, "guidance_range", ()) is None:
             raise ValueError(
-                "this method draws a guidance weight for each sample, but the student is not told it: build it with "
-                "guidance_range=(low, high), or fix the weight: guidance=None and guided(teacher, w)"
+                "this method draws a guidance weight for each sample, but the student has no input for it: build it "
+                "with guidance_range=(low, high), or fix the weight with guidance=None and guided_net(teacher, w)"
             )
-        if self.view is jump_end_at_zero and (target is None or target is student):
+        if self.compare_at.uses_target_net and (target_net is None or target_net is student):
             raise ValueError(
-                "this method looks through an EMA copy of the student: give the run a target_ema, say .999"
+                "this method compares through an EMA copy of the student: set target_ema of the run, such as 0.999"
             )
 
 
 @dataclass(frozen=True)
 class Mix:
-    """A weighted sum of methods on the same batch. `critic` names the second net that the trainer has to train, if any."""
+    """A weighted sum of losses on the same batch. `critic`: a second network that the trainer has to train."""
 
-    parts: tuple[tuple[float, Method | Mix | object], ...]
-    critic: object | None = None
+    parts: tuple[tuple[float, Loss], ...]
+    critic: Any = None  # an `adversarial.Critic`
 
-    def loss(self, student: Net, target: Net | None, x: Tensor | NoisePair, cond, progress: Progress) -> Tensor:
-        return sum(share * method.loss(student, target, x, cond, progress) for share, method in self.parts)
+    def loss(
+        self, student: Net, target_net: Net | None, x: Samples, cond: Condition | None, progress: Progress
+    ) -> Tensor:
+        """Returns the weighted sum of the losses of all parts."""
+        return sum(weight * part.loss(student, target_net, x, cond, progress) for weight, part in self.parts)
 
 
+@dataclass(frozen=True)
 class SharedSampleMix(Mix):
-    """A Mix whose parts judge one and the same estimate of the student's, drawn by the first: one call for all of them."""
+    """A Mix whose parts share one estimate of the student, at states drawn by the first part: one call for all."""
 
-    def loss(self, student: Net, target: Net | None, x: Tensor | NoisePair, cond, progress: Progress) -> Tensor:
-        first = self.parts[0][1]
-        first.refuse(student, target)
-        draw = first.started(student, x, cond, progress)
-        clean = draw.said(student)
-        return sum(share * part.compare(student, target, draw, clean) for share, part in self.parts)
+    parts: tuple[tuple[float, EstimateLoss], ...]
+
+    def loss(
+        self, student: Net, target_net: Net | None, x: Samples, cond: Condition | None, progress: Progress
+    ) -> Tensor:
+        """Returns the weighted sum of the losses of the shared estimate."""
+        first: Method = self.parts[0][1]
+        first.validate(student, target_net)
+        state = first.sample_states(student, x, cond, progress)
+        clean = state.predict(student)
+        return sum(weight * part.loss_of_estimate(student, target_net, state, clean) for weight, part in self.parts)
 
 
-def _precise(x: Tensor) -> Tensor:
-    """At least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def _says(net: Net, name: str):
-    """What a net says about itself, in its config or as an attribute; `...` if it says nothing."""
+def _declared(net: Net, name: str, default: Any) -> Any:
+    """Returns an option from a network's config or attributes; `default` for networks that do not declare it."""
     net = getattr(net, "module", net)
     config = getattr(net, "config", {})
-    return config[name] if name in config else getattr(net, name, ...)
+    return config[name] if name in config else getattr(net, name, default)
 
 
-class _DropoutState:
-    """Both sides of a pair see the same dropout masks (openai/consistency_models; iCT): replay the generator's state.
+def _shared_dropout(net: Net, like: Tensor) -> AbstractContextManager:
+    """Returns a context that replays the present random state, so that two calls use the same dropout masks.
 
-    Does nothing for nets without dropout, so that their steps can be captured in a CUDA graph.
-    """
+    Does nothing for networks without dropout, so that their steps can be captured in a CUDA graph."""
+    modules = net.modules() if isinstance(net, nn.Module) and net.training else ()
+    if not any(_dropout_rate(module) > 0 for module in modules):
+        return nullcontext()
+    cpu_state = torch.get_rng_state()
+    device_state = torch.cuda.get_rng_state(like.device) if like.is_cuda else None
 
-    def __init__(self, net: Net, like: Tensor):
-        modules = net.modules() if isinstance(net, nn.Module) and net.training else ()
-        self.devices = [like.device] if like.is_cuda else []
-        self.active = any(_rate(module) > 0 for module in modules)
-        self.before = self._get() if self.active else None
+    @contextmanager
+    def replay() -> Iterator[None]:
+        with torch.random.fork_rng([like.device] if like.is_cuda else []):
+            torch.set_rng_state(cpu_state)
+            if like.is_cuda:
+                torch.cuda.set_rng_state(device_state, like.device)
+            yield
 
-    def _get(self) -> list[Tensor]:
-        return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self.devices)]
-
-    def _set(self, states: list[Tensor]) -> None:
-        torch.set_rng_state(states[0])
-        for device, state in zip(self.devices, states[1:], strict=True):
-            torch.cuda.set_rng_state(state, device)
-
-    def __enter__(self) -> None:
-        if self.active:
-            self.after = self._get()
-            self._set(self.before)
-
-    def __exit__(self, *_) -> None:
-        if self.active:
-            self._set(self.after)
+    return replay()
 
 
-def _rate(module: nn.Module) -> float:
-    rate = module.p if isinstance(module, nn.modules.dropout._DropoutNd) else vars(module).get("dropout", 0.0)
+_DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+
+
+def _dropout_rate(module: nn.Module) -> float:
+    rate = module.p if isinstance(module, _DROPOUT) else vars(module).get("dropout", 0.0)
     return rate if isinstance(rate, float) else 0.0

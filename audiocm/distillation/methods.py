@@ -1,407 +1,289 @@
-"""The catalogue: each published method as a composition, with its paper and what is done differently here.
+"""The catalogue of methods: each paper as a composition, with its deviations. Long, since it holds all of them.
 
-Constructors carry the papers' numbers; `family` the ones for unit-variance data whose nets live on the EDM path up to
-sigma = 80. Common to all: boundaries are at time 0 (ECT's choice; the CM paper's is t_min), distances are of latents
-(no LPIPS), targets and schedules are the trainer's (`target_ema`), and any field of `Method` can be replaced.
+The functions have the papers' numbers as defaults; `METHODS` has settings for unit-variance data and short runs by
+name. Keyword arguments `changes` replace fields of the `Method`. Deviations common to all: networks have their boundary
+at time 0 (ECT's choice; the CM paper's is t_min), distances are of latents (no LPIPS), and target averages and
+schedules are the trainer's.
 """
-
-from __future__ import annotations
 
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..diffusion import paths
-from ..diffusion.denoiser import Net
-from ..diffusion.guidance import guided_by, guided_net, uniform_guidance
+from ..diffusion.denoiser import Condition, Net
+from ..diffusion.guidance import guided_net, uniform_guidance
 from ..diffusion.paths import Path
-from ..diffusion.solvers import euler, heun, ode_times, sample, student_step, with_substeps
-from . import timesteps
-from .adversarial import AdversarialLoss, Discriminator, FakeScore, JointCritic, StudentSamples
-from .losses import (
-    adaptive_l2,
-    edm_weight,
-    emphasize_t_max,
-    feature_space,
-    huber,
-    inverse_step,
-    inverse_variance,
-    jump_end,
-    jump_end_at_zero,
-    network_output,
-    truncated_snr,
-    uncertainty_weighted_error,
-    uniform_weight,
-)
+from ..diffusion.solvers import Solver, euler, heun, ode_times, sample, student_step, with_substeps
+from . import losses, states, targets, timesteps
+from .adversarial import AdversarialLoss, Discriminator, FakeScore, JointCritic
+from .losses import Distance, huber
 from .method import Method, Mix, SharedSampleMix
-from .states import (
-    backward_simulation,
-    data_field,
-    prior_centred_noise,
-    pure_noise_at_t_max,
-    self_guided_field,
-    simulate_pairs,
-    target_field,
-    teacher_field,
-)
-from .targets import (
-    Derivative,
-    consistency_target,
-    continuous_target,
-    distribution_matching_target,
-    exact_derivative,
-    flow_gain,
-    grid_gain,
-    normalize_tangent,
-    regression_target,
-    score_distillation_target,
-    trajectory_target,
-    trig_gain,
-)
+from .states import teacher_field
+from .targets import consistency_target, continuous_target, regression_target, trajectory_target
 from .timesteps import TimestepSampler
+
+Range = tuple[float, float]  # of the guidance weight w, in Imagen's convention (1: no guidance)
 
 latent_times = timesteps.mixture(0.88, timesteps.lognormal(0.2, 1.3), timesteps.loguniform(0.002, 80.0))
 
 
-# --- teachers and fields ----------------------------------------------------------------------------------------------
+# --- teachers, and students of all noise levels -----------------------------------------------------------------------
 
 
-def diffusion(sampled: TimestepSampler | None = None, sigma_data: float = 1.0, **changes) -> Method:
-    """EDM training. Karras et al. 2022; with a net that has log_variance, EDM2's weighting (2023, eq. 21).
+def diffusion(sampler: TimestepSampler | None = None, sigma_data: float = 1.0, **changes: Any) -> Method:
+    """EDM training (Karras et al. 2022); for a network with log_variance, EDM2's weighting (2023, eq. 21).
 
-    `latent_times` suits text-conditioned unit-variance latents.
-    """
-    sampled = sampled or timesteps.lognormal(-1.2, 1.2)
-    return replace(
-        Method(sampled, regression_target, weight=edm_weight(sigma_data), balance=uncertainty_weighted_error), **changes
-    )
+    The sampler `latent_times` suits text-conditioned unit-variance latents."""
+    method = Method(sampler or timesteps.lognormal(-1.2, 1.2), regression_target, weight=losses.edm_weight(sigma_data))
+    return replace(method, **({"error_weighting": losses.uncertainty_weighted_error} | changes))
 
 
 def guidance_distillation(
-    teacher: Net, w=(0.0, 6.0), sampled: TimestepSampler = latent_times, weight=None, **changes
+    teacher: Net, w: Range = (0.0, 6.0), sampler: TimestepSampler = latent_times, **changes: Any
 ) -> Method:
-    """The student, told w, equals the guided teacher. Meng et al. 2022, stage 1; ConsistencyTTA, stage 1.
+    """The student with input w equals the guided teacher. Meng et al. 2022, stage 1; ConsistencyTTA, stage 1.
 
-    Deviation from ConsistencyTTA: EDM's weight; theirs is min(SNR, 5)/(SNR + 1) on v.
-    """
-    method = Method(
-        sampled,
-        regression_target,
-        teacher_field(guided_net(teacher)),
-        guidance=uniform_guidance(*w),
-        weight=weight or edm_weight(),
-    )
+    Deviation from ConsistencyTTA: EDM's weight; theirs is min(SNR, 5)/(SNR + 1) on v."""
+    field = teacher_field(guided_net(teacher))
+    method = Method(sampler, regression_target, field, guidance=uniform_guidance(*w), weight=losses.edm_weight())
     return replace(method, **changes)
 
 
-# --- consistency: one solver move, then the target's jump -------------------------------------------------------------
+# --- consistency: one solver step, then the target network's jump -----------------------------------------------------
 
 
-def cd(teacher: Net, intervals: int = 18, solver=heun, **changes) -> Method:
-    """Consistency distillation. Song et al. 2023, algorithm 2. Target EMA .95, or none (their CIFAR code)."""
-    return replace(
-        Method(timesteps.grid_neighbours(intervals), consistency_target(solver), teacher_field(teacher)), **changes
-    )
+def cd(teacher: Net, intervals: int = 18, solver: Solver = heun, **changes: Any) -> Method:
+    """Consistency distillation. Song et al. 2023, algorithm 2. Target EMA 0.95, or none (their CIFAR code)."""
+    method = Method(timesteps.grid_neighbours(intervals), consistency_target(solver), teacher_field(teacher))
+    return replace(method, **changes)
 
 
-def ct(first: int = 2, last: int = 150, **changes) -> Method:
+def ct(first: int = 2, last: int = 150, **changes: Any) -> Method:
     """Consistency training. Song et al. 2023, algorithm 3: CD with the data as the field, on a growing grid.
 
-    Deviation: their target decay grows with the grid (`times.ct_target_ema`).
-    """
-    return replace(
-        Method(timesteps.grid_neighbours(timesteps.ct_intervals(first, last)), consistency_target(euler)), **changes
-    )
+    Deviation: their target decay grows with the grid (`timesteps.ct_target_ema`)."""
+    sampler = timesteps.grid_neighbours(timesteps.ct_intervals(first, last))
+    return replace(Method(sampler, consistency_target(euler)), **changes)
 
 
 def ict(
-    first: int = 10, last: int = 1280, mean: float = -1.1, std: float = 2.0, c: float = 0.00054, **changes
+    first: int = 10, last: int = 1280, mean: float = -1.1, std: float = 2.0, c: float = 0.00054, **changes: Any
 ) -> Method:
-    """Improved consistency training. Song & Dhariwal 2023. No target EMA, and the norm-wise pseudo-Huber."""
-    proposal = timesteps.lognormal_neighbours(timesteps.ict_intervals(first, last), mean, std)
-    return replace(Method(proposal, consistency_target(euler), distance=huber(c), weight=inverse_step), **changes)
+    """Improved consistency training. Song & Dhariwal 2023. No target EMA, and the norm-wise pseudo-Huber distance."""
+    sampler = timesteps.lognormal_neighbours(timesteps.ict_intervals(first, last), mean, std)
+    return replace(Method(sampler, consistency_target(euler), distance=huber(c), weight=losses.inverse_step), **changes)
 
 
-def ect(sampled: TimestepSampler | None = None, stages: int = 8, q: float = 2.0, c: float = 1e-6, **changes) -> Method:
+def ect(
+    sampler: TimestepSampler | None = None, stages: int = 8, q: float = 2.0, c: float = 1e-6, **changes: Any
+) -> Method:
     """Easy consistency tuning. Geng et al. 2024. Start from a diffusion model; no target EMA."""
-    proposal = timesteps.ect(sampled, stages, q)
-    return replace(Method(proposal, consistency_target(euler), distance=huber(c), weight=inverse_step), **changes)
+    sampler = timesteps.ect(sampler, stages, q)
+    return replace(Method(sampler, consistency_target(euler), distance=huber(c), weight=losses.inverse_step), **changes)
 
 
-def lcm(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
-    """Latent consistency model. Luo et al. 2023: one DDIM stride of 20 on the guided teacher, the student is told w.
+def lcm(teacher: Net, w: Range = (3.0, 15.0), intervals: int = 50, **changes: Any) -> Method:
+    """Latent consistency model. Luo et al. 2023: one DDIM stride of 20 on the guided teacher; the student has input w.
 
-    w here is Imagen's (theirs + 1). Deviations: the last stride ends at clean and not at table entry 0 (their output
-    there is its noisy input); huber of the sample's RMS; EDM's grid. Theirs: path=paths.ddpm(paths.scaled_linear_betas()),
-    times=times.strides(50).
-    """
+    w is their w + 1. Deviations: the last stride ends at the clean sample and not at table entry 0 (where their output
+    is its noisy input); huber of the sample's RMS; EDM's grid. Theirs: path=paths.ddpm(paths.scaled_linear_betas()),
+    timesteps=timesteps.strides(50)."""
     method = cd(guided_net(teacher), intervals, euler, guidance=uniform_guidance(*w), distance=huber(0.001))
     return replace(method, **changes)
 
 
-def lcm_lora(teacher: Net, w: float = 7.5, intervals: int = 50, **changes) -> Method:
-    """LCM-LoRA. Luo et al. 2023b: fixed w baked in. Train only `lora.add(student)`.
+def lcm_lora(teacher: Net, w: float = 7.5, intervals: int = 50, **changes: Any) -> Method:
+    """LCM-LoRA. Luo et al. 2023b: a fixed w. Train only the parameters of `lora.add_lora(student)`.
 
-    Their target is the student itself; short runs want an EMA copy (without one it runs away on tests' ring).
-    """
-    method = replace(lcm(teacher, intervals=intervals), field=teacher_field(guided_by(teacher, w)), guidance=None)
+    Their target network is the student itself; short runs need an EMA copy (without it they diverge in the tests)."""
+    method = lcm(teacher, intervals=intervals, field=teacher_field(guided_net(teacher, w)), guidance=None)
     return replace(method, **changes)
 
 
 def consistencytta(
     teacher: Net,
-    w=(0.0, 6.0),
+    w: Range = (0.0, 6.0),
     intervals: int = 18,
-    top_weight: float = 0.0,
+    t_max_weight: float = 0.0,
     guide: Callable[[Net], Net] = guided_net,
-    **changes,
+    **changes: Any,
 ) -> Method:
-    """ConsistencyTTA, stage 2. Bai et al. 2023: CD of the guided teacher, told w, from pure noise at the top.
+    """ConsistencyTTA, stage 2. Bai et al. 2023: CD of the guided teacher with input w, from pure noise at t_max.
 
-    `guide` is how the teacher takes w, the three variants of the paper: `guided` calls it with and without the
-    condition; `lambda net: net` for a teacher from `guidance_distillation`, told w itself; fixed w:
-    `lambda net: guided(net, 3.0)` with guidance=None. Stage 3, on decoded audio, is a `view` with the decoder.
-    Deviations: the EDM grid, on which their min(SNR, 5) would vanish at the top; pseudo-Huber of the RMS instead.
-    """
-    method = cd(
-        guide(teacher),
-        intervals,
-        guidance=uniform_guidance(*w),
-        noising=pure_noise_at_t_max,
-        distance=huber(0.03),
-        weight=emphasize_t_max(top_weight) if top_weight else uniform_weight,
-    )
-    return replace(method, **changes)
+    `guide` guides the teacher, by the paper's three variants: `guided_net` calls it with and without the condition;
+    `lambda net: net` for a teacher from `guidance_distillation` with input w; `lambda net: guided_net(net, 3.0)` with
+    guidance=None for a fixed w. Stage 3, on decoded audio, is a `compare_at` with the decoder. `t_max_weight`: extra
+    weight of states at t_max. Deviations: the EDM grid, on which their min(SNR, 5) would vanish at t_max; pseudo-Huber
+    of the RMS instead."""
+    weight = losses.emphasize_t_max(t_max_weight)
+    method = cd(guide(teacher), intervals, noising=states.pure_noise_at_t_max, distance=huber(0.03), weight=weight)
+    return replace(method, **({"guidance": uniform_guidance(*w)} | changes))
 
 
-def comospeech(teacher: Net, intervals: int = 50, **changes) -> Method:
-    """CoMoSpeech. Ye et al. 2023: CD with Euler around the prior mean `cond.prior`; sample from noise + prior likewise.
+def comospeech(teacher: Net, intervals: int = 50, **changes: Any) -> Method:
+    """CoMoSpeech. Ye et al. 2023: CD with Euler steps around the prior mean `cond.prior`; sample from noise + prior.
 
-    Deviation: their mean runs over padding too.
-    """
-    return replace(cd(teacher, intervals, euler, coupling=prior_centred_noise), **changes)
-
-
-def audiolcm(teacher: Net, w=(5.0, 13.0), intervals: int = 50, substeps: int = 2, **changes) -> Method:
-    """AudioLCM. Liu et al. 2024: LCM whose teacher covers a stride in several DDIM steps (theirs: 20). Imagen's w."""
-    return replace(lcm(teacher, w, intervals), goal=consistency_target(with_substeps(substeps, euler)), **changes)
+    Deviation: their mean runs over padding too."""
+    return cd(teacher, intervals, euler, **({"coupling": states.prior_centred_noise} | changes))
 
 
-# --- any-to-any jumps -------------------------------------------------------------------------------------------------
+def audiolcm(teacher: Net, w: Range = (5.0, 13.0), intervals: int = 50, substeps: int = 2, **changes: Any) -> Method:
+    """AudioLCM. Liu et al. 2024: LCM whose teacher takes several DDIM steps (theirs: 20) a stride. w is their w + 1."""
+    target = consistency_target(with_substeps(substeps, euler))
+    return lcm(teacher, w, intervals, **({"target": target} | changes))
 
 
-def ctm(teacher: Net, intervals: int = 18, most: int = 4, substeps: int = 2, denoising: float = 1.0, **changes) -> Mix:
-    """Consistency trajectory model. Kim et al. 2023, eq. 10 and 14, without its GAN (add `critic.Adversarial`).
+# --- jumps from any time to any time ----------------------------------------------------------------------------------
 
-    Deviations: r at most 4 intervals below t, in `substeps` Heun steps (theirs: up to 17, one each); fixed weight of
-    the denoising term (theirs is balanced by last-layer gradients); the inner target net is the EMA copy.
-    """
-    parts = {
-        "field": teacher_field(teacher),
-        "view": jump_end_at_zero,
-        "distance": huber(0.03),
-        "needs_target_time": True,
-    }
-    trajectory = Method(
-        timesteps.grid_triples(intervals, most), consistency_target(with_substeps(substeps, heun)), **(parts | changes)
-    )
+
+def ctm(
+    teacher: Net, intervals: int = 18, max_stride: int = 4, substeps: int = 2, denoising: float = 1.0, **changes: Any
+) -> Mix:
+    """Consistency trajectory model. Kim et al. 2023, eq. 10 and 14, without its GAN (add `AdversarialLoss`).
+
+    Deviations: r at most 4 intervals below t, in `substeps` Heun steps (theirs: up to 17, one each); a fixed weight
+    `denoising` of the denoising term (theirs is balanced by last-layer gradients); the inner target network is the EMA
+    copy."""
+    options = {"compare_at": losses.jump_end_at_zero, "distance": huber(0.03), "needs_target_time": True} | changes
+    sampler, solver = timesteps.grid_triples(intervals, max_stride), with_substeps(substeps, heun)
+    trajectory = Method(sampler, consistency_target(solver), teacher_field(teacher))
     half = timesteps.mixture(0.5, timesteps.lognormal(-1.2, 1.2), timesteps.loguniform(0.5, 80.0))
-    rest = {name: changes[name] for name in ("native", "guidance") if name in changes}
-    score = Method(timesteps.with_target_time_equal_t(half), regression_target, weight=edm_weight(), **rest)
-    return Mix(((1.0, trajectory), (denoising, score)))
+    score = Method(timesteps.with_target_time_equal_t(half), regression_target, weight=losses.edm_weight())
+    score = replace(score, **{name: changes[name] for name in ("net_path", "guidance") if name in changes})
+    return Mix(((1.0, replace(trajectory, **options)), (denoising, score)))
 
 
-def soundctm(teacher: Net, features=None, w=(2.0, 5.0), **changes) -> Mix:
-    """SoundCTM. Saito et al. 2024: CTM of the guided teacher, told w, compared in the teacher's features at (x_s, s).
+def soundctm(teacher: Net, features: Callable[..., Tensor] | None = None, w: Range = (2.0, 5.0), **changes: Any) -> Mix:
+    """SoundCTM. Saito et al. 2024: CTM of the guided teacher with input w, compared in the teacher's features.
 
-    `features(x_s, s, cond)`: default the teacher's own estimate; their normalised hidden layers:
-    `denoiser.Hidden(teacher, blocks)`.
-    """
+    `features(x_s, s, cond)`: by default the teacher's own estimate; for their normalised hidden layers use
+    `models.adapters.HiddenFeatures(teacher, blocks)`."""
     features = features or (lambda x, s, cond: teacher(x, s, None, cond))
-    return ctm(guided_net(teacher), **({"guidance": uniform_guidance(*w), "view": feature_space(features)} | changes))
+    options = {"guidance": uniform_guidance(*w), "compare_at": losses.feature_space(features)}
+    return ctm(guided_net(teacher), **(options | changes))
 
 
-def tcd(teacher: Net, w=(3.0, 15.0), intervals: int = 50, **changes) -> Method:
+def tcd(teacher: Net, w: Range = (3.0, 15.0), intervals: int = 50, **changes: Any) -> Method:
     """Trajectory consistency distillation. Zheng et al. 2024: LCM with jumps to every s, compared at s.
 
-    Deviation: the student is told s (without it one net cannot be exact for all s).
+    w is their w + 1. Deviation: s is an input of the student (without it one network cannot be exact for all s)."""
+    options = {"timesteps": timesteps.grid_triples(intervals), "compare_at": losses.jump_end, "needs_target_time": True}
+    return lcm(teacher, w, intervals, **(options | changes))
+
+
+# --- end points of solvers --------------------------------------------------------------------------------------------
+
+
+def progressive(teacher: Net, steps: int, **changes: Any) -> Method:
+    """One stage of progressive distillation, to `steps` steps. Salimans & Ho 2022.
+
+    The student is the next stage's teacher; the first teacher may be `guided_net(teacher, w)` (Meng et al. 2022).
+    Sample with `solvers.student_times(path, steps)` and gamma = 0. Deviation: EDM's grid (theirs: `path=paths.cosine`).
     """
-    method = lcm(teacher, w, intervals, times=timesteps.grid_triples(intervals), view=jump_end, needs_target_time=True)
+    target, field = trajectory_target(euler), teacher_field(teacher)
+    return replace(Method(timesteps.nested_intervals(steps), target, field, weight=losses.truncated_snr), **changes)
+
+
+def regression(distance: Distance | None = None, **changes: Any) -> Method:
+    """One call equals the teacher's end point. Luhman & Luhman 2021 (knowledge distillation), on stored `NoisePair`s.
+
+    The conditions of the pairs must have the w with which they were generated."""
+    distance = distance or huber(0.03)
+    method = Method(timesteps.always_t_max, regression_target, distance=distance, noising=states.pure_noise_at_t_max)
     return replace(method, **changes)
 
 
-# --- solver end points ------------------------------------------------------------------------------------------------
+def reflow(teacher: Net, steps: int = 18, net_path: Path = paths.edm, **changes: Any) -> Method:
+    """Rectified flow on the teacher's own pairs. Liu et al. 2022, algorithm 1, k = 2; pairs are generated on the fly.
+
+    Pass stored pairs as `NoisePair` to save the solving. Their one-step distillation of the result is `regression`."""
+
+    def solve(eps: Tensor, cond: Condition | None) -> Tensor:
+        return sample(teacher, net_path, eps, cond, ode_times(net_path, steps), solver=heun)
+
+    return rectified_flow(**({"net_path": net_path, "coupling": states.simulate_pairs(solve)} | changes))
 
 
-def progressive(teacher: Net, steps: int, **changes) -> Method:
-    """One stage of progressive distillation to `steps` steps. Salimans & Ho 2022. The next stage's teacher is its student.
-
-    The first stage may take `guided(teacher, w)` (Meng et al. 2022). Sample with `solvers.jump_times(path, steps)`,
-    gamma 0. Deviation: EDM's grid and not cosine time (`path=paths.cosine` for theirs).
-    """
-    return replace(
-        Method(
-            timesteps.nested_intervals(steps), trajectory_target(euler), teacher_field(teacher), weight=truncated_snr
-        ),
-        **changes,
-    )
-
-
-def regression(distance=None, **changes) -> Method:
-    """One call equals the teacher's end point: knowledge distillation (Luhman & Luhman 2021) on stored `Coupled` pairs.
-
-    The pairs' conditions must name the w that they were made with.
-    """
-    return replace(
-        Method(
-            timesteps.always_t_max, regression_target, noising=pure_noise_at_t_max, distance=distance or huber(0.03)
-        ),
-        **changes,
-    )
-
-
-def reflow(teacher: Net, steps: int = 18, native: Path = paths.edm, **changes) -> Method:
-    """Rectified flow on the teacher's own pairs. Liu et al. 2022, algorithm 1, k = 2; pairs are made on the fly.
-
-    Pass stored pairs as `Coupled` to save the solving. Their one-step distillation of the result is `regression`.
-    """
-
-    def solve(eps: Tensor, cond) -> Tensor:
-        return sample(teacher, native, eps, cond, ode_times(native, steps), solver=heun)
-
-    method = Method(
-        timesteps.uniform,
-        regression_target,
-        path=paths.rectified,
-        native=native,
-        weight=inverse_variance,
-        coupling=simulate_pairs(solve),
-    )
+def rectified_flow(**changes: Any) -> Method:
+    """Flow matching on the data. Liu et al. 2022, eq. 1: squared error of the flow, t ~ U(0.001, 1)."""
+    method = Method(timesteps.uniform, regression_target, path=paths.rectified, weight=losses.inverse_variance)
     return replace(method, **changes)
 
 
-def rectified_flow(**changes) -> Method:
-    """Flow matching on the data. Liu et al. 2022, eq. 1; squared error of the flow, t ~ U(.001, 1)."""
-    return replace(
-        Method(timesteps.uniform, regression_target, path=paths.rectified, weight=inverse_variance), **changes
-    )
+def shortcut(**changes: Any) -> Mix:
+    """Shortcut models. Frans et al. 2024: 7/8 flow matching, 1/8 one jump = two half jumps of the target. EMA 0.999.
 
-
-def shortcut(**changes) -> Mix:
-    """Shortcut models. Frans et al. 2024: 7/8 flow matching, 1/8 one jump = two half jumps of the target. EMA .999.
-
-    Deviation: the shares weigh two losses on the whole batch; theirs divide its rows; no clipping to +-4.
-    """
-    flow = Method(
-        timesteps.with_target_time_equal_t(timesteps.uniform),
-        regression_target,
-        path=paths.rectified,
-        weight=inverse_variance,
-        needs_target_time=True,
-    )
-    halving = replace(
-        flow, times=timesteps.dyadic_intervals(), goal=trajectory_target(student_step), field=target_field
-    )
+    Deviations: the shares weigh two losses on the whole batch (theirs divide its rows); no clipping to +-4."""
+    flow = rectified_flow(timesteps=timesteps.with_target_time_equal_t(timesteps.uniform), needs_target_time=True)
+    target = trajectory_target(student_step)
+    halving = replace(flow, timesteps=timesteps.dyadic_intervals(), target=target, field=states.target_field)
     return Mix(((7 / 8, replace(flow, **changes)), (1 / 8, replace(halving, **changes))))
 
 
-def zipvoice_self(longest: float = 1.0, **changes) -> Method:
-    """ZipVoice-Distill, second stage. Zhu et al. 2025: one jump = two half jumps of the student's EMA copy. [from memory]
+def zipvoice(teacher: Net, w: Range = (1.0, 5.0), longest: float = 0.5, **changes: Any) -> Method:
+    """ZipVoice-Distill, first stage. Zhu et al. 2025: one jump = two Euler steps of the guided teacher with input w.
 
-    Start from the student of `zipvoice`, and tell it the same w. Deviation: told s.
-    """
-    method = Method(
-        timesteps.random_spans(longest),
-        trajectory_target(student_step),
-        target_field,
-        path=paths.rectified,
-        view=network_output,
-        needs_target_time=True,
-    )
-    return replace(method, **changes)
+    Checked against their published code and not the paper. Deviations: r halves the jump, of at most `longest` (theirs
+    draws two parts of at most 0.3 each); s is an input of the student."""
+    field = teacher_field(guided_net(teacher))
+    options = {"target": trajectory_target(euler), "field": field, "guidance": uniform_guidance(*w)}
+    return zipvoice_self(longest, **(options | changes))
 
 
-def zipvoice(teacher: Net, w=(1.0, 5.0), longest: float = 0.5, **changes) -> Method:
-    """ZipVoice-Distill, first stage: one jump = two Euler steps of the guided teacher. [from memory]"""
-    first = {
-        "goal": trajectory_target(euler),
-        "field": teacher_field(guided_net(teacher)),
-        "guidance": uniform_guidance(*w),
-    }
-    return zipvoice_self(longest, **(first | changes))
+def zipvoice_self(longest: float = 1.0, **changes: Any) -> Method:
+    """ZipVoice-Distill, second stage. Zhu et al. 2025: one jump = two half jumps of the student's EMA copy.
+
+    Start from the student of `zipvoice`, with the same range of w. Checked and deviating as there."""
+    options = {"path": paths.rectified, "compare_at": losses.network_output, "needs_target_time": True}
+    method = Method(timesteps.random_spans(longest), trajectory_target(student_step), states.target_field)
+    return replace(method, **(options | changes))
 
 
-# --- the limit of small moves -----------------------------------------------------------------------------------------
+# --- the limit of small steps -----------------------------------------------------------------------------------------
 
 
-def continuous_ct(intervals: int = 18, derivative: Derivative = exact_derivative, **changes) -> Method:
+def continuous_ct(intervals: int = 18, **changes: Any) -> Method:
     """Continuous-time CT. Song et al. 2023, theorem 6, squared error: CT's gradient as its grid is refined.
 
-    `intervals` scales the move only. No target EMA.
-    """
-    goal = continuous_target(grid_gain(intervals), derivative=derivative)
-    return replace(Method(timesteps.grid_neighbours(1 << 20), goal), **changes)
+    `intervals` scales the step only. No target EMA."""
+    method = Method(timesteps.grid_neighbours(1 << 20), continuous_target(targets.grid_gain(intervals)))
+    return replace(method, **changes)
 
 
-def continuous_cd(teacher: Net, intervals: int = 18, derivative: Derivative = exact_derivative, **changes) -> Method:
-    """Continuous-time CD. Song et al. 2023, theorem 5: the same with the teacher as the field."""
-    return continuous_ct(intervals, derivative, **({"field": teacher_field(teacher)} | changes))
+def continuous_cd(teacher: Net, intervals: int = 18, **changes: Any) -> Method:
+    """Continuous-time CD. Song et al. 2023, theorem 5: `continuous_ct` with the teacher as the field."""
+    return continuous_ct(intervals, **({"field": teacher_field(teacher)} | changes))
 
 
-def sct(
-    sampled: TimestepSampler | None = None,
-    warmup=0.1,
-    c: float = 0.1,
-    derivative: Derivative = exact_derivative,
-    **changes,
-) -> Method:
+def sct(sampler: TimestepSampler | None = None, warmup: float = 0.1, c: float = 0.1, **changes: Any) -> Method:
     """sCT. Lu & Song 2024: TrigFlow, normalised tangent, warm-up over the first `warmup` of training, learned weight.
 
-    ln tan t ~ N(-1, 1.4^2). No target EMA.
-    """
-    method = Method(
-        sampled or timesteps.lognormal(-1.0, 1.4),
-        continuous_target(trig_gain, normalize_tangent(c), warmup, derivative),
-        path=paths.trig,
-        view=network_output,
-        balance=uncertainty_weighted_error,
-    )
-    return replace(method, **changes)
+    ln tan t ~ N(-1, 1.4^2). No target EMA."""
+    target = continuous_target(targets.trig_gain, targets.normalize_tangent(c), warmup)
+    method = Method(sampler or timesteps.lognormal(-1.0, 1.4), target, path=paths.trig)
+    options = {"compare_at": losses.network_output, "error_weighting": losses.uncertainty_weighted_error}
+    return replace(method, **(options | changes))
 
 
-def scd(
-    teacher: Net,
-    sampled: TimestepSampler | None = None,
-    warmup=0.1,
-    c: float = 0.1,
-    derivative=exact_derivative,
-    **changes,
-) -> Method:
-    """sCD. Lu & Song 2024: sCT with the teacher as the field; guided: scd(guided(teacher, w))."""
-    return sct(sampled, warmup, c, derivative, **({"field": teacher_field(teacher)} | changes))
+def scd(teacher: Net, sampler: TimestepSampler | None = None, **changes: Any) -> Method:
+    """sCD. Lu & Song 2024: sCT with the teacher as the field; guided: scd(guided_net(teacher, w))."""
+    return sct(sampler, **({"field": teacher_field(teacher)} | changes))
 
 
-def meanflow(
-    sampled: TimestepSampler | None = None, power: float = 1.0, c: float = 1e-3, scale: float = 1.0, share: float = 0.0,
-    derivative: Derivative = exact_derivative, **changes,
-) -> Method:  # fmt: skip
+def meanflow(sampler: TimestepSampler | None = None, scale: float = 1.0, share: float = 0.0, **changes: Any) -> Method:
     """MeanFlow. Geng et al. 2025, algorithm 1: average velocities of the rectified flow. No target EMA.
 
-    scale, share: their guidance omega, kappa (`self_guided`), effective w = scale / (1 - share).
-    """
-    method = Method(
-        sampled or timesteps.logitnormal_pairs(),
-        continuous_target(flow_gain, derivative=derivative),
-        data_field if scale == 1 and share == 0 else self_guided_field(scale, share),
-        path=paths.rectified,
-        view=network_output,
-        distance=adaptive_l2(power, c),
-        needs_target_time=True,
-    )
-    return replace(method, **changes)
+    scale, share: their guidance omega, kappa (`self_guided_field`), with the effective w = scale / (1 - share)."""
+    sampler, target = sampler or timesteps.logitnormal_pairs(), continuous_target(targets.flow_gain)
+    field = states.data_field if scale == 1 and share == 0 else states.self_guided_field(scale, share)
+    options = {"path": paths.rectified, "compare_at": losses.network_output, "needs_target_time": True}
+    method = Method(sampler, target, field, distance=losses.adaptive_l2())
+    return replace(method, **(options | changes))
 
 
 # --- with a critic ----------------------------------------------------------------------------------------------------
@@ -409,118 +291,123 @@ def meanflow(
 
 def add(
     teacher: Net,
-    trunk: nn.Module,
-    levels=(80.0, 5.0, 1.0, 0.3),
-    share: float = 2.5,
+    discriminator: nn.Module,
+    levels: tuple[float, ...] = (80.0, 5.0, 1.0, 0.3),
+    distillation_weight: float = 2.5,
     w: float = 1.0,
-    native: Path = paths.edm,
+    net_path: Path = paths.edm,
 ) -> Mix:
-    """Adversarial diffusion distillation. Sauer et al. 2023, eq. 1: hinge adversary + share x teacher's rescoring.
+    """Adversarial diffusion distillation. Sauer et al. 2023, eq. 1: hinge adversary + weight x score distillation.
 
-    `trunk`: a contract net that becomes the discriminator (theirs: heads on frozen DINO features of pixels; here LADD's,
-    a net on noised latents). Deviation: rescoring unweighted over lognormal levels.
-    """
-    base = Method(
-        timesteps.discrete_levels(levels),
-        score_distillation_target(timesteps.lognormal(-1.0, 1.0)),
-        teacher_field(guided_by(teacher, w)),
-        noising=pure_noise_at_t_max,
-    )
-    base = replace(base, path=native, native=native)
-    judge = Discriminator(trunk, StudentSamples(base), path=native)
-    return Mix(((1.0, AdversarialLoss(judge, StudentSamples(base))), (share, base)), critic=judge)
+    `discriminator`: a `Net` that becomes the discriminator of noised latents, as in LADD (theirs: heads on frozen DINO
+    features of pixels). Deviation: score distillation unweighted over lognormal levels."""
+    target = targets.score_distillation_target(timesteps.lognormal(-1.0, 1.0))
+    base = Method(timesteps.discrete_levels(levels), target, teacher_field(guided_net(teacher, w)), net_path, net_path)
+    base = replace(base, noising=states.pure_noise_at_t_max)
+    critic = Discriminator(discriminator, base)
+    return Mix(((1.0, AdversarialLoss(critic)), (distillation_weight, base)), critic)
 
 
 def dmd2(
     teacher: Net,
-    fake: nn.Module,
+    fake_score: nn.Module,
     levels: tuple[float, ...] = (80.0,),
-    w: float | tuple[float, float] = 1.0,
-    native: Path = paths.edm,
-    trunk: nn.Module | None = None,
-    share: float = 0.1,
-    top: float | None = None,
+    w: float | Range = 1.0,
+    net_path: Path = paths.edm,
+    discriminator: nn.Module | None = None,
+    adversarial_weight: float = 0.1,
+    first_share: float | None = None,
 ) -> Mix:
     """DMD2. Yin et al. 2024: match the teacher's score of the student's samples with a fake score's; no regression.
 
-    `fake`: a copy of the teacher, trained as the critic. Several levels: backward simulation, a share `top` of the rows at
-    the first. `w` as a range: each row draws its own, told to the student and to the fake (both need the input). `trunk`: a
-    net that becomes the discriminator against real data, with weight `share` (theirs is a head on the fake score's trunk);
-    None: without their GAN. Deviations: opinions at lognormal levels; one critic step a student step is the trainer's.
-    """
-    told = isinstance(w, tuple)
-    base = Method(
-        timesteps.always_t_max,
-        regression_target,
-        start=backward_simulation(levels, top),
-        noising=pure_noise_at_t_max,
-        path=native,
-        native=native,
-    )
-    made = StudentSamples(replace(base, guidance=uniform_guidance(*w) if told else None))
-    score = FakeScore(fake, made)
-    goal = distribution_matching_target(timesteps.lognormal(-0.4, 1.6), score)
-    real = guided_net(teacher) if told else guided_by(teacher, w)
-    matching = (0.5, replace(made.method, goal=goal, field=teacher_field(real)))
-    if trunk is None:
-        return Mix((matching,), critic=score)
-    judge = Discriminator(trunk, made, timesteps.lognormal(0.0, 1.2), path=native)
-    return SharedSampleMix((matching, (share, AdversarialLoss(judge, made))), critic=JointCritic(score, judge))
+    `fake_score`: a copy of the teacher, trained as the critic. Several levels: backward simulation, a share
+    `first_share` of the rows at the first. A range of w: each row draws its own, an input of the student and of the
+    fake score. `discriminator`: a `Net` that becomes the discriminator against real data (theirs is a head on the fake
+    score); None: without their GAN. Deviations: scores at lognormal levels; one critic step per student step, by the
+    trainer."""
+    is_range = isinstance(w, tuple)
+    guidance = uniform_guidance(*w) if is_range else None
+    base = Method(timesteps.always_t_max, regression_target, path=net_path, net_path=net_path, guidance=guidance)
+    base = replace(base, states=states.backward_simulation(levels, first_share), noising=states.pure_noise_at_t_max)
+    critic = FakeScore(fake_score, base)
+    target = targets.distribution_matching_target(timesteps.lognormal(-0.4, 1.6), critic)
+    matching = replace(base, target=target, field=teacher_field(guided_net(teacher, None if is_range else w)))
+    if discriminator is None:
+        return Mix(((0.5, matching),), critic)
+    adversary = Discriminator(discriminator, base, timesteps.lognormal(0.0, 1.2))
+    parts = ((0.5, matching), (adversarial_weight, AdversarialLoss(adversary)))
+    return SharedSampleMix(parts, JointCritic(critic, adversary))
 
 
-# --- all of them ------------------------------------------------------------------------------------------------------
+# --- by name ----------------------------------------------------------------------------------------------------------
+
+Build = Callable[..., Method | Mix]  # (teacher, w=(1.0, 5.0), path=paths.edm, **changes)
 
 
-def family(teacher: Net, w: tuple[float, float] = (1.0, 5.0), path: Path = paths.edm) -> dict[str, Method | Mix]:
-    """Every method for one teacher, a contract net of `path`, with settings for unit-variance data and short runs.
+def _preset(build: Build) -> Build:
+    """Adds defaults for w and path to `build(teacher, w, path, **changes)`, and adapts its method to `path`."""
 
-    `Mix.critic` names what has to be trained beside the student. "lcm-lora" wants `lora.add(student)`, "progressive"
-    is its last stage (2 -> 1 steps of this teacher), "zipvoice" its first, "regression" wants `Coupled` samples.
-    """
-    again = lambda: copy.deepcopy(teacher)  # noqa: E731
-    members: dict[str, Method | Mix] = {
-        "diffusion": diffusion(latent_times),
-        "guidance-distillation": guidance_distillation(teacher, w),
-        "cd": cd(teacher),
-        "ct": ct(last=50),
-        "ict": ict(last=160, std=1.6, mean=0.0, c=0.03),
-        "ect": ect(latent_times, c=0.03),
-        "lcm": lcm(teacher, w),
-        "lcm-lora": lcm_lora(teacher, w[0]),
-        "consistencytta": consistencytta(teacher, w),
-        "comospeech": comospeech(teacher),
-        "audiolcm": audiolcm(teacher, w),
-        "ctm": ctm(teacher),
-        "soundctm": soundctm(teacher, w=w),
-        "tcd": tcd(teacher, w),
-        "progressive": progressive(teacher, 1),
-        "regression": regression(),
-        "reflow": reflow(teacher, native=path),
-        "rectified-flow": rectified_flow(),
-        "shortcut": shortcut(),
-        "zipvoice": zipvoice(teacher, w),
-        "zipvoice-self": zipvoice_self(guidance=uniform_guidance(*w)),
-        "continuous-cd": continuous_cd(teacher),
-        "continuous-ct": continuous_ct(),
-        "scd": scd(teacher, latent_times),
-        "sct": sct(latent_times),
-        "meanflow": meanflow(timesteps.random_target_times(latent_times)),
-        "add": add(teacher, again(), share=0.1, native=path),
-        "dmd2": dmd2(teacher, again(), native=path),
-    }
-    return {name: _on(path, member) for name, member in members.items()}
+    def method(teacher: Net, w: Range = (1.0, 5.0), path: Path = paths.edm, **changes: Any) -> Method | Mix:
+        return _with_net_path(path, build(teacher, w, path, **changes))
+
+    return method
 
 
-def _on(native: Path, member):
-    """The member for nets of `native`: without a path of its own it trains there; else its path ends at the same noise.
+# Settings for unit-variance data and short runs. Each entry takes a teacher, the range of w, the path of the networks
+# and changes, and builds its method only. `Mix.critic` is to be trained beside the student and starts as a copy of the
+# teacher. "lcm-lora" has the lower w, "progressive" is the last stage (2 -> 1 steps), "regression" needs `NoisePair`s.
+METHODS: dict[str, Build] = {
+    name: _preset(build)
+    for name, build in {
+        "diffusion": lambda net, w, path, **more: diffusion(latent_times, **more),
+        "guidance-distillation": lambda net, w, path, **more: guidance_distillation(net, w, **more),
+        "cd": lambda net, w, path, **more: cd(net, **more),
+        "ct": lambda net, w, path, **more: ct(last=50, **more),
+        "ict": lambda net, w, path, **more: ict(last=160, std=1.6, mean=0.0, c=0.03, **more),
+        "ect": lambda net, w, path, **more: ect(latent_times, c=0.03, **more),
+        "lcm": lambda net, w, path, **more: lcm(net, w, **more),
+        "lcm-lora": lambda net, w, path, **more: lcm_lora(net, w[0], **more),
+        "consistencytta": lambda net, w, path, **more: consistencytta(net, w, **more),
+        "comospeech": lambda net, w, path, **more: comospeech(net, **more),
+        "audiolcm": lambda net, w, path, **more: audiolcm(net, w, **more),
+        "ctm": lambda net, w, path, **more: ctm(net, **more),
+        "soundctm": lambda net, w, path, **more: soundctm(net, w=w, **more),
+        "tcd": lambda net, w, path, **more: tcd(net, w, **more),
+        "progressive": lambda net, w, path, **more: progressive(net, 1, **more),
+        "regression": lambda net, w, path, **more: regression(**more),
+        "reflow": lambda net, w, path, **more: reflow(net, net_path=path, **more),
+        "rectified-flow": lambda net, w, path, **more: rectified_flow(**more),
+        "shortcut": lambda net, w, path, **more: shortcut(**more),
+        "zipvoice": lambda net, w, path, **more: zipvoice(net, w, **more),
+        "zipvoice-self": lambda net, w, path, **more: zipvoice_self(**({"guidance": uniform_guidance(*w)} | more)),
+        "continuous-cd": lambda net, w, path, **more: continuous_cd(net, **more),
+        "continuous-ct": lambda net, w, path, **more: continuous_ct(**more),
+        "scd": lambda net, w, path, **more: scd(net, latent_times, **more),
+        "sct": lambda net, w, path, **more: sct(latent_times, **more),
+        "meanflow": lambda net, w, path, **more: meanflow(timesteps.random_target_times(latent_times), **more),
+        "add": lambda net, w, path: add(net, copy.deepcopy(net), distillation_weight=0.1, net_path=path),
+        "dmd2": lambda net, w, path: dmd2(net, copy.deepcopy(net), net_path=path),
+    }.items()
+}
 
-    A longer path would ask for the derivative in t of nets that have no such t.
-    """
-    if isinstance(member, Mix):
-        return replace(member, parts=tuple((share, _on(native, part)) for share, part in member.parts))
-    if not isinstance(member, Method):
-        return member
-    if member.path is paths.edm:
-        return replace(member, native=native, path=native)
-    top = member.path.time_of_noise_level(native.noise_level(torch.tensor(native.t_max, dtype=torch.float64)))
-    return replace(member, native=native, path=replace(member.path, t_max=min(float(top), member.path.t_max)))
+
+def get_method(name: str, teacher: Net, w: Range = (1.0, 5.0), path: Path = paths.edm, **changes: Any) -> Method | Mix:
+    """Builds one of `METHODS` for a teacher of `path`. Raises ValueError, with the known names, for an unknown one."""
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}: must be one of {', '.join(METHODS)}")
+    return METHODS[name](teacher, w, path, **changes)
+
+
+def _with_net_path(net_path: Path, loss: Any) -> Any:
+    """Returns the method for networks of `net_path`: trained there, or on its own path up to the same noise level.
+
+    A longer path would need derivatives in t at times that the networks do not have."""
+    if isinstance(loss, Mix):
+        parts = tuple((weight, _with_net_path(net_path, part)) for weight, part in loss.parts)
+        return replace(loss, parts=parts)
+    if not isinstance(loss, Method):
+        return loss
+    if loss.path is paths.edm:
+        return replace(loss, net_path=net_path, path=net_path)
+    top = loss.path.time_of_noise_level(net_path.noise_level(torch.tensor(net_path.t_max, dtype=torch.float64)))
+    return replace(loss, net_path=net_path, path=replace(loss.path, t_max=min(float(top), loss.path.t_max)))

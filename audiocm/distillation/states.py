@@ -1,6 +1,4 @@
-"""Training states: where x and noise come from, how they are mixed, and what is true there."""
-
-from __future__ import annotations
+"""Training states: couplings of samples and noise, how they are mixed, and fields, the clean sample at (x_t, t)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,31 +11,34 @@ from torch import Tensor
 from ..diffusion.denoiser import Condition, Net, adapt
 from ..diffusion.paths import Path, broadcast_like
 
-Progress = float | Tensor
+Progress = float | Tensor  # of training, in [0, 1]
 Field = Callable[..., Tensor]  # (x_t, t, s=None) -> clean
 
 
 class NoisePair(NamedTuple):
-    """Clean samples and the noise that the teacher's ODE made them from: pass it as x to train on stored pairs."""
+    """Clean samples and the noise that the teacher's ODE generated them from; passed as x to train on stored pairs."""
 
     x: Tensor
     eps: Tensor
 
 
-class Timesteps(NamedTuple):
-    """t > r >= s, each [batch]. r: how far the field is followed. s: where the student's jump ends (None: 0, not told)."""
+Samples = Tensor | NoisePair  # what methods are trained on
 
-    t: Tensor
-    r: Tensor
-    s: Tensor | None = None
+
+class Timesteps(NamedTuple):
+    """Times t > r >= s of a training state, each [batch]."""
+
+    t: Tensor  # of the state
+    r: Tensor  # to which a solver follows the field
+    s: Tensor | None = None  # at which the student's jump ends; None: 0, and the student gets no s
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """One batch of training states, on the method's path."""
+    """A batch of training states on the method's path."""
 
     path: Path
-    native: Path
+    net_path: Path  # of the networks
     x: Tensor
     eps: Tensor
     x_t: Tensor
@@ -49,129 +50,118 @@ class TrainingState:
 
     @property
     def end(self) -> Tensor:
-        """s as a tensor."""
+        """The end s of the student's jump, as a tensor [batch]."""
         return torch.zeros_like(self.t) if self.s is None else self.s
 
     @property
     def mask(self) -> Tensor | None:
+        """The mask of valid frames, if there is one."""
         return getattr(self.cond, "mask", None)
 
-    def here(self, net: Net) -> Net:
-        """A net of the native path as a net of the method's path."""
-        return net if self.native == self.path else adapt(net, self.native, self.path)
+    def on_path(self, net: Net) -> Net:
+        """Returns a network of `net_path` as a network of the method's path."""
+        return net if self.net_path == self.path else adapt(net, self.net_path, self.path)
 
-    def said(self, net: Net) -> Tensor:
-        """A native net's clean estimate at these states."""
-        return self.here(net)(self.x_t, self.t, self.s, self.cond)
-
-
-# --- where x and eps come from, and how they are mixed ----------------------------------------------------------------
+    def predict(self, net: Net) -> Tensor:
+        """Returns the clean estimate of a network of `net_path` at these states."""
+        return self.on_path(net)(self.x_t, self.t, self.s, self.cond)
 
 
-def independent_noise(x: Tensor, cond) -> NoisePair:
-    """Fresh unit noise."""
+def independent_noise(x: Tensor, cond: Condition | None) -> NoisePair:
+    """Pairs each sample with fresh unit noise."""
     return NoisePair(x, torch.randn_like(x))
 
 
-def prior_centred_noise(x: Tensor, cond) -> NoisePair:
-    """Noise centred on cond.prior: CoMoSpeech (Ye et al. 2023), Grad-TTS."""
+def prior_centred_noise(x: Tensor, cond: Condition | None) -> NoisePair:
+    """Pairs each sample with noise centred on cond.prior, if there is one. CoMoSpeech (Ye et al. 2023), Grad-TTS."""
     if getattr(cond, "prior", None) is None:
         return independent_noise(x, cond)
     return NoisePair(x, torch.randn_like(x) + cond.prior)
 
 
-def simulate_pairs(solve: Callable[[Tensor, object], Tensor]) -> Callable[[Tensor, object], NoisePair]:
-    """Reflow's coupling made on the fly: eps is drawn, x becomes solve(eps, cond). Liu et al. 2022, algorithm 1."""
+def simulate_pairs(solve: Callable[[Tensor, Condition | None], Tensor]) -> Callable[..., NoisePair]:
+    """Returns reflow's coupling: eps is drawn and x becomes solve(eps, cond). Liu et al. 2022, algorithm 1."""
 
-    def coupling(x: Tensor, cond) -> NoisePair:
+    def coupling(x: Tensor, cond: Condition | None) -> NoisePair:
         eps = torch.randn_like(x)
         return NoisePair(solve(eps, cond), eps)
 
     return coupling
 
 
-def interpolate(path: Path, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-    """x_t = alpha x + sigma eps."""
-    return path.add_noise(x, eps, t)
-
-
 def pure_noise_at_t_max(path: Path, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
-    """The same, but only noise at t_max, as at inference. ConsistencyTTA (Bai et al. 2023), section 3.4."""
+    """Adds noise as `Path.add_noise` does, but leaves pure noise at t_max, as at inference.
+
+    ConsistencyTTA (Bai et al. 2023), section 3.4."""
     kept = (t < path.t_max * (1 - 1e-6)).to(x.dtype)
     return broadcast_like(path.alpha(t) * kept, x) * x + broadcast_like(path.sigma(t), x) * eps
 
 
-def sampled_states(draw: TrainingState, target: Net) -> TrainingState:
-    return draw
+def sampled_states(state: TrainingState, student: Net) -> TrainingState:
+    """Trains at the states as they were drawn."""
+    return state
 
 
 def backward_simulation(
-    levels: tuple[float, ...], top: float | None = None
+    levels: tuple[float, ...], first_share: float | None = None
 ) -> Callable[[TrainingState, Net], TrainingState]:
-    """States that the student itself reaches when it samples at these falling noise levels, each row stopping at one.
+    """Trains at states that the student reaches when it samples at these falling noise levels; each row stops at one.
 
-    Backward simulation, DMD2 (Yin et al. 2024), section 4.5. `top`: share of the rows that stop at the first level; None:
-    as many as at each other.
+    DMD2 (Yin et al. 2024), section 4.5. `first_share`: probability of the first level; None: that of every other level.
     """
     lower = len(levels) - 1
-    top = 1 / len(levels) if top is None or not lower else top
+    first_share = 1 / len(levels) if first_share is None or not lower else first_share
 
-    def start(draw: TrainingState, target: Net) -> TrainingState:
-        path, eps = draw.path, draw.eps
-        times = [path.time_of_noise_level(torch.full_like(draw.t, level)).clamp_max(path.t_max) for level in levels]
-        drawn = torch.rand_like(draw.t)
-        stop = (1 + (drawn - top) / (1 - top) * lower).floor().clamp(0, lower) if lower else 0 * drawn
+    def states(state: TrainingState, student: Net) -> TrainingState:
+        path, eps = state.path, state.eps
+        times = [path.time_of_noise_level(torch.full_like(state.t, level)).clamp_max(path.t_max) for level in levels]
+        u = torch.rand_like(state.t)
+        stop = (1 + (u - first_share) / (1 - first_share) * lower).floor().clamp(0, lower) if lower else 0 * u
         x_t, t = broadcast_like(path.sigma(times[0]), eps) * eps, times[0]
         kept, kept_t = x_t, t
         for i, t_next in enumerate(times[1:], 1):
             with torch.no_grad():
-                x_t = path.add_noise(target(x_t, t, draw.s, draw.cond), torch.randn_like(eps), t_next)
-            kept, kept_t = (
-                torch.where(broadcast_like(stop >= i, x_t), x_t, kept),
-                torch.where(stop >= i, t_next, kept_t),
-            )
-            t = t_next
-        return dataclasses.replace(draw, x_t=kept, t=kept_t, r=kept_t)
+                x_t = path.add_noise(student(x_t, t, state.s, state.cond), torch.randn_like(eps), t_next)
+            kept = torch.where(broadcast_like(stop >= i, x_t), x_t, kept)
+            kept_t, t = torch.where(stop >= i, t_next, kept_t), t_next
+        return dataclasses.replace(state, x_t=kept, t=kept_t, r=kept_t)
 
-    return start
+    return states
 
 
-# --- fields: what the truth at (x_t, t) is ----------------------------------------------------------------------------
-
-
-def data_field(draw: TrainingState, target: Net) -> Field:
-    """The sample itself: turns distillation into training from data."""
-    return lambda x_t, t, s=None: draw.x
+def data_field(state: TrainingState, target_net: Net) -> Field:
+    """The field of the data, the sample itself: turns distillation into training from data."""
+    return lambda x_t, t, s=None: state.x
 
 
 def teacher_field(teacher: Net) -> Callable[[TrainingState, Net], Field]:
-    """A teacher's clean estimate."""
+    """Returns the field of a teacher's clean estimates."""
 
-    def field(draw: TrainingState, target: Net) -> Field:
-        net = draw.here(teacher)
-        return lambda x_t, t, s=None: net(x_t, t, None, draw.cond)
+    def field(state: TrainingState, target_net: Net) -> Field:
+        net = state.on_path(teacher)
+        return lambda x_t, t, s=None: net(x_t, t, None, state.cond)
 
     return field
 
 
-def target_field(draw: TrainingState, target: Net) -> Field:
-    """The target net, told where it will jump: shortcut models."""
-    return lambda x_t, t, s=None: target(x_t, t, s, draw.cond)
+def target_field(state: TrainingState, target_net: Net) -> Field:
+    """The field of the target network, which is given the end of each jump: shortcut models."""
+    return lambda x_t, t, s=None: target_net(x_t, t, s, state.cond)
 
 
 def self_guided_field(scale: float, share: float = 0.0) -> Callable[[TrainingState, Net], Field]:
-    """MeanFlow's guidance (Geng et al. 2025, eq. 21): omega x + (1 - omega - kappa) null + kappa cond, by the target.
+    """Returns MeanFlow's guided field by the target network (Geng et al. 2025, eq. 21).
 
-    Equal to guidance with w = scale / (1 - share) at the fixed point. Rows whose condition is dropped see the data.
-    """
+    omega x + (1 - omega - kappa) null + kappa cond, omega = `scale`, kappa = `share`: at the fixed point equal to
+    guidance with w = scale / (1 - share). Rows whose condition is dropped get the data."""
 
-    def field(draw: TrainingState, target: Net) -> Field:
-        def clean(x_t: Tensor, t: Tensor, s=None) -> Tensor:
-            both = Condition.cat([draw.cond, draw.cond.nulled()])
-            with_cond, without = target(torch.cat([x_t, x_t]), t.repeat(2), t.repeat(2), both).chunk(2)
-            mixture = scale * draw.x + (1 - scale - share) * without + share * with_cond
-            null = draw.cond.null
-            return mixture if null is None else torch.where(broadcast_like(null, mixture), draw.x, mixture)
+    def field(state: TrainingState, target_net: Net) -> Field:
+        def clean(x_t: Tensor, t: Tensor, s: Tensor | None = None) -> Tensor:
+            both = Condition.cat([state.cond, state.cond.as_null()])
+            with_cond, without = target_net(torch.cat([x_t, x_t]), t.repeat(2), t.repeat(2), both).chunk(2)
+            mixture = scale * state.x + (1 - scale - share) * without + share * with_cond
+            null = state.cond.null
+            return mixture if null is None else torch.where(broadcast_like(null, mixture), state.x, mixture)
 
         return clean
 

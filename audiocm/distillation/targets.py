@@ -1,11 +1,8 @@
-"""Goals: what the student's clean estimate should be. `tangents.stand_still` is the continuous-time one.
+"""Regression targets: what the student's clean estimate should equal, discrete and in continuous time."""
 
-goal(draw, field, target, clean) -> clean, called without gradient; `clean` is the student's own estimate.
-"""
-
-from __future__ import annotations
-
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,131 +13,144 @@ from ..diffusion.denoiser import Net
 from ..diffusion.paths import Path, broadcast_like
 from ..diffusion.solvers import ODEState, Solver
 from .losses import masked_mean
-from .states import Field, Progress, Timesteps, TrainingState
+from .states import Field, Progress, TrainingState
+from .timesteps import TimestepSampler
 
-Target = Callable[[TrainingState, Field, Net, Tensor], Tensor]
-
-
-def regression_target(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
-    """What the field says at t: teacher training, guidance distillation, reflow."""
-    return field(draw.x_t, draw.t)
+Function = Callable[[Tensor, Tensor], Tensor]  # of (x, t)
+Derivative = Callable[[Function, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-regression_target.asks_target = False  # so there is no pair that would have to share its dropout masks
+@dataclass(frozen=True)
+class Target:
+    """A regression target, compute(state, field, target_net, clean) -> clean, called without gradient.
+
+    `clean` is the student's own estimate. `shares_dropout`: the target network is called with the student's dropout
+    masks (openai/consistency_models; iCT). Also a decorator."""
+
+    compute: Callable[[TrainingState, Field, Net, Tensor], Tensor]
+    shares_dropout: bool = True
+
+    def __call__(self, state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
+        return self.compute(state, field, target_net, clean)
+
+
+@functools.partial(Target, shares_dropout=False)
+def regression_target(state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
+    """The field's estimate at t: teacher training, guidance distillation, reflow."""
+    return field(state.x_t, state.t)
 
 
 def consistency_target(solver: Solver) -> Target:
-    """One solver move t -> r along the field, then the target's jump r -> s. Song et al. 2023, eq. 7."""
+    """Returns the target of one solver step t -> r along the field, then the target network's jump r -> s.
 
-    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
-        path, r, end = draw.path, draw.r, draw.end
-        x_r = solver(ODEState(path, field), draw.x_t, draw.t, r)
-        x_s = path.step(x_r, r, end, target(x_r, r.clamp_min(path.t_min), draw.s, draw.cond))
-        return path.invert_step(draw.x_t, draw.t, end, x_s)
+    Song et al. 2023, eq. 7."""
 
-    return goal
+    @Target
+    def target(state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
+        path, r, end = state.path, state.r, state.end
+        x_r = solver(ODEState(path, field), state.x_t, state.t, r)
+        x_s = path.step(x_r, r, end, target_net(x_r, r.clamp_min(path.t_min), state.s, state.cond))
+        return path.invert_step(state.x_t, state.t, end, x_s)
+
+    return target
 
 
 def trajectory_target(solver: Solver) -> Target:
-    """Where the solver itself lands at s in two moves, t -> r -> s: progressive distillation, shortcut, ZipVoice."""
+    """Returns the target of two solver steps t -> r -> s: progressive distillation, shortcut models, ZipVoice."""
 
-    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
-        walk = ODEState(draw.path, field)
-        x_s = solver(walk, solver(walk, draw.x_t, draw.t, draw.r), draw.r, draw.end)
-        return draw.path.invert_step(draw.x_t, draw.t, draw.end, x_s)
+    @Target
+    def target(state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
+        ode = ODEState(state.path, field)
+        x_s = solver(ode, solver(ode, state.x_t, state.t, state.r), state.r, state.end)
+        return state.path.invert_step(state.x_t, state.t, state.end, x_s)
 
-    return goal
-
-
-def score_distillation_target(times: Callable[[Path, Tensor, Progress], Timesteps]) -> Target:
-    """The field's opinion of the student's own sample, noised afresh: score distillation. ADD (Sauer et al. 2023), eq. 4."""
-
-    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
-        t = times(draw.path, clean, draw.progress).t
-        return field(draw.path.add_noise(clean, torch.randn_like(clean), t), t)
-
-    return goal
+    return target
 
 
-def distribution_matching_target(times: Callable[[Path, Tensor, Progress], Timesteps], fake: Net) -> Target:
-    """clean - (fake's opinion - field's opinion) / mean|clean - field's opinion|: DMD2 (Yin et al. 2024), eq. 2.
+def score_distillation_target(sampler: TimestepSampler) -> Target:
+    """Returns the field's estimate of the student's sample, noised to sampled times. ADD (Sauer et al. 2023), eq. 4."""
 
-    `fake` denoises the student's samples as the field does the data; equal opinions leave nothing to do.
-    """
+    @Target
+    def target(state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
+        t = sampler(state.path, clean, state.progress).t
+        return field(state.path.add_noise(clean, torch.randn_like(clean), t), t)
 
-    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
-        t = times(draw.path, clean, draw.progress).t
-        x_t = draw.path.add_noise(clean, torch.randn_like(clean), t)
-        real, imagined = field(x_t, t), draw.here(fake)(x_t, t, None, draw.cond)
-        scale = masked_mean((clean - real).abs(), draw.mask).clamp_min(1e-6)
-        return clean - (imagined - real) / broadcast_like(scale, clean)
-
-    return goal
+    return target
 
 
-Derivative = Callable[[Callable[[Tensor, Tensor], Tensor], Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+def distribution_matching_target(sampler: TimestepSampler, fake_score: Net) -> Target:
+    """Returns clean - (fake - real) / mean|clean - real| of the noised sample. DMD2 (Yin et al. 2024), eq. 2.
+
+    `fake_score` denoises the student's samples as the field (real) does the data; where they agree, nothing changes."""
+
+    @Target
+    def target(state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
+        t = sampler(state.path, clean, state.progress).t
+        x_t = state.path.add_noise(clean, torch.randn_like(clean), t)
+        real, fake = field(x_t, t), state.on_path(fake_score)(x_t, t, None, state.cond)
+        scale = masked_mean((clean - real).abs(), state.mask).clamp_min(1e-6)
+        return clean - (fake - real) / broadcast_like(scale, clean)
+
+    return target
 
 
-def exact_derivative(
-    net: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, dx: Tensor, dt: Tensor
-) -> tuple[Tensor, Tensor]:
-    """(net(x, t), its derivative along (dx, dt)) by forward-mode differentiation.
+def exact_derivative(net: Function, x: Tensor, t: Tensor, dx: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns (net(x, t), its derivative along (dx, dt)) by forward-mode differentiation.
 
-    Flash attention has no forward derivative, hence the MATH kernel. Call it on the module itself, not on a
-    DistributedDataParallel wrapper.
-    """
+    It uses the MATH attention kernel, since flash attention has no forward derivative. Call it on the module itself,
+    not on a DistributedDataParallel wrapper."""
     with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():
         value, tangent = forward_ad.unpack_dual(net(forward_ad.make_dual(x, dx), forward_ad.make_dual(t, dt)))
     return value, torch.zeros_like(value) if tangent is None else tangent
 
 
 def finite_difference(h: float = 5e-3) -> Derivative:
-    """The same by three calls at 0, -h and -2h along (dx, dt), error O(h^2): for nets that have no forward derivative.
+    """Returns the derivative by three calls at 0, -h and -2h along (dx, dt), with an error of O(h^2).
 
-    It steps towards the data only, since t may be t_max. Runs in float32 whatever autocast says.
-    """
+    For networks without a forward derivative. It steps towards the data only, since t may be t_max, and in float32 even
+    under autocast."""
 
-    def derivative(net, x, t, dx, dt):
+    def derivative(net: Function, x: Tensor, t: Tensor, dx: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, enabled=False):
-            here, back, further = (net(x - k * h * dx, t - k * h * dt) for k in (0, 1, 2))
-        return here, (3 * here - 4 * back + further) / (2 * h)
+            value, back, further = (net(x - k * h * dx, t - k * h * dt) for k in (0, 1, 2))
+        return value, (3 * value - 4 * back + further) / (2 * h)
 
     return derivative
 
 
 def trig_gain(path: Path, t: Tensor) -> Tensor:
-    """sin t cos t: with it the goal is sCM's regression of F onto F + cos t df/dt. Lu & Song 2024, eq. 8."""
+    """The gain sin t cos t of sCM, whose target is then F + cos t df/dt. Lu & Song 2024, eq. 8."""
     return path.sigma(t) * path.alpha(t)
 
 
 def flow_gain(path: Path, t: Tensor) -> Tensor:
-    """sigma(t): with it the goal is MeanFlow's u = v - (t - s) du/dt."""
+    """The gain sigma(t) of MeanFlow, whose target is then u = v - (t - s) du/dt."""
     return path.sigma(t)
 
 
 def grid_gain(intervals: int) -> Callable[[Path, Tensor], Tensor]:
-    """The spacing of the path's grid at t for so many intervals: the goal is then the limit of discrete CD and CT."""
+    """Returns the spacing of the path's grid at t for so many intervals: the target is then the limit of CD and CT."""
     return lambda path, t: path.grid_spacing(t) / intervals
 
 
 def warmup_factor(progress: Progress, warmup: float) -> Tensor:
-    """min(1, progress / warmup): sCM's tangent warm-up; 1 for warmup = 0."""
+    """Returns sCM's tangent warm-up min(1, progress / warmup); 1 for warmup = 0."""
     progress = torch.as_tensor(progress)
     return (progress / warmup).clamp(max=1) if warmup else torch.ones_like(progress, dtype=torch.float32)
 
 
-def keep_tangent(draw: TrainingState, change: Tensor) -> Tensor:
+def keep_tangent(state: TrainingState, change: Tensor) -> Tensor:
+    """Leaves the change of the clean estimate as it is."""
     return change
 
 
 def normalize_tangent(c: float = 0.1) -> Callable[[TrainingState, Tensor], Tensor]:
-    """g / (|g| + c), |g| the RMS of the change of F over the valid part of a sample. Lu & Song 2024, section 4.
+    """Returns sCM's g / (|g| + c), |g| the RMS change of F over a sample's valid part. Lu & Song 2024, section 4.
 
-    Theirs may be the full norm: c then differs by the root of the number of entries.
-    """
+    If their norm is a sum, their c differs by the root of the number of entries."""
 
-    def normalise(draw: TrainingState, change: Tensor) -> Tensor:
-        rms = masked_mean((change / broadcast_like(draw.path.sigma(draw.t), change)).square(), draw.mask).sqrt()
+    def normalise(state: TrainingState, change: Tensor) -> Tensor:
+        rms = masked_mean((change / broadcast_like(state.path.sigma(state.t), change)).square(), state.mask).sqrt()
         return change / broadcast_like(rms + c, change)
 
     return normalise
@@ -152,32 +162,31 @@ def continuous_target(
     warmup: float = 0.0,
     derivative: Derivative = exact_derivative,
 ) -> Target:
-    """clean - gain dJ/dt, with J = a x_t + b clean the jump to s and d/dt along the field's ODE.
+    """Returns clean - gain dJ/dt: the end of the jump, J = a x_t + b clean, must not move along the field's ODE.
 
     dJ/dt = a (velocity of the field - velocity of the student) + b dclean/dt, because a step along the student's own
-    line does not move J. Tangents are scaled by the gain before the jvp (sCM's "JVP rearrangement"). During warm-up
-    (progress < warmup) the goal turns from what the field says, times (gain/sigma)^2, to this.
-    """
+    line does not move J. Directions are scaled by the gain before the derivative is taken (sCM's "JVP rearrangement").
+    During warm-up (progress < warmup) the target changes from the field's estimate, times (gain/sigma)^2, to this.
+    Raises ValueError for discrete paths."""
 
-    def goal(draw: TrainingState, field: Field, target: Net, clean: Tensor) -> Tensor:
-        if getattr(draw.native, "discrete", False) or getattr(draw.path, "discrete", False):
+    @Target
+    def target(state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
+        path, x, t = state.path, state.x_t, state.t
+        if path.discrete or state.net_path.discrete:
             raise ValueError(
-                "a net trained on integer timesteps has no derivative in t: use the discrete sibling (cd for scd and "
-                "continuous_cd, ct for sct, shortcut for meanflow), or a net of a continuous path"
+                "a network trained on integer timesteps has no derivative in t: use the discrete method (cd for scd, "
+                "continuous_cd; ct for sct, continuous_ct; shortcut for meanflow), or a network of a continuous path"
             )
-        path, x, t, step = draw.path, draw.x_t, draw.t, gain(draw.path, draw.t)
-        truth = field(x, t)
-        direction = broadcast_like(step, x) * path.velocity(x, t, truth)
-        here, moved = derivative(lambda x, t: target(x, t, draw.s, draw.cond), x, t, direction, step)
-        a, b = path.step_coefficients(t, draw.end, x)
+        dt, field_clean = gain(path, t), field(x, t)
+        dx = broadcast_like(dt, x) * path.velocity(x, t, field_clean)
+        value, d_clean = derivative(lambda x, t: target_net(x, t, state.s, state.cond), x, t, dx, dt)
+        a, b = path.step_coefficients(t, state.end, x)
         d_alpha, d_sigma = path.slopes(t)
-        turn = broadcast_like(
-            step * (d_alpha - d_sigma * path.alpha(t) / path.sigma(t)), x
-        )  # of the velocity, per change of clean
-        away = truth - here
-        tangent = a * turn * away + b * moved
-        part = warmup_factor(draw.progress, warmup).to(x.device, x.dtype)
-        change = (1 - part) * broadcast_like((step / path.sigma(t)) ** 2, x) * away - part * tangent
-        return here + normalise(draw, change)
+        velocity_per_clean = broadcast_like(dt * (d_alpha - d_sigma * path.alpha(t) / path.sigma(t)), x)
+        residual = field_clean - value
+        d_jump = a * velocity_per_clean * residual + b * d_clean
+        warm = warmup_factor(state.progress, warmup).to(x.device, x.dtype)
+        change = (1 - warm) * broadcast_like((dt / path.sigma(t)) ** 2, x) * residual - warm * d_jump
+        return value + normalise(state, change)
 
-    return goal
+    return target

@@ -3,8 +3,6 @@
 It is an optional tool for evaluation and not a dependency; its weights are CC-BY-4.0.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

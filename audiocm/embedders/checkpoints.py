@@ -1,7 +1,5 @@
 """Weights of embedders, read from packages and files without running code."""
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import zipfile

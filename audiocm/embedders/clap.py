@@ -4,8 +4,6 @@ A scorer is an `Embedder` with `embed_text`. Scores of different checkpoints are
 checkpoint and its digest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +48,7 @@ class ClapScorer:
         return mean_score(f"CLAP_T {self.name}", self.text_scores(audio, prompts))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, tokenizer: str | None = None, device: str = "cpu") -> ClapScorer:
+    def from_pretrained(cls, name: str | Path, tokenizer: str | None = None, device: str = "cpu") -> "ClapScorer":
         """Loads LAION's .pt file (`tokenizer` is a RoBERTa folder or hub id) or a transformers CLAP folder or hub id.
 
         Raises ValueError naming what is missing."""
@@ -59,7 +57,7 @@ class ClapScorer:
         return cls.from_transformers(name, device)
 
     @classmethod
-    def from_transformers(cls, name: str | Path, device: str = "cpu") -> ClapScorer:
+    def from_transformers(cls, name: str | Path, device: str = "cpu") -> "ClapScorer":
         """Loads a transformers ClapModel with its processor from a folder or hub id."""
         from transformers import ClapModel, ClapProcessor
 
@@ -78,7 +76,7 @@ class ClapScorer:
         return cls(embed_audio, embed_text, str(name), front_end.sampling_rate, digest, _describe_clips(front_end))
 
     @classmethod
-    def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu") -> ClapScorer:
+    def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu") -> "ClapScorer":
         """Loads LAION's checkpoint file; without a `tokenizer` it embeds audio only."""
         from .laion_clap import load_laion, quantize_int16
 

@@ -4,8 +4,6 @@ Papers score with `music_audioset_epoch_15_esc_90.14.pt`, `630k-audioset-best.pt
 it is RoBERTa's, from a folder or hub id that the user names.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Layers and framing shared by the embedders."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -3,8 +3,6 @@
 The files are "Cnn14_16k_mAP=0.438.pth" and "Cnn14_mAP=0.431.pth" (32 kHz).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The interface of embedders: pretrained networks whose features metrics are computed from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 

@@ -1,7 +1,5 @@
 """Loads embedders and taggers by the names that the command line takes."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 It is for evaluation only: no generator of audiocm is trained with it. See recipes/clap/train.py and recipes/clap/evaluate.py.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

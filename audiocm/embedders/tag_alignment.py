@@ -1,7 +1,5 @@
 """Tag alignment: agreement of a tagger's class names with the prompt, a text-audio metric that needs no CLAP."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

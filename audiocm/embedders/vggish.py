@@ -1,7 +1,5 @@
 """VGGish, the embedder of FAD proper, from a user's weight file: torchvggish's "vggish-10086976.pth"."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 It is an optional tool for evaluation and not a dependency; the package declares no licence.
 """
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import io

@@ -1,3 +1,4 @@
-from .scoring import compare as compare
-from .scoring import score as score
+from .preprocessing import Preprocessing as Preprocessing
+from .result import Comparison as Comparison, ScoreResult as ScoreResult
+from .scoring import compare as compare, score as score
 from .session import ScoreRequest as ScoreRequest

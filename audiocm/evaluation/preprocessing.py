@@ -1,126 +1,153 @@
-"""Sound files on their way to a judge: what is read, how it is brought to one form, and what was left out and why."""
+"""Audio preprocessing for evaluation: decode, downmix, trim, normalise and resample clips, and count unusable ones."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+import hashlib
+import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, resample
-from ..audio.loudness import SILENT_PEAK, keep_ends, keep_level
+from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, decode, resample, to_mono
+from ..audio.loudness import SILENT_PEAK, keep_level, normalize_active_rms, normalize_peak, trim_silence
+
+LOUDNESS = {"as_is": keep_level, "peak": normalize_peak, "active_rms": normalize_active_rms}
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a clip is brought to one form before an embedder hears it. All of it stands in the card."""
+    """The steps applied to every clip before it is embedded or compared; all of them are part of the card.
 
-    loudness: Callable[[np.ndarray, int], np.ndarray] = keep_level
-    ends: Callable[[np.ndarray, int], np.ndarray] = keep_ends
-    shortest: float = 0.05  # seconds; shorter clips are left out and counted
-    longest: float = 30.0  # seconds; the rest of longer clips is not heard
-    band_limit: int | None = None  # Hz: resampled to this rate first, so that all systems have one bandwidth
+    Raises ValueError for a setting that is not allowed."""
+
+    loudness: str = "as_is"  # a key of LOUDNESS
+    trim: bool = False  # cut silence at both ends
+    min_seconds: float = 0.05  # shorter clips are unusable
+    max_seconds: float = 30.0  # longer clips are truncated
+    band_limit: int | None = None  # Hz: a sample rate that all clips pass through, for one bandwidth of all systems
+
+    def __post_init__(self) -> None:
+        if self.loudness not in LOUDNESS:
+            raise ValueError(f"--loudness must be one of {', '.join(LOUDNESS)}, not {self.loudness!r}")
+        if not self.min_seconds <= self.max_seconds < math.inf:
+            raise ValueError(f"--max-seconds must be finite and at least {self.min_seconds} s, not {self.max_seconds}")
+        if self.band_limit is not None and self.band_limit < 1000:
+            raise ValueError(f"--band-limit is a sample rate of at least 1000 Hz, not {self.band_limit}")
 
     def as_dict(self) -> dict:
+        """Returns the entry of the card, which is also part of the feature cache's key."""
         return {
             "channels": "mean of all",
             "resampler": "soxr HQ",
-            "loudness": self.loudness.__name__,
-            "ends": self.ends.__name__,
-            "shortest_seconds": self.shortest,
-            "longest_seconds": self.longest,
+            "loudness": self.loudness,
+            "ends": "trimmed" if self.trim else "untrimmed",
+            "shortest_seconds": self.min_seconds,
+            "longest_seconds": self.max_seconds,
             "band_limit_rate": self.band_limit,
             "padding": "zeros up to one block of the embedder",
         }
 
-    def most(self, rate: int) -> int:
-        """Samples at `rate` that are heard of a clip."""
-        return int(self.longest * rate)
+    def __call__(self, wav: np.ndarray, rate: int, target_rate: int) -> np.ndarray:
+        """Converts a wav [sample] or [sample, channel] at `rate` to mono float32 [sample] at `target_rate`.
 
-    def __call__(self, wav: np.ndarray, rate: int, wanted: int) -> np.ndarray:
-        """wav [sample] or [sample, channel] at `rate` → float32 [sample] at `wanted`.
-
-        Raises UnusableClipError where a clip is not finite, silent or too short."""
-        wav = np.asarray(wav, dtype=np.float32)
-        wav = wav.mean(axis=1) if wav.ndim == 2 else wav
+        Raises UnusableClipError if the clip is not finite, silent or too short."""
+        wav = to_mono(np.asarray(wav, dtype=np.float32))
         if not np.isfinite(wav).all():
             raise UnusableClipError("corrupt", "samples that are not finite")
-        if len(wav) < self.shortest * rate:
+        if len(wav) < self.min_seconds * rate:
             raise UnusableClipError("too short", f"{len(wav) / rate:.3f} s")
-        wav = wav[: self.most(rate)]
+        wav = wav[: int(self.max_seconds * rate)]
         if np.abs(wav).max() < SILENT_PEAK:
             raise UnusableClipError("silent", f"peak under {SILENT_PEAK}")
-        wav = self.loudness(self.ends(wav, rate), rate)
+        wav = LOUDNESS[self.loudness](trim_silence(wav, rate) if self.trim else wav, rate)
         if self.band_limit is not None and self.band_limit != rate:
             wav, rate = resample(wav, rate, self.band_limit), self.band_limit
-        return resample(wav, rate, wanted)
+        return resample(wav, rate, target_rate)
 
 
 def list_clips(folder: str | Path) -> list[Path]:
-    """Sound files under `folder`, by path; those of UNREAD_SUFFIXES too, so that they are counted as left out.
+    """Lists the audio files under `folder`, sorted by path. Files of UNREAD_SUFFIXES are listed too, so that they are
+    counted as unusable.
 
-    Raises ValueError if there is no such folder or no file in it that could be read."""
+    Raises ValueError if the folder does not exist or holds no readable audio file."""
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: {'is a file, name its folder' if folder.exists() else 'no such folder'}")
-    wanted = AUDIO_SUFFIXES | UNREAD_SUFFIXES
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in wanted and p.is_file())
-    if all(p.suffix.lower() in UNREAD_SUFFIXES for p in found):
-        raise ValueError(f"{folder}: holds no sound file ({', '.join(sorted(AUDIO_SUFFIXES))})")
-    return found
+    suffixes = AUDIO_SUFFIXES | UNREAD_SUFFIXES
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if all(path.suffix.lower() in UNREAD_SUFFIXES for path in files):
+        raise ValueError(f"{folder}: holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
+    return files
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a file itself is: the hash of its bytes, its rate, channels and samples."""
+    """The properties of a file before preprocessing: the hash of its bytes, sample rate, channels and samples."""
 
     content: str
     rate: int
     channels: int
     samples: int
 
-    @classmethod
-    def of(cls, content: str, wav: np.ndarray, rate: int) -> Source:
-        """Of a decoded file, wav [sample] or [sample, channel]."""
-        return cls(content, rate, 1 if wav.ndim == 1 else wav.shape[1], len(wav))
+
+def read_bytes(path: Path) -> tuple[bytes, str]:
+    """Returns a file's bytes and their hash. Raises UnusableClipError if it is empty or cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UnusableClipError("corrupt", str(error)) from error
+    if not data:
+        raise UnusableClipError("corrupt", "the file is empty")
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def decode_clip(data: bytes, content: str) -> tuple[np.ndarray, Source]:
+    """Decodes a file's bytes, whose hash is `content`, to a wav [sample] or [sample, channel] and its properties."""
+    wav, rate = decode(data)
+    return wav, Source(content, rate, 1 if wav.ndim == 1 else wav.shape[1], len(wav))
 
 
 @dataclass
 class LoadReport:
-    """Counts and names of what was used and what was left out; `rates` and `channels` are the files' own, `cut` how
-    many files are longer than is heard."""
+    """Which clips of a folder were used or unusable and why, and the properties of the files."""
 
     used: int = 0
-    cut: int = 0
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    rates: dict[int, int] = field(default_factory=dict)
-    channels: dict[int, int] = field(default_factory=dict)
+    truncated: int = 0  # files longer than `max_seconds`
+    unusable: dict[str, list[str]] = field(default_factory=dict)  # file names by reason
+    rates: Counter[int] = field(default_factory=Counter)  # files of each sample rate
+    channels: Counter[int] = field(default_factory=Counter)  # files of each channel count
     contents: dict[Path, str] = field(default_factory=dict)  # hashes of the used files
 
-    def use(self, path: Path, source: Source, form: Preprocessing) -> None:
-        """One more file that is heard in `form`."""
+    def add(self, path: Path, source: Source, preprocessing: Preprocessing) -> None:
+        """Counts a usable file."""
         self.used += 1
-        self.cut += source.samples > form.most(source.rate)
+        self.truncated += source.samples > int(preprocessing.max_seconds * source.rate)
         self.contents[path] = source.content
-        self.rates[source.rate] = self.rates.get(source.rate, 0) + 1
-        self.channels[source.channels] = self.channels.get(source.channels, 0) + 1
+        self.rates[source.rate] += 1
+        self.channels[source.channels] += 1
 
-    def mixed(self) -> list[str]:
-        """What the files do not have in common, in words."""
-        found = []
+    def skip(self, path: Path, error: UnusableClipError) -> None:
+        """Counts an unusable file."""
+        self.unusable.setdefault(error.reason, []).append(str(path))
+
+    def require_usable(self, role: str, max_unusable: float) -> None:
+        """Raises ValueError if more than the share `max_unusable` of the folder's clips are unusable."""
+        bad = sum(map(len, self.unusable.values()))
+        if bad > max_unusable * (total := bad + self.used):
+            reasons = ", ".join(f"{len(names)} {why} (first: {names[0]})" for why, names in self.unusable.items())
+            raise ValueError(f"{role}: {bad} of {total} clips cannot be used: {reasons}; --max-unusable allows more")
+
+    def describe_mixed_formats(self) -> list[str]:
+        """Returns a sentence for each of sample rate and channel count that differs between files."""
+        lines = []
         for what, counts in (("rates", self.rates), ("channel counts", self.channels)):
-            if len(counts) > 1:
-                found.append(
-                    f"{what} mixed: {', '.join(f'{n} files with {value}' for value, n in sorted(counts.items()))}"
-                )
-        return found
-
-    def leave_out(self, reason: str, name: str) -> None:
-        self.left_out.setdefault(reason, []).append(name)
+            files = ", ".join(f"{count} files with {value}" for value, count in sorted(counts.items()))
+            lines += [f"{what} mixed: {files}"] if len(counts) > 1 else []
+        return lines
 
     def as_dict(self) -> dict:
-        counts = {reason: len(names) for reason, names in sorted(self.left_out.items())}
+        """Returns the entry of the result file."""
+        counts = {reason: len(names) for reason, names in sorted(self.unusable.items())}
         rates, channels = ({str(k): n for k, n in sorted(d.items())} for d in (self.rates, self.channels))
-        return {"used": self.used, "cut": self.cut, "left_out": counts, "rates": rates, "channels": channels,
-                "left_out_names": self.left_out}  # fmt: skip
+        result = {"used": self.used, "cut": self.truncated, "left_out": counts, "rates": rates, "channels": channels}
+        return result | {"left_out_names": self.unusable}

@@ -1,67 +1,71 @@
-"""The card of a result: everything that moves a score. Two results with different cards are not compared."""
-
-from __future__ import annotations
+"""The card of a result: everything that changes a score. Results with different cards are not compared."""
 
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ..version import __version__
 from .preprocessing import Preprocessing
 
 PACKAGES = ("audiocm", "torch", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime",
             "pesq", "pystoi", "speechmos", "jiwer", "faster-whisper", "resemblyzer")  # fmt: skip
-# keys that describe the run, not the measure: they may differ between two results that are compared
+# keys that describe the run and not the measurement: they may differ between two results that are compared
 DESCRIPTIVE = {"generated", "versions", "commit", "device", "date", "files", "python"}
 
 
 def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Returns the versions of those packages that are installed."""
     found = {}
     for name in names:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
 class PackageJudge:
-    """A package whose own arithmetic and weights are the measure (PESQ, STOI, DNSMOS ...): its version is its digest."""
+    """A package whose own code and weights are the measurement (PESQ, STOI, DNSMOS); its version is its digest."""
 
     def __init__(self, name: str) -> None:
         self.name, self.digest = name, versions((name,)).get(name, "unknown")
 
 
-def commit(folder: Path | None = None) -> str | None:
-    """The commit of the source tree, with "+" where tracked files were changed; None outside a repository. A tree that
-    was copied without its history is told it by $AUDIOCM_COMMIT."""
+def commit(package: Path | None = None) -> str:
+    """Returns the commit of audiocm's source tree, with "+" if tracked files are changed, or else its version.
+
+    A repository counts as the source tree only if its root holds `package` (default: this package) and its files are
+    tracked, so that an installation inside another repository is not given that one's commit. $AUDIOCM_COMMIT overrides
+    both, for a tree that was copied without its history."""
     if "AUDIOCM_COMMIT" in os.environ:
         return os.environ["AUDIOCM_COMMIT"]
-    folder = folder or Path(__file__).parent
+    package = package or Path(__file__).resolve().parents[1]
 
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=package, capture_output=True, text=True, check=True).stdout.strip()
 
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _told_of(embedder) -> dict:
-    """What a card says of one embedder; `clip`: how it cuts and pads by itself, where it does."""
-    found = {"digest": embedder.digest, "sample_rate": getattr(embedder, "sample_rate", None)}
-    own = getattr(embedder, "clip", None)
-    return found | ({"clip": own} if own else {})
+    with suppress(OSError, subprocess.CalledProcessError):
+        git("ls-files", "--error-unmatch", "__init__.py")
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == package.resolve().parent:
+            return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    return f"version {__version__}"
 
 
-def card(embedders: Sequence, form: Preprocessing, seed: int, **more) -> dict:
-    """What a result says about itself. `more` holds counts, the caption policy, references ..."""
+def _describe_judge(judge) -> dict:
+    """Returns the card's entry of an embedder or package; `clip` is how an embedder cuts and pads clips."""
+    entry = {"digest": judge.digest, "sample_rate": getattr(judge, "sample_rate", None)}
+    return entry | ({"clip": judge.clip} if getattr(judge, "clip", None) else {})
+
+
+def card(judges: Sequence, preprocessing: Preprocessing, seed: int, **more) -> dict:
+    """Returns the card of a result. `judges` are embedders and whatever else has a name and a digest; `more` holds
+    further entries such as clip counts and the digest of the reference."""
     return {
-        "embedders": {e.name: _told_of(e) for e in embedders},
-        "form": form.as_dict(),
+        "embedders": {judge.name: _describe_judge(judge) for judge in judges},
+        "form": preprocessing.as_dict(),
         "seed": seed,
         "versions": versions(),
         "python": platform.python_version(),
@@ -71,22 +75,19 @@ def card(embedders: Sequence, form: Preprocessing, seed: int, **more) -> dict:
     }
 
 
-def differences(first: dict, second: dict, prefix: str = "") -> list[str]:
-    """What moves the score and differs between two cards, one "key: a != b" each."""
+def differences(first: dict, second: dict, ignored: Set[str] = DESCRIPTIVE, prefix: str = "") -> list[str]:
+    """Returns one "key: a != b" for each entry of two cards that differs, except for the top-level keys `ignored`."""
     found = []
-    for key in sorted(first.keys() | second.keys()):
-        if not prefix and key in DESCRIPTIVE:
-            continue
+    for key in sorted((first.keys() | second.keys()) - ignored):
         a, b = first.get(key), second.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{key}.")
+            found += differences(a, b, set(), f"{prefix}{key}.")
         elif a != b:
             found.append(f"{prefix}{key}: {a} != {b}")
     return found
 
 
-def require_comparable(first: dict, second: dict) -> None:
-    """Raises ValueError naming every difference that moves a score."""
-    found = differences(first, second)
-    if found:
+def require_comparable(first: dict, second: dict, ignored: Set[str] = DESCRIPTIVE) -> None:
+    """Raises ValueError naming every difference of two cards."""
+    if found := differences(first, second, ignored):
         raise ValueError("these results were measured differently and cannot be compared: " + "; ".join(found))

@@ -1,6 +1,4 @@
-"""The metrics of speech and song of `audiocm score`: words, voice, prosody, an asked contour, opinion."""
-
-from __future__ import annotations
+"""The metrics of speech and singing of `audiocm score`: opinion scores, words, voice, prosody and pitch contours."""
 
 import warnings
 
@@ -11,74 +9,87 @@ from ..devices import warn_if_not_cpu
 from ..metrics import signal, speech
 from ..metrics.score import DRAWS, statistic_score
 from .provenance import PackageJudge
-from .result import MetricResult, SetStatistic, metric_columns, per_item
+from .result import MetricResult, per_clip_result, set_result, statistic_of_weights
 from .session import Evaluation
 
+CLOSE = 50.0  # cents: half a semitone
 
-def mos(context: Evaluation) -> MetricResult:
+
+def mean_opinion_scores(evaluation: Evaluation) -> MetricResult:
+    """DNSMOS, predicted mean opinion scores after P.835 (overall) and P.808."""
     signal.require_package("speechmos.dnsmos")
-    context.judges.append(PackageJudge("speechmos"))
-    rows = {clip: speech.dnsmos(wav, rate) for clip, (wav,), rate in context.wavs("generated")}
-    parts = {f"DNSMOS {part}": [row[part] for row in rows.values()] for part in ("overall", "p808")}
-    return metric_columns(parts, list(rows), "", context)
+    rows = {clip: speech.dnsmos(wav, rate) for clip, (wav,), rate in evaluation.wavs("generated")}
+    columns = {f"DNSMOS {part}": [row[part] for row in rows.values()] for part in ("overall", "p808")}
+    judges = [PackageJudge("speechmos")]
+    return per_clip_result(columns, list(rows), evaluation.request.seed) + MetricResult(judges=judges)
 
 
-def words(context: Evaluation) -> MetricResult:
-    """Word and character error rate of what a transcriber hears, against `text` (or the prompt) of each line: all errors over
-    all words of the set. In a clip that cannot be used nothing is heard: all of its words are wrong.
+def word_error_rates(evaluation: Evaluation) -> MetricResult:
+    """Word and character error rate of a transcript against the `text` (or prompt) of each line: all errors over all
+    words of the set. An unusable clip has an empty transcript, so all of its words are wrong.
 
-    A recogniser may repeat a word of one clip a hundred times: "without loops" counts at most a clip's words as wrong."""
+    A recogniser may repeat one word a hundred times; "without loops" counts at most a clip's words as wrong."""
     from ..embedders.speech import Transcriber
 
-    names = [context.key("generated", path) for path in context.paths["generated"]]
-    lines = context.prompts_of(names)
+    names = evaluation.clip_names("generated")
     signal.require_package("jiwer")
     transcriber = Transcriber()
-    warn_if_not_cpu(transcriber.name, context.request.device)
-    context.judges += [transcriber, PackageJudge("jiwer"), PackageJudge("transformers")]  # the last one's normaliser
-    heard = {clip: transcriber(wav) for clip, (wav,), _ in context.wavs("generated", rate=transcriber.sample_rate)}
-    if len(heard) < len(names):
-        warnings.warn(f"WER: {len(names) - len(heard)} clips that cannot be used count as nothing heard", stacklevel=2)
-    errors = [speech.word_errors(line.get("text") or line["prompt"], heard.get(name, ""))
-              for name, line in zip(names, lines, strict=True)]  # fmt: skip
+    warn_if_not_cpu(transcriber.name, evaluation.request.device)
+    wavs = evaluation.wavs("generated", rate=transcriber.sample_rate)
+    transcripts = {clip: transcriber(wav) for clip, (wav,), _ in wavs}
+    if bad := len(names) - len(transcripts):
+        warnings.warn(f"WER: {bad} unusable clips count as empty transcripts", stacklevel=2)
+    texts = {name: line.get("text") or line["prompt"] for name, line in evaluation.prompts.items()}
+    errors = [speech.word_errors(texts[name], transcripts.get(name, "")) for name in names]
     counts = {kind: np.array([one[kind] for one in errors]) for kind in ("WER", "CER")}
     counts["WER without loops"] = np.minimum(counts["WER"], counts["WER"][:, 1:])
-    found, count = MetricResult([]), len(names)
+    packages = [PackageJudge("jiwer"), PackageJudge("transformers")]  # transformers normalises the text
+    result = MetricResult(judges=[transcriber, *packages])
     for kind, pairs in counts.items():
         title = f"{kind} % {transcriber.name}"
-        of = lambda weight, p=pairs: float(100 * (weight @ p[:, 0]) / (weight @ p[:, 1]))  # noqa: E731
-        found.scores.append(statistic_score(title, of, count, DRAWS, context.request.seed))
-        found.items[f"{title}, by clip"] = dict(zip(names, (100 * pairs[:, 0] / pairs[:, 1]).tolist(), strict=True))
-        found.sets[title] = SetStatistic(names, lambda rows, f=of, n=count: f(np.bincount(rows, minlength=n)))
-    return found
+        rates = dict(zip(names, (100 * pairs[:, 0] / pairs[:, 1]).tolist(), strict=True))
+        result += _ratio_result(title, pairs, names, evaluation) + MetricResult(items={f"{title}, by clip": rates})
+    return result
 
 
-def speaker(context: Evaluation) -> MetricResult:
-    """Cosine of each clip's speaker vector with the mean of the reference's, without the clip of its own name: a reference
-    scored against itself gives what the voice's own clips have in common."""
+def _ratio_result(name: str, pairs: np.ndarray, names: list[str], evaluation: Evaluation) -> MetricResult:
+    """Returns 100 × the sum of `pairs` [clip, 0] over the sum of `pairs` [clip, 1] as a set statistic."""
+    errors, totals = pairs.T
+    return _weighted_result(name, lambda weight: float(100 * (weight @ errors) / (weight @ totals)), names, evaluation)
+
+
+def _weighted_result(name: str, function, names: list[str], evaluation: Evaluation) -> MetricResult:
+    """Returns a function of how often each clip is drawn as a set statistic with its interval."""
+    score = statistic_score(name, function, len(names), DRAWS, evaluation.request.seed)
+    return set_result(score, names, statistic_of_weights(function, len(names)))
+
+
+def speaker_similarities(evaluation: Evaluation) -> MetricResult:
+    """Cosine of each clip's speaker embedding to the mean of the reference's, without the reference clip of its own
+    name.
+
+    Scoring the reference against itself gives the upper bound: the average similarity between clips of one speaker."""
     from ..embedders.speech import SpeakerEmbedder
 
-    judge = context.embedder(SpeakerEmbedder())
-    warn_if_not_cpu(judge.name, context.request.device)
-    made, real = (context.features(role, judge) for role in ("generated", "reference"))
-    context.paired = True
-    x, y = made.features["embedding"], np.asarray(real.features["embedding"], np.float64)
-    place = {name: i for i, name in enumerate(real.names)}
-    own = np.array([y[place[name]] if name in place else np.zeros(y.shape[1]) for name in made.names])
-    others = np.array([len(y) - (name in place) for name in made.names])
+    judge = evaluation.embedder(SpeakerEmbedder())
+    warn_if_not_cpu(judge.name, evaluation.request.device)
+    generated, reference = (evaluation.features(role, judge) for role in ("generated", "reference"))
+    x, y = generated.features["embedding"], np.asarray(reference.features["embedding"], np.float64)
+    place = {name: i for i, name in enumerate(reference.names)}
+    own = np.array([y[place[name]] if name in place else np.zeros(y.shape[1]) for name in generated.names])
+    others = np.array([len(y) - (name in place) for name in generated.names])
     if not others.all():
         raise ValueError("speaker similarity needs reference clips of the voice besides the clip of the same name")
     values = metrics.cosine_similarities(x, (y.sum(axis=0) - own) / others[:, None])
-    return per_item(f"speaker similarity {judge.name}", made.names, values, context)
+    columns = {f"speaker similarity {judge.name}": values}
+    return per_clip_result(columns, generated.names, evaluation.request.seed) + MetricResult(paired=True)
 
 
-def prosody(context: Evaluation) -> MetricResult:
-    """How high and how lively each clip speaks, and with a reference of the same names how long, in its clip's lengths."""
-    context.judges.append(PackageJudge("librosa"))
-    paired = "reference" in context.paths and context.by_name("generated").keys() <= context.by_name("reference").keys()
-    roles = ("generated", "reference") if paired else ("generated",)
+def prosody(evaluation: Evaluation) -> MetricResult:
+    """Mean F0 and F0 spread of each clip and, if the reference has clips of the same names, the ratio of lengths."""
+    paired = evaluation.has_partners
     rows, unvoiced = {}, []
-    for clip, wavs, rate in context.wavs(*roles):
+    for clip, wavs, rate in evaluation.wavs(*("generated", "reference")[: 1 + paired]):
         try:
             rows[clip] = (*speech.pitch_statistics(wavs[0], rate), len(wavs[0]) / len(wavs[-1]))
         except ValueError:
@@ -88,43 +99,38 @@ def prosody(context: Evaluation) -> MetricResult:
     if not rows:
         raise ValueError("no clip has a voiced frame: prosody is of speech")
     names = ("F0 Hz", "F0 spread st", "length / reference's")[: 2 + paired]
-    return metric_columns(dict(zip(names, zip(*rows.values(), strict=True), strict=False)), list(rows), "", context)
+    columns = dict(zip(names, zip(*rows.values(), strict=True), strict=False))
+    result = per_clip_result(columns, list(rows), evaluation.request.seed)
+    return result + MetricResult(judges=[PackageJudge("librosa")], paired=paired)
 
 
-CLOSE = 50.0  # cents: half a semitone
-
-
-def contour(context: Evaluation) -> MetricResult:
-    """How well made F0 follows the `f0` of each line (Hz, evenly over the clip; 0: unvoiced, null: free): the median error and
-    the share within 50 cents of frames voiced in both, and the share of asked frames voiced or not as asked; all frames of the
-    set together, drawn clip by clip."""
-    names = [context.key("generated", path) for path in context.paths["generated"]]
-    asked = {name: line.get("f0") for name, line in zip(names, context.prompts_of(names), strict=True)}
-    if lacking := [name for name, one in asked.items() if not one]:
+def pitch_contour(evaluation: Evaluation) -> MetricResult:
+    """How well F0 follows the `f0` of each line (Hz, evenly over the clip; 0 is unvoiced, null is free): over the
+    frames voiced in both, the median error and the share within 50 cents; over the frames that are not free, the share
+    with the requested voicing. All frames of the set count alike; the bootstrap resamples clips."""
+    requested = {name: evaluation.prompts[name].get("f0") for name in evaluation.clip_names("generated")}
+    if lacking := [name for name, f0 in requested.items() if not f0]:
         raise ValueError(f'contour: {len(lacking)} lines of --prompts have no "f0", a list of Hz (first: {lacking[0]})')
-    context.judges.append(PackageJudge("librosa"))
-    wavs = context.wavs("generated")
-    clips = {clip: speech.pitch_tracks(wav, rate, asked[clip]) for clip, (wav,), rate in wavs}
-    cents = [np.abs(1200 * np.log2(y[(x > 0) & (y > 0)] / x[(x > 0) & (y > 0)])) for x, y in clips.values()]
-    owner = np.repeat(np.arange(len(clips)), [len(one) for one in cents])
-    right = np.array([[((x > 0) == (y > 0))[~np.isnan(x)].sum(), (~np.isnan(x)).sum()] for x, y in clips.values()])
+    wavs = evaluation.wavs("generated")
+    tracks = {clip: speech.pitch_tracks(wav, rate, requested[clip]) for clip, (wav,), rate in wavs}
+    voiced = [(x > 0) & (y > 0) for x, y in tracks.values()]
+    cents = [np.abs(1200 * np.log2(y[v] / x[v])) for v, (x, y) in zip(voiced, tracks.values(), strict=True)]
+    voicing = [[((x > 0) == (y > 0))[~np.isnan(x)].sum(), (~np.isnan(x)).sum()] for x, y in tracks.values()]
+    clip_of_frame = np.repeat(np.arange(len(tracks)), [len(one) for one in cents])
     error = np.concatenate(cents)
-    order, near = np.argsort(error), error < CLOSE
+    order = np.argsort(error)
 
-    def middle(weight: np.ndarray) -> float:
-        total = np.cumsum(weight[owner[order]])
+    def median(weight: np.ndarray) -> float:
+        total = np.cumsum(weight[clip_of_frame[order]])
         return float(error[order[np.searchsorted(total, total[-1] / 2)]])
 
-    found, count = MetricResult([]), len(clips)
-    statistics = {
-        "F0 error, cents": middle,
-        f"within {CLOSE:g} cents %": lambda weight: float(100 * weight[owner] @ near / max(weight[owner].sum(), 1)),
-        "voicing as asked %": lambda weight: float(100 * (weight @ right[:, 0]) / (weight @ right[:, 1])),
-    }
-    if not len(owner):
-        warnings.warn("contour: no frame is voiced that was asked to be: there is no error in cents", stacklevel=2)
-        statistics = {"voicing as asked %": statistics["voicing as asked %"]}
-    for name, of in statistics.items():
-        found.scores.append(statistic_score(name, of, count, DRAWS, context.request.seed))
-        found.sets[name] = SetStatistic(list(clips), lambda rows, f=of: f(np.bincount(rows, minlength=count)))
-    return found
+    def close_share(weight: np.ndarray) -> float:
+        return float(100 * weight[clip_of_frame] @ (error < CLOSE) / max(weight[clip_of_frame].sum(), 1))
+
+    clips, result = list(tracks), MetricResult(judges=[PackageJudge("librosa")])
+    if len(error):
+        result += _weighted_result("F0 error, cents", median, clips, evaluation)
+        result += _weighted_result(f"within {CLOSE:g} cents %", close_share, clips, evaluation)
+    else:
+        warnings.warn("contour: no frame with a requested pitch is voiced: there is no error in cents", stacklevel=2)
+    return result + _ratio_result("voicing as asked %", np.array(voicing), clips, evaluation)

@@ -1,7 +1,5 @@
 """Metrics of class probabilities: top-k hits, KL divergence and the inception score."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -7,8 +7,6 @@ The trace of the square root of a product of covariances, tr (S1 S2)^½, is the 
 the centred rows divided by √(n−1). With fewer clips than dimensions this is smaller, exact, and needs no matrix root.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -158,7 +156,7 @@ class Projection:
     name: str
 
     @staticmethod
-    def fit(reference: np.ndarray, kept: int) -> Projection:
+    def fit(reference: np.ndarray, kept: int) -> "Projection":
         """Fits `kept` components to embeddings [clip, dim]. Raises ValueError if the reference has fewer."""
         reference = validate_vectors(reference, "reference")
         limit = min(len(reference) - 1, reference.shape[1])

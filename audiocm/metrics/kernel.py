@@ -1,7 +1,5 @@
 """Kernel audio distance, and density, coverage, precision and recall, of two sets of embeddings [clip, dim]."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

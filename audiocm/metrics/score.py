@@ -5,8 +5,6 @@ A *mean* over items (hits, cosines, PESQ per file) gets a percentile bootstrap o
 repeats points and so resembles a smaller set; its interval is therefore the bootstrap's spread placed around the estimate.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -203,10 +201,3 @@ def set_difference(
     value, scale = first(everything) - second(everything), float(np.sqrt(len(subset) / count))
     score = spread_score(name, value, values, count, scale)
     return Score(name, value, score.low, score.high, count, spread_p(value, np.asarray(values) * scale))
-
-
-def mean_halves(statistic, x: np.ndarray, repeats: int = 10, seed: int = 0) -> Sequence[float]:
-    """`statistic(half, other half)` of `repeats` random halvings: what the set's own spread reads as."""
-    generator = np.random.default_rng(seed)
-    orders = [generator.permutation(len(x)) for _ in range(repeats)]
-    return [statistic(x[order[: len(x) // 2]], x[order[len(x) // 2 :]]) for order in orders]

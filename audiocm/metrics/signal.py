@@ -2,8 +2,6 @@
 
 Waveforms are float32 [sample] in [−1, 1], rates are in Hz."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from importlib import import_module
 

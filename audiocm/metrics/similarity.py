@@ -1,7 +1,5 @@
 """Similarity of embeddings: cosine similarities, diversity and retrieval."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

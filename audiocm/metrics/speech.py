@@ -1,7 +1,5 @@
 """Speech metrics: DNSMOS, word and character errors, and pitch."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,16 +1,8 @@
 from . import (
     adapters as adapters,
-)
-from . import (
     layers as layers,
-)
-from . import (
     text_encoder as text_encoder,
-)
-from . import (
     transformer as transformer,
-)
-from . import (
     weights as weights,
 )
 from .adapters import DiffusersDenoiser as DiffusersDenoiser

@@ -1,11 +1,9 @@
-"""Weights on disk: int8 files a quarter the size of float32, read back by ``from_pretrained`` like any other variant.
+"""Weight files: int8 storage a quarter the size of float32, read by ``from_pretrained`` like any other variant.
 
 Matrices and convolutions are stored as q in int8 and one scale per output row in float16, W = q * scale (symmetric);
-small or one-dimensional tensors in float16, integers as they are. The file is diffusers' "int8" variant,
+small or one-dimensional tensors in float16, integers unchanged. The file is diffusers' "int8" variant,
 ``diffusion_pytorch_model.int8.safetensors``.
 """
-
-from __future__ import annotations
 
 import os
 import re
@@ -16,14 +14,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from typing_extensions import Self
 
+from ..files import atomic_write
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 INT8_FORMAT = "audiocm-int8-1"
+# Parts of names in weight files -> the names of the attributes:
+RENAMED = {"knobs": "modulation", "knob_table": "modulation_table", "output_knobs": "output_modulation"}
 _SCALE = "::scale"
-_SMALL = 2**15  # tensors below this many numbers stay float16: input and output layers, tables
+_SMALL = 2**15  # tensors with fewer elements stay float16: input and output layers, tables
 
 
 def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """State dict -> what an int8 file holds. ValueError for a number that is not finite or too large for float16."""
+    """Converts a state dict to the tensors of an int8 file. Raises ValueError for values that do not fit float16."""
     stored: dict[str, Tensor] = {}
     for name, value in state.items():
         value = value.detach().cpu()
@@ -44,10 +48,9 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What a file holds -> float32 state dict; inverse of quantise up to half a step of 1/127 of a row's largest.
+    """Converts the tensors of a file to a float32 state dict; no tensor shares memory with `stored`.
 
-    All tensors are new: none shares memory with `stored`.
-    """
+    Inverts `quantize` up to half a quantization step, which is 1/127 of a row's largest magnitude."""
     state: dict[str, Tensor] = {}
     for name, value in stored.items():
         if name.endswith(_SCALE):
@@ -61,17 +64,16 @@ def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_int8(state: dict[str, Tensor], file: str | os.PathLike) -> None:
-    """Write a state dict as an int8 file, through a temporary file, so that a half-written one is never seen."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(file.name + ".partial")
-    save_file(quantize(state), beside, metadata={"format": "pt", "audiocm": INT8_FORMAT})
-    beside.chmod(0o644)  # safetensors writes for the owner alone; a packaged file is for everybody
-    os.replace(beside, file)
+    """Writes a state dict atomically as an int8 file. Raises ValueError as `quantize` does."""
+    with atomic_write(Path(file)) as partial:
+        save_file(quantize(state), partial, metadata={"format": "pt", "audiocm": INT8_FORMAT})
+        partial.chmod(0o644)  # safetensors makes files readable by the owner only, a packaged file is for everybody
 
 
 def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
-    """Float32 state dict of an int8, float16 or float32 safetensors file. ValueError names a bad or missing file."""
+    """Reads an int8, float16 or float32 safetensors file as a float32 state dict, with the names of `RENAMED` replaced.
+
+    Raises ValueError if the file is missing or damaged, or holds values that are not finite."""
     if not Path(file).is_file():
         raise ValueError(f"weight file {file} is missing")
     try:
@@ -79,15 +81,15 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
             stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"weight file {file} is damaged ({error}); install or download it again") from error
-    for name, value in stored.items():  # what is finite here is finite when restored
+    for name, value in stored.items():  # finite as stored means finite when dequantized
         if value.is_floating_point() and not value.isfinite().all():
             name = name.removesuffix(_SCALE)
-            raise ValueError(f"weight file {file} is damaged: {name!r} holds numbers that are not finite")
-    return dequantize(stored)
+            raise ValueError(f"weight file {file} is damaged: {name!r} holds values that are not finite")
+    return {".".join(RENAMED.get(p, p) for p in name.split(".")): w for name, w in dequantize(stored).items()}
 
 
 def load_weights(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
-    """Load a file's weights into a model and return it. ValueError names the file when it does not fit the model."""
+    """Loads a weight file into a model and returns the model. Raises ValueError if the weights do not fit it."""
     state = load_state(file)
     try:
         model.load_state_dict(state, assign=True)
@@ -98,35 +100,35 @@ def load_weights(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Mo
 
 
 def resolve_folder(name: str | os.PathLike, **hub: Any) -> Path:
-    """The folder that holds a model: `name` itself, or the snapshot of a hub id "owner/name" (the only network use).
+    """Returns the folder of a model: `name` itself, or the snapshot of a hub id "owner/name" (the only network access).
 
-    ValueError for anything else; `hub` goes to huggingface_hub.snapshot_download (revision, token, ...).
-    """
+    `hub` holds options of huggingface_hub.snapshot_download (revision, token, ...). Raises ValueError for any other
+    name, and if the hub cannot provide the snapshot."""
     if str(name) and Path(name).is_dir():
         return Path(name)
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)):
-        raise ValueError(f"no model folder {str(name)!r}, and it is not a hub id like 'owner/name' either")
+        raise ValueError(f"no model folder {str(name)!r}, and it is not a hub id 'owner/name'")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(str(name), **hub))
-    except Exception as error:  # the hub client raises many kinds: unreachable, unknown, gated
+    except Exception as error:  # the hub client raises many types: unreachable, unknown, gated
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{str(name)!r} is no folder here and could not be had from the hub: {reason}") from error
+        raise ValueError(f"{str(name)!r} is not a folder and could not be loaded from the hub: {reason}") from error
 
 
 def weight_file(folder: Path, variants: tuple[str | None, ...] = ("int8", "fp16", None)) -> Path:
-    """The first weight file that the folder has, in order of variants. ValueError when it has none."""
+    """Returns the first weight file of a folder, in the order of variants. Raises ValueError if there is none."""
     stems = ("diffusion_pytorch_model", "model")
     names = [f"{stem}{'.' + variant if variant else ''}.safetensors" for variant in variants for stem in stems]
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise ValueError(f"weight file {folder / names[0]} is missing (nor is there another of {', '.join(names[1:])})")
+    raise ValueError(f"weight file {folder / names[0]} is missing, and so are {', '.join(names[1:])}")
 
 
 class StoredWeights:
-    """Mixin before diffusers' ModelMixin: reads folders of int8, float16 or float32 weights; writes variant="int8"."""
+    """Mixin, placed before diffusers' ModelMixin, that reads int8, float16 and float32 folders and writes int8 ones."""
 
     @classmethod
     def from_pretrained(
@@ -136,8 +138,8 @@ class StoredWeights:
         variant: str | None = None,
         torch_dtype: torch.dtype | None = None,
         **hub: Any,
-    ):
-        """Model in eval mode from a folder or hub id. ValueError names a missing or damaged file."""
+    ) -> Self:
+        """Loads a model in eval mode from a folder or hub id. Raises ValueError if a file is missing or damaged."""
         folder = resolve_folder(name, **hub) / (subfolder or "")
         if not (folder / "config.json").is_file():
             raise ValueError(f"model file {folder / 'config.json'} is missing")
@@ -145,7 +147,7 @@ class StoredWeights:
             config = cls.load_config(folder)
         except (OSError, ValueError) as error:
             raise ValueError(f"model file {folder / 'config.json'} is damaged: {error}") from error
-        from transformers.initialization import no_init_weights
+        from transformers.initialization import no_init_weights  # not a documented API; checked with 5.24
 
         file = weight_file(folder, *([(variant,)] if variant else []))
         with no_init_weights():
@@ -154,12 +156,9 @@ class StoredWeights:
         return (model if torch_dtype is None else model.to(torch_dtype)).eval()
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
-        """diffusers' save_pretrained; variant="int8" writes the small file."""
+        """Writes a diffusers folder; with variant="int8", weights in int8 (`options` are then ignored)."""
         if variant != "int8":
             super().save_pretrained(folder, variant=variant, **options)
             return
         self.save_config(folder)
         save_int8(self.state_dict(), Path(folder) / "diffusion_pytorch_model.int8.safetensors")
-
-
-PRETRAINED = Path(__file__).parents[1] / "pretrained"

@@ -1,17 +1,16 @@
-"""What every pipeline on latents shares: noise, solver, codec, checks, folders. A pipeline adds only its conditioner."""
+"""Base class of the pipelines: noise, guidance, solver, decoding, checks, loading. Subclasses add the conditioner."""
 
-from __future__ import annotations
-
-import inspect
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch import Tensor
+from typing_extensions import Self
 
 from ..codec.codec import Codec
 from ..diffusion import paths, solvers
@@ -19,48 +18,50 @@ from ..diffusion.denoiser import Condition, Net
 from ..diffusion.guidance import guided_net
 from .loading import load_component, model_folder, read_index
 
-SILENT = 1e-4  # RMS; -80 dB of full scale
-LOUDEST = 0.3  # RMS of a frame, -10 dB; what the nets learn from is levelled well below
-FLAT = 0.01  # share of samples beyond full scale, or stuck at the loudest value, that makes a sound clipped
+SILENCE_RMS = 1e-4  # of full scale: -80 dB
+MAX_FRAME_RMS = 0.3  # of full scale: -10 dB; training data are well below
+CLIPPED_SHARE = 0.01  # share of samples beyond full scale, or at the maximum, from which a sound counts as clipped
 Seeds = torch.Generator | Sequence[torch.Generator] | None
+Callback = Callable[[int, float, Tensor], None]  # diffusers' (step, time, latents), called after every step
 
 
 class AudioError(ValueError):
-    """What a net made is not a sound: silent, not finite or clipped."""
+    """A generated sound is silent, not finite or clipped."""
 
 
 @dataclass
 class AudioOutput(BaseOutput):
-    """audios: float32 [prompt * num, sample] in [-1, 1] (numpy for output_type "np", latents for "latent")."""
+    """Generated sounds."""
 
-    audios: Any
+    audios: Any  # float32 [prompt * num, sample] in [-1, 1]; numpy for output_type "np", latents for "latent"
     sample_rate: int
 
 
-def item_generators(generator: Seeds, prompts: int, takes: int) -> list[int]:
-    """One seed for each sound: it follows from the generator and the take alone, so a sound keeps its seed in any batch.
+def item_seeds(generator: Seeds, prompts: int, takes: int) -> list[int]:
+    """Returns a seed for each sound, from the generator and the take alone, so that a sound is the same in any batch.
 
-    Takes of one seed are seed, seed + 1, ...; a list of generators holds one for each prompt or one for each sound.
-    ValueError when it has another length.
-    """
+    The takes of a prompt have the seeds n, n + 1, ...; a list holds a generator for each prompt or for each sound.
+    Raises ValueError for a list of another length."""
     if isinstance(generator, Sequence):
-        if len(generator) not in (prompts, prompts * takes):
-            raise ValueError(f"{len(generator)} generators for {prompts} prompts of {takes} sounds each")
-        bases = [_base(one) for one in generator]
-        if len(generator) == prompts * takes:
-            return bases
+        seeds = [_draw_seed(one) for one in generator]
+        if len(seeds) == prompts * takes:
+            return seeds
+        if len(seeds) != prompts:
+            raise ValueError(f"{len(seeds)} generators for {prompts} prompts of {takes} sounds each")
     else:
-        bases = [_base(generator)] * prompts
-    return [base + take for base in bases for take in range(takes)]
+        seeds = [_draw_seed(generator)] * prompts
+    return [seed + take for seed in seeds for take in range(takes)]
 
 
-def _base(generator: torch.Generator | None) -> int:
+def _draw_seed(generator: torch.Generator | None) -> int:
     device = "cpu" if generator is None else generator.device
     return int(torch.randint(2**62, (1,), generator=generator, device=device))
 
 
-class ItemNoise:
-    """Unit noise [item, channel, frame], each item from its own generator, on the CPU: batch, length and device do not matter."""
+class PerItemNoise:
+    """Draws unit noise [item, channel, frame] on the CPU, with one generator an item, independent of batch and device.
+
+    The noise of a shorter sound is the beginning of that of a longer one."""
 
     def __init__(self, seeds: Sequence[int], channels: int, max_frames: int):
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -72,16 +73,18 @@ class ItemNoise:
 
 
 def validate_audio(wav: Tensor, names: Sequence[str]) -> Tensor:
-    """The sounds [item, sample] in [-1, 1]: peaks over full scale are turned down. SoundError names the first bad one."""
+    """Returns sounds [item, sample] in float32, with those that exceed full scale scaled to a peak of 0.99.
+
+    Raises AudioError with the name of the first sound that is silent, not finite or clipped."""
     wav = wav.float()
     peak = wav.abs().amax(-1, keepdim=True)
-    bad = {
+    too_loud, at_peak = wav.abs() > 1, wav.abs() >= peak * (1 - 1e-5)
+    faults = {
         "has numbers that are not finite": ~wav.isfinite().all(-1),
-        "is silent": wav.square().mean(-1).sqrt() < SILENT,
-        "is clipped": ((wav.abs() > 1).float().mean(-1) > FLAT)
-        | ((wav.abs() >= peak * (1 - 1e-5)).float().mean(-1) > FLAT),
+        "is silent": wav.square().mean(-1).sqrt() < SILENCE_RMS,
+        "is clipped": (too_loud.float().mean(-1) > CLIPPED_SHARE) | (at_peak.float().mean(-1) > CLIPPED_SHARE),
     }
-    for fault, where in bad.items():
+    for fault, where in faults.items():
         if where.any():
             name = names[int(where.nonzero()[0, 0])]
             raise AudioError(f"the sound made for {name!r} {fault}: try another seed, fewer steps or less guidance")
@@ -89,105 +92,102 @@ def validate_audio(wav: Tensor, names: Sequence[str]) -> Tensor:
 
 
 def decode_checked(codec: Codec, latent: Tensor, names: Sequence[str], samples: int | None = None) -> Tensor:
-    """What a net made, as sounds `[item, sample]` on the CPU: limited, decoded, cut to `samples` and `checked` (SoundError)."""
-    return validate_audio(codec.decode(latent.float(), LOUDEST)[:, :samples], names).cpu()
+    """Decodes generated latents to valid sounds [item, sample] on the CPU, limited in level and cut to `samples`."""
+    return validate_audio(codec.decode(latent.float(), MAX_FRAME_RMS)[:, :samples], names).cpu()
 
 
 class LatentPipeline(DiffusionPipeline):
-    """Codec, latent transformer and the way from noise to a latent.
+    """A pipeline with a latent transformer and a codec.
 
-    A net with a `guidance_range` is a student: it takes w itself and one call makes a sound. Any other is a teacher:
-    its ODE is solved with guidance from outside (two rows of one batch a query).
-    """
+    A transformer with a `guidance_range` is a student, which takes the guidance weight as an input and makes a sound in
+    one call. Any other is a teacher, whose ODE is solved with classifier-free guidance, two rows a call."""
 
-    def join(self, iterations: int | None = None) -> None:
-        """For the end of a subclass' __init__; `iterations` as for `Codec`. ValueError when net and codec do not fit."""
+    required_components: ClassVar[tuple[str, ...]] = ("transformer", "vae", "vocoder")
+
+    def build_codec(self, iterations: int | None = None) -> None:
+        """Builds `codec` at the end of a subclass' __init__. Raises ValueError if the transformer does not fit it."""
         self.codec = Codec(self.vae, self.vocoder, iterations)
-        if self.transformer.config.channels != self.codec.channels:
-            raise ValueError(
-                f"the net makes {self.transformer.config.channels} channels, the codec has {self.codec.channels}"
-            )
+        channels = self.transformer.config.channels
+        if channels != self.codec.channels:
+            raise ValueError(f"the transformer has {channels} latent channels, the codec {self.codec.channels}")
 
     @property
     def sample_rate(self) -> int:
-        """Samples a second of `.audios`."""
+        """Sample rate of `.audios` in Hz."""
         return self.codec.sample_rate
 
     @property
     def is_student(self) -> bool:
-        """Whether the net takes the guidance weight itself."""
+        """Whether the transformer takes the guidance weight as an input."""
         return self.transformer.config.guidance_range is not None
 
     @property
     def guidance_range(self) -> tuple[float, float]:
-        """Allowed guidance_scale: what a student was trained on, or the config's for a teacher."""
+        """Allowed guidance_scale: what a student was trained on, or the pipeline's configuration for a teacher."""
         low, high = self.transformer.config.guidance_range or self.config.guidance_range
         return low, high
 
     @property
     def path(self) -> paths.Path:
-        """The path that the net was trained on."""
+        """The noise path that the transformer was trained on."""
         return getattr(paths, self.transformer.config.path)
 
     def check_sampling(self, steps: int, w: float) -> None:
-        """ValueError, in one line, for steps or guidance that are not allowed."""
+        """Raises ValueError if the number of steps or the guidance weight is not allowed."""
         if int(steps) != steps or steps < 1:
             raise ValueError(f"steps must be a whole number of at least 1, not {steps}")
         low, high = self.guidance_range
         if not low <= w <= high:
             raise ValueError(f"guidance {w:g} is outside what the model allows: {low:g} to {high:g}")
 
-    def field(self, cond: Condition, w: float) -> tuple[Net, Condition]:
-        """The net whose ODE is followed, and what it is told."""
+    def apply_guidance(self, cond: Condition, w: float) -> tuple[Net, Condition]:
+        """Returns the network to sample and its condition, with guidance weight w."""
         if self.is_student:
             return self.transformer, cond.with_guidance(w)
-        return (self.transformer if w == 1 else guided_net(self.transformer, w)), cond
+        return guided_net(self.transformer, w), cond
 
-    def solved(
+    def sample_latents(
         self,
         net: Net,
         cond: Condition,
-        draw: Callable[[], Tensor],
+        draw_noise: Callable[[], Tensor],
         steps: int,
         noise: Tensor | None = None,
         solver: solvers.Solver | None = None,
-        callback: Callable[[int, float, Tensor], None] | None = None,
+        callback: Callback | None = None,
+        gamma: float | None = None,
     ) -> Tensor:
-        """The latent at the end; `draw` gives unit noise whenever some is needed, `noise` the first if it is given."""
+        """Samples latents: a student with `student_step` and gamma 1, a teacher with `heun` and gamma 0, by default.
+
+        `draw_noise` returns the noise of the start (or `noise` is it) and of every re-noising. With another `solver`,
+        gamma is 0 by default, see `solvers.sample`."""
         times = (solvers.student_times if self.is_student else solvers.ode_times)(self.path, int(steps))
-        default = solvers.student_step if self.is_student else solvers.heun
+        if gamma is None:
+            gamma = 1.0 if self.is_student and solver is None else 0.0
+        solver = solver or (solvers.student_step if self.is_student else solvers.heun)
+        noise = draw_noise() if noise is None else noise
+        hook = _step_hook(callback)
         return solvers.sample(
-            net, self.path, draw() if noise is None else noise, cond, times, solver or default,
-            hook=_counted(callback), draw=lambda like: draw(),
-        )  # fmt: skip
+            net, self.path, noise, cond, times, solver, gamma, hook=hook, draw_noise=lambda _: draw_noise()
+        )
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike, device: torch.device | str = "cpu", **hub: Any):
-        """A bundled model by name (see `bundled_models`), a folder, or a hub id "owner/name" (the only use of a network).
+    def from_pretrained(cls, name: str | os.PathLike, device: torch.device | str = "cpu", **hub: Any) -> Self:
+        """Loads a bundled model by name (see `bundled_models`), a folder, or a hub id "owner/name", over the network.
 
-        ValueError names an unknown model and lists the bundled ones, names a missing or damaged file, or says that the
-        model is of another kind.
-        """
-        folder = model_folder(name, **hub)
-        settings, parts = read_index(folder)
-        wanted = [
-            n for n, p in inspect.signature(cls.__init__).parameters.items() if p.default is p.empty and n != "self"
-        ]
-        if set(wanted) != set(parts):
-            raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(parts))}")
-        return cls(**{part: load_component(part, *where) for part, where in parts.items()}, **settings).to(device)
+        Raises ValueError if the model is unknown or of another kind, or a file is missing or damaged."""
+        settings, components = read_index(model_folder(name, **hub))
+        if set(components) != set(cls.required_components):
+            raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(components))}")
+        return cls(**{part: load_component(one) for part, one in components.items()}, **settings).to(device)
 
 
-def _counted(callback: Callable[[int, float, Tensor], None] | None) -> Callable[[Tensor, float], Tensor] | None:
-    """diffusers' callback(step, time, latents) as a sampler's hook."""
-    if callback is None:
-        return None
-    step = 0
+def _step_hook(callback: Callback | None) -> Callable[[Tensor, float], Tensor] | None:
+    """Returns a hook of `solvers.sample` that numbers the steps for a callback."""
+    steps = itertools.count()
 
     def hook(x: Tensor, time: float) -> Tensor:
-        nonlocal step
-        callback(step, time, x)
-        step += 1
+        callback(next(steps), time, x)
         return x
 
-    return hook
+    return None if callback is None else hook

@@ -1,9 +1,8 @@
-"""Where a pipeline's parts lie: the bundled models, which share codec and text encoder, and diffusers folders."""
-
-from __future__ import annotations
+"""Model folders: bundled models, which share codec and conditioner, and diffusers' folders (model_index.json)."""
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +11,40 @@ import torch
 from ..models.text_encoder import load_text_encoder, load_tokenizer
 from ..models.weights import PRETRAINED, resolve_folder
 
+# folders of components that models share, relative to the model's own
+CODEC = {"vae": "../codec/vae", "vocoder": "../codec/vocoder"}
+TEXT_ENCODER = {"text_encoder": "../text-encoder", "tokenizer": "../text-encoder"}
+SPEECH_ENCODER = {"speech_encoder": "../speech-encoder"}
+# classes of the other components of audiocm; a bundle.json gives a component's folder only
+CLASSES = {"transformer": "LatentTransformer", "vae": "MelVAE", "vocoder": "Vocoder", "speech_encoder": "SpeechEncoder"}
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component of a pipeline as a model folder describes it; text encoder and tokenizer need no class."""
+
+    name: str
+    library: str  # only the part before the first dot counts, because modules move
+    class_name: str
+    folder: Path
+
 
 def bundled_models() -> list[str]:
-    """Names that `from_pretrained` knows without a folder or network."""
+    """Returns the model names that `from_pretrained` loads from the package itself."""
     return sorted(file.parent.name for file in PRETRAINED.glob("*/bundle.json"))
 
 
-CODEC = {"vae": "../codec/vae", "vocoder": "../codec/vocoder"}
-WORDS = {"text_encoder": "../text-encoder", "tokenizer": "../text-encoder"}
-SPEECH = {"speech_encoder": "../speech-encoder"}
-CLASSES = {  # of the components that a bundle.json names by folder alone
-    "transformer": ("audiocm", "LatentTransformer"),
-    "vae": ("audiocm", "MelVAE"),
-    "vocoder": ("audiocm", "Vocoder"),
-    "text_encoder": ("transformers", ""),
-    "tokenizer": ("transformers", ""),
-    "speech_encoder": ("audiocm", "SpeechEncoder"),
-}
-
-
 def save_bundle(
-    folder: str | os.PathLike, transformer: torch.nn.Module, conditioner: dict[str, str] = WORDS, **settings: Any
+    folder: str | os.PathLike, transformer: torch.nn.Module, conditioner: dict[str, str] = TEXT_ENCODER, **settings: Any
 ) -> None:
-    """Write a net in int8 with a bundle.json: shared codec and conditioner (WORDS, SPEECH) by relative folder, settings.
-
-    `settings` are keyword arguments of the pipeline: num_inference_steps, guidance_scale, seconds_range ...
-    """
+    """Writes a transformer in int8, and a bundle.json with the folders of its components and the settings."""
     transformer.save_pretrained(folder, variant="int8")
     components = {"transformer": ".", **CODEC, **conditioner}
     (Path(folder) / "bundle.json").write_text(json.dumps({"components": components, **settings}, indent=2) + "\n")
 
 
 def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
-    """The folder of a bundled model, the folder itself, or a hub id's snapshot. ValueError lists the bundled names."""
+    """Returns the folder of a bundled model, a hub id or a path. Raises ValueError with the names of bundled models."""
     known = bundled_models()
     if str(name) in known:
         return PRETRAINED / str(name)
@@ -54,51 +54,53 @@ def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
     return resolve_folder(name, **hub)
 
 
-def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[str, str, Path]]]:
-    """Settings, and (library, class, folder) of each component, from a bundle.json or diffusers' model_index.json."""
-    file = next((folder / one for one in ("bundle.json", "model_index.json") if (folder / one).is_file()), None)
+def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Component]]:
+    """Reads settings and components from bundle.json or model_index.json. Raises ValueError if it is damaged."""
+    file = next((folder / name for name in ("bundle.json", "model_index.json") if (folder / name).is_file()), None)
     if file is None:
         raise ValueError(f"no model in {folder}: it has neither bundle.json nor model_index.json")
+    text = file.read_bytes()
     try:
-        index = json.loads(file.read_text())
+        index = json.loads(text)
         if file.name == "bundle.json":
-            homes = {part: (*CLASSES[part], _shared(folder, where)) for part, where in index.pop("components").items()}
+            folders = {name: _shared_folder(folder, where) for name, where in index.pop("components").items()}
+            components = [Component(name, "audiocm", CLASSES.get(name, ""), folders[name]) for name in folders]
         else:
-            homes = {part: (*index.pop(part), folder / part) for part in CLASSES if part in index}
+            names = [name for name in (*CLASSES, *TEXT_ENCODER) if name in index]
+            components = [Component(name, *index.pop(name), folder / name) for name in names]
+        settings = {key: value for key, value in index.items() if not key.startswith("_")}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"model file {file} is damaged: {error!r}") from error
-    return {key: value for key, value in index.items() if not key.startswith("_")}, homes
+    return settings, {one.name: one for one in components}
 
 
-def _shared(folder: Path, where: str) -> Path:
-    """A component's folder: beside the model, or, for a model trained elsewhere, the bundled one of that name."""
-    beside = folder / where
-    return beside if beside.exists() else PRETRAINED / where.replace("../", "")
+def _shared_folder(folder: Path, relative: str) -> Path:
+    """Returns a component's folder beside the model or, for a model trained elsewhere, the bundled one of that name."""
+    beside = folder / relative
+    return beside if beside.exists() else PRETRAINED / relative.replace("../", "")
 
 
-def load_component(part: str, library: str, class_name: str, folder: Path) -> Any:
-    """One component. Only named classes of audiocm and those of diffusers are loaded: a model folder must not run other code."""
-    if part == "tokenizer":
-        return load_tokenizer(folder)
-    if part == "text_encoder":
-        return load_text_encoder(folder)
-    return component_class(part, library.split(".")[0], class_name, folder).from_pretrained(folder)
+def load_component(component: Component) -> Any:
+    """Loads a component, of named classes of audiocm and of diffusers only: a folder must not run other code.
 
-
-def component_class(part: str, library: str, class_name: str, folder: Path) -> Any:
-    """The class of a component. Raises ValueError naming what is not allowed."""
+    Raises ValueError for another class."""
+    if component.name == "tokenizer":
+        return load_tokenizer(component.folder)
+    if component.name == "text_encoder":
+        return load_text_encoder(component.folder)
     from ..codec.vae import MelVAE
     from ..codec.vocoder import Vocoder
     from ..models.transformer import LatentTransformer
     from ..speech.encoder import SpeechEncoder
 
     own = {one.__name__: one for one in (LatentTransformer, MelVAE, SpeechEncoder, Vocoder)}
-    if library == "audiocm" and class_name in own:
-        return own[class_name]
+    library, name = component.library.split(".")[0], component.class_name
+    if library == "audiocm" and name in own:
+        return own[name].from_pretrained(component.folder)
     if library == "diffusers":
         import diffusers
 
-        if hasattr(diffusers, class_name):
-            return getattr(diffusers, class_name)
-    allowed = f"audiocm's {', '.join(own)} and classes of diffusers"
-    raise ValueError(f"component {part} of {folder} is a {class_name!r} of {library!r}: only {allowed} are allowed")
+        if hasattr(diffusers, name):
+            return getattr(diffusers, name).from_pretrained(component.folder)
+    named = f"component {component.name} of {component.folder} is a {name!r} of {library!r}"
+    raise ValueError(f"{named}: only audiocm's {', '.join(own)} and classes of diffusers are allowed")

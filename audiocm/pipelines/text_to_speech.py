@@ -1,8 +1,6 @@
-"""Text -> speech, with the base class, keyword names and folders of the other pipelines."""
+"""Text-to-speech pipeline: text -> speech, spoken or sung, sentence by sentence."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -12,20 +10,23 @@ import torch
 import torch.nn.functional as F
 from diffusers.utils import BaseOutput
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..diffusion.denoiser import Condition
 from ..diffusion.solvers import Solver
 from ..speech.alignment import whole_frames
 from ..speech.encoder import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
-from ..speech.phonemes import Sentence, sentences, split_in_halves, validate_text
-from ..speech.singing import align_notes, check_notes, resample_contour
-from .latent_pipeline import ItemNoise, LatentPipeline, Seeds, decode_checked, item_generators
+from ..speech.phonemes import Sentence, split_in_halves, split_sentences, validate_text
+from ..speech.singing import Notes, align_notes, check_notes, resample_contour
+from .latent_pipeline import Callback, LatentPipeline, PerItemNoise, Seeds, decode_checked, item_seeds
 
 
 @dataclass
 class SpeechOutput(BaseOutput):
-    """audios: one float32 [sample] in [-1, 1] for each text (numpy for output_type "np"). durations: for each text, each
-    symbol spoken with its seconds at the chosen speed; stress marks stand with their vowels, "_" is silence."""
+    """Generated speech. audios: for each text a float32 [sample] in [-1, 1], numpy for output_type "np".
+
+    durations: for each text its symbols, each with its seconds; stress marks stand with their vowels, "_" is silence.
+    """
 
     audios: list[Any]
     durations: list[list[tuple[str, float]]]
@@ -34,7 +35,7 @@ class SpeechOutput(BaseOutput):
 
 @dataclass(frozen=True)
 class SpokenSentence:
-    """One sentence as `stream` yields it; `audio` float32 [sample] ends with the sentence's pause."""
+    """A sentence as `stream` yields it; `audio`, float32 [sample], ends with the sentence's pause."""
 
     audio: Tensor
     sentence: Sentence
@@ -43,27 +44,27 @@ class SpokenSentence:
 
 @dataclass(frozen=True)
 class SpeechOptions:
-    """The options of a call."""
+    """The options of a call, with the model's defaults filled in."""
 
     steps: int
     w: float
     speed: float
     voice: int
     pitch: Any = None
-    notes: Sequence[tuple[float, float]] | None = None
+    notes: Notes | None = None
     solver: Solver | None = None
-    callback: Callable[[int, float, Tensor], None] | None = None
+    callback: Callback | None = None
 
     @property
-    def melody(self) -> bool:
+    def has_melody(self) -> bool:
+        """Whether pitch or notes are given."""
         return self.pitch is not None or self.notes is not None
 
 
 class TextToSpeechPipeline(LatentPipeline):
-    """Text -> speech: phonemes, speech encoder, latent transformer (a one-step student or a teacher), mel VAE, vocoder.
+    """Text-to-speech: speech encoder, latent transformer (a one-step student or a teacher), mel VAE and vocoder."""
 
-    `noise_mean`: how much of the encoder's prior the noise is centred on, as in training: 1 CoMoSpeech, 0 zero-mean.
-    """
+    required_components = (*LatentPipeline.required_components, "speech_encoder")
 
     def __init__(
         self,
@@ -77,18 +78,21 @@ class TextToSpeechPipeline(LatentPipeline):
         noise_mean: float = 1.0,
         vocoder_iterations: int | None = 0,
     ):
-        """num_inference_steps, guidance_scale: defaults of a call. vocoder_iterations: see `Codec`."""
+        """noise_mean: factor of the prior as the mean of the noise, as in training (1: CoMoSpeech, 0: zero mean)."""
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, vocoder=vocoder, speech_encoder=speech_encoder)
         self.register_to_config(
-            num_inference_steps=num_inference_steps, guidance_scale=guidance_scale,
-            guidance_range=tuple(guidance_range), noise_mean=noise_mean, vocoder_iterations=vocoder_iterations,
-        )  # fmt: skip
-        self.join(vocoder_iterations)
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            guidance_range=tuple(guidance_range),
+            noise_mean=noise_mean,
+            vocoder_iterations=vocoder_iterations,
+        )
+        self.build_codec(vocoder_iterations)
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """Names for `voice`; the first is the default."""
+        """Allowed values of `voice`; the first is the default."""
         return tuple(self.speech_encoder.config.voices)
 
     @torch.no_grad()
@@ -101,41 +105,41 @@ class TextToSpeechPipeline(LatentPipeline):
         guidance_scale: float | None = None,
         generator: Seeds = None,
         pitch: Any = None,
-        notes: Sequence[tuple[float, float]] | None = None,
+        notes: Notes | None = None,
         solver: Solver | None = None,
         output_type: str = "pt",
         batch_size: int = 8,
-        callback: Callable[[int, float, Tensor], None] | None = None,
+        callback: Callback | None = None,
     ) -> SpeechOutput:
-        """Speak each text. The same seed is the same speech, alone or among others, in one piece or streamed.
+        """Synthesises each text; the same seed gives the same speech, alone or in a batch, at once or streamed.
 
-        For models trained to follow F0, and texts of one sentence: pitch, in Hz over the whole of it, any number of points
-        (0: unvoiced, nan: free); or notes to sing, (MIDI number, seconds) for each syllable, see `singing.sung`.
-        solver: any of audiocm.solvers (a teacher's default: heun, two calls a step; a student's: jump).
-        ValueError for what is not allowed, SoundError when a result is silent or broken.
-        """
+        pitch       F0 in Hz, any number of points evenly over the text (0: unvoiced, nan: free)
+        notes       notes to sing, (MIDI number, seconds) for each syllable, see `singing.align_notes`
+        solver      any of audiocm.diffusion.solvers; default `student_step` for a student, `heun` for a teacher
+
+        Pitch and notes are for texts of one sentence and models that were trained to follow pitch. Raises ValueError if
+        an argument is not allowed, AudioError if a result is silent, not finite or clipped."""
         texts = [text] if isinstance(text, str) else list(text)
         if output_type not in ("pt", "np"):
             raise ValueError(f"output_type must be 'pt' or 'np', not {output_type!r}")
-        self.check_inputs(texts, num_inference_steps, speed, voice, guidance_scale)
-        asked = self._asked(num_inference_steps, speed, voice, guidance_scale, pitch, notes, solver, callback)
-        told = [list(sentences(one)) for one in texts]
-        if asked.melody and any(len(parts) > 1 for parts in told):
+        others = {"pitch": pitch, "notes": notes, "solver": solver, "callback": callback}
+        options = self._options(texts, num_inference_steps, speed, voice, guidance_scale, **others)
+        sentences = [list(split_sentences(one)) for one in texts]
+        if options.has_melody and any(len(parts) > 1 for parts in sentences):
             raise ValueError("pitch and notes are for one sentence: speak the text sentence by sentence")
-        seeds = item_generators(generator, len(texts), 1)
+        seeds = item_seeds(generator, len(texts), 1)
         jobs = [
-            (i, seed + k, one)
-            for i, (seed, own) in enumerate(zip(seeds, told, strict=True))
-            for k, one in enumerate(own)
+            (i, seed + k, sentence)
+            for i, (seed, parts) in enumerate(zip(seeds, sentences, strict=True))
+            for k, sentence in enumerate(parts)
         ]
-        parts: list[list[SpokenSentence]] = [[] for _ in texts]
-        for i, piece in self._spoken(jobs, batch_size, asked):
-            parts[i].append(piece)
-        audios = [torch.cat([piece.audio for piece in part]) for part in parts]
-        audios = [
-            wav[: len(wav) - self._samples(part[-1].sentence.pause)] for wav, part in zip(audios, parts, strict=True)
-        ]
-        durations = [[pair for piece in part for pair in piece.durations] for part in parts]
+        spoken: list[list[SpokenSentence]] = [[] for _ in texts]
+        for i, piece in self._synthesize(jobs, batch_size, options):
+            spoken[i].append(piece)
+        audios = [torch.cat([piece.audio for piece in pieces]) for pieces in spoken]
+        pauses = [round(pieces[-1].sentence.pause * self.sample_rate) for pieces in spoken]
+        audios = [audio[: len(audio) - pause] for audio, pause in zip(audios, pauses, strict=True)]
+        durations = [[pair for piece in pieces for pair in piece.durations] for pieces in spoken]
         return SpeechOutput([a.numpy() for a in audios] if output_type == "np" else audios, durations, self.sample_rate)
 
     def stream(
@@ -146,126 +150,123 @@ class TextToSpeechPipeline(LatentPipeline):
         voice: str | None = None,
         guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
-        notes: Sequence[tuple[float, float]] | None = None,
+        notes: Notes | None = None,
     ) -> Iterator[SpokenSentence]:
-        """The sentences of one text as they are ready, one in memory at a time; one sentence where `notes` are to be sung.
+        """Yields the sentences of a text one by one, as they are ready; with `notes` a text must be one sentence.
 
-        Bad input raises before the first."""
-        self.check_inputs([text], num_inference_steps, speed, voice, guidance_scale)
-        asked = self._asked(num_inference_steps, speed, voice, guidance_scale, notes=notes)
+        Raises ValueError before the first sentence if an argument is not allowed."""
+        options = self._options([text], num_inference_steps, speed, voice, guidance_scale, notes=notes)
         if notes is not None:
             check_notes(text, notes)
-        seed = item_generators(generator, 1, 1)[0]
-        jobs = ((0, seed + k, sentence) for k, sentence in enumerate(sentences(text)))
-        return (piece for _, piece in self._spoken(jobs, 1, asked))
+        seed = item_seeds(generator, 1, 1)[0]
+        jobs = ((0, seed + k, sentence) for k, sentence in enumerate(split_sentences(text)))
+        return (piece for _, piece in self._synthesize(jobs, 1, options))
 
-    def check_inputs(
-        self,
-        texts: Sequence[str],
-        num_inference_steps: int | None = None,
-        speed: float = 1.0,
-        voice: str | None = None,
-        guidance_scale: float | None = None,
-    ) -> None:
-        """ValueError, in one line, for the first input that is not allowed."""
+    def _options(
+        self, texts: Sequence[str], steps: int | None, speed: float, voice: str | None, w: float | None, **others: Any
+    ) -> SpeechOptions:
+        """Checks a call and fills in the model's defaults. Raises ValueError for an input that is not allowed."""
         if not texts:
-            raise ValueError("the text is empty: say what should be spoken")
+            raise ValueError("the text is empty")
         if not 0.5 <= speed <= 2:
             raise ValueError(f"speed {speed:g} is outside what the model allows: 0.5 to 2")
         if voice is not None and voice not in self.voices:
             raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(self.voices)}")
-        asked = self._asked(num_inference_steps, speed, voice, guidance_scale)
-        self.check_sampling(asked.steps, asked.w)
-        for text in texts:
-            validate_text(text)
-
-    def _asked(self, steps, speed, voice, w, pitch=None, notes=None, solver=None, callback=None) -> SpeechOptions:
-        """A call's options with the model's defaults. ValueError for a melody that the model cannot follow."""
-        if (pitch is not None or notes is not None) and not self.speech_encoder.config.follows_pitch:
-            raise ValueError("this model was not trained to follow a pitch contour: leave pitch and notes out")
         steps = self.config.num_inference_steps if steps is None else steps
         w = float(self.config.guidance_scale if w is None else w)
-        return SpeechOptions(
-            steps, w, speed, 0 if voice is None else self.voices.index(voice), pitch, notes, solver, callback
-        )
-
-    def _samples(self, seconds: float) -> int:
-        return round(seconds * self.sample_rate)
+        self.check_sampling(steps, w)
+        for text in texts:
+            validate_text(text)
+        options = SpeechOptions(steps, w, speed, 0 if voice is None else self.voices.index(voice), **others)
+        if options.has_melody and not self.speech_encoder.config.follows_pitch:
+            raise ValueError("this model was not trained to follow a pitch contour: leave pitch and notes out")
+        return options
 
     @torch.no_grad()
-    def _spoken(
-        self, jobs: Iterable[tuple[int, int, Sentence]], batch_size: int, asked: SpeechOptions
+    def _synthesize(
+        self, jobs: Iterable[tuple[int, int, Sentence]], batch_size: int, options: SpeechOptions
     ) -> Iterator[tuple[int, SpokenSentence]]:
-        """Every (text, seed, sentence) spoken, a batch at a time; sentences too long for the net are cut in two."""
+        """Yields (text number, speech) of each job (text number, seed, sentence), batch by batch.
+
+        A sentence too long for the network gives several pieces with the same seed."""
         jobs = iter(jobs)
         while batch := list(islice(jobs, batch_size)):
-            pieces = [(i, seed, piece) for i, seed, one in batch for piece in self._fitting(one, asked)]
+            pieces = [
+                (i, seed, piece)
+                for i, seed, sentence in batch
+                for piece in self._split_to_fit(sentence, options.voice, options.speed)
+            ]
             for start in range(0, len(pieces), batch_size):
-                part = pieces[start : start + batch_size]
-                spoken = self._speak([seed for _, seed, _ in part], [piece for *_, piece in part], asked)
-                yield from zip([i for i, *_ in part], spoken, strict=True)
+                numbers, seeds, sentences = zip(*pieces[start : start + batch_size], strict=True)
+                yield from zip(numbers, self._synthesize_batch(seeds, sentences, options), strict=True)
 
-    def _lines(self, parts: Sequence[Sentence], asked: SpeechOptions) -> tuple[SpeechBatch, Tensor]:
-        """Lines, and their states, with durations and what is asked of the pitch."""
-        encoder = self.speech_encoder
-        spoken = phoneme_batch([part.phonemes for part in parts], asked.voice, encoder.config.symbols).to(
-            self.transformer.device
-        )
-        states = encoder.states(spoken)
-        spoken.durations = encoder.predicted(states, spoken, asked.speed)
-        return spoken, states
-
-    def _fitting(self, sentence: Sentence, asked: SpeechOptions) -> list[Sentence]:
-        longest = self.transformer.config.max_frames
-        if self._lines([sentence], asked)[0].durations.sum() <= longest or len(sentence.phonemes) < 4:
+    def _split_to_fit(self, sentence: Sentence, voice: int, speed: float) -> list[Sentence]:
+        """Splits a sentence into pieces that the network can make at once."""
+        batch, _ = self._encode([sentence], voice, speed)
+        if batch.durations.sum() <= self.transformer.config.max_frames or len(sentence.phonemes) < 4:
             return [sentence]
         first, second = split_in_halves(sentence.phonemes)
         parts = [replace(sentence, phonemes=first, pause=0.0), replace(sentence, phonemes=second)]
-        return [piece for part in parts for piece in self._fitting(part, asked)]
+        return [piece for part in parts for piece in self._split_to_fit(part, voice, speed)]
 
-    def _speak(self, seeds: Sequence[int], parts: Sequence[Sentence], asked: SpeechOptions) -> list[SpokenSentence]:
-        spoken, states = self._lines(parts, asked)
-        if asked.melody:
-            spoken = replace(spoken, **self._melody(spoken, asked))
-        counts = spoken.durations.sum(1).round().long().tolist()
-        if max(counts) > self.transformer.config.max_frames:
-            seconds = self.transformer.config.max_frames / self.codec.frame_rate
-            raise ValueError(f"{parts[0].text[:40]!r} is too long to speak at once: at most {seconds:.1f} seconds")
-        cond = self.speech_encoder.condition(states, spoken, spoken.durations, max(counts))
-        latent = self._latent(cond, seeds, asked)
-        found = []
-        for i, part in enumerate(parts):  # decoded alone: nothing after its last frame is heard
-            wav = decode_checked(self.codec, latent[i : i + 1, :, : counts[i]], [part.text])[0]
-            found.append(SpokenSentence(F.pad(wav, (0, self._samples(part.pause))), part, self._timed(spoken, i)))
-        return found
+    def _encode(self, sentences: Sequence[Sentence], voice: int, speed: float) -> tuple[SpeechBatch, Tensor]:
+        """Returns the batch of sentences with predicted durations, and its token states."""
+        encoder = self.speech_encoder
+        batch = phoneme_batch([sentence.phonemes for sentence in sentences], voice, encoder.config.symbols)
+        batch = batch.to(self.transformer.device)
+        states = encoder.states(batch)
+        batch.durations = encoder.predict_durations(states, batch, speed)
+        return batch, states
 
-    def _timed(self, spoken: SpeechBatch, row: int) -> list[tuple[str, float]]:
-        """Symbols of one line with their seconds."""
-        real = spoken.token_mask[row]
-        seconds = (spoken.durations[row][real] / self.codec.frame_rate).tolist()
-        names = [self.speech_encoder.config.symbols[k] for k in spoken.symbols[row][real].tolist()]
-        return list(zip(names, seconds, strict=True))
+    def _synthesize_batch(
+        self, seeds: Sequence[int], sentences: Sequence[Sentence], options: SpeechOptions
+    ) -> list[SpokenSentence]:
+        """Synthesises sentences in one batch. Raises ValueError if one is too long for the network."""
+        batch, states = self._encode(sentences, options.voice, options.speed)
+        if options.has_melody:
+            batch = self._set_melody(batch, options.pitch, options.notes)
+        frames = batch.durations.sum(1).round().long().tolist()
+        max_frames = self.transformer.config.max_frames
+        if max(frames) > max_frames:
+            seconds = max_frames / self.codec.frame_rate
+            raise ValueError(f"{sentences[0].text[:40]!r} is too long to speak at once: at most {seconds:.1f} seconds")
+        cond = self.speech_encoder.condition(states, batch, batch.durations, max(frames))
+        latent = self._sample(cond, seeds, options)
+        spoken = []
+        for i, sentence in enumerate(sentences):  # decoded one by one, so that padding does not reach the sound
+            wav = decode_checked(self.codec, latent[i : i + 1, :, : frames[i]], [sentence.text])[0]
+            wav = F.pad(wav, (0, round(sentence.pause * self.sample_rate)))
+            spoken.append(SpokenSentence(wav, sentence, self._symbol_seconds(batch, i)))
+        return spoken
 
-    def _melody(self, spoken: SpeechBatch, asked: SpeechOptions) -> dict[str, Tensor]:
-        """Durations and pitch of lines that are sung, or follow a contour."""
-        durations, rate = spoken.durations.clone(), self.codec.frame_rate
-        hertz, points = [], []
+    def _set_melody(self, batch: SpeechBatch, pitch: Any, notes: Notes | None) -> SpeechBatch:
+        """Returns the batch with pitch, and durations of whole frames, that follow notes or an F0 contour."""
+        durations, frame_rate = batch.durations.clone(), self.codec.frame_rate
+        contours = []
         for row in range(len(durations)):
-            curve = asked.pitch
-            if asked.notes is not None:
-                names, seconds = zip(*self._timed(spoken, row), strict=True)
-                seconds, curve = align_notes(names, seconds, asked.notes, 1 / rate / SUBFRAMES)
-                durations[row, : len(seconds)] = torch.tensor(seconds, device=durations.device) * rate
+            contour = pitch
+            if notes is not None:
+                symbols, seconds = zip(*self._symbol_seconds(batch, row), strict=True)
+                seconds, contour = align_notes(symbols, seconds, notes, 1 / frame_rate / SUBFRAMES)
+                durations[row, : len(seconds)] = torch.tensor(seconds, device=durations.device) * frame_rate
             durations[row : row + 1], frames = whole_frames(durations[row : row + 1])
-            points.append(int(frames) * SUBFRAMES)
-            hertz.append(torch.from_numpy(resample_contour(np.asarray(curve, dtype=np.float32), points[-1])))
-        curves = torch.stack([F.pad(one, (0, max(points) - len(one))) for one in hertz])
-        return {"durations": durations, "pitch": pitch_features(curves).to(durations.device)}
+            contour = resample_contour(np.asarray(contour, dtype=np.float32), int(frames) * SUBFRAMES)
+            contours.append(torch.from_numpy(contour))
+        features = pitch_features(pad_sequence(contours, batch_first=True))
+        return replace(batch, durations=durations, pitch=features.to(durations.device))
 
-    def _latent(self, cond: Condition, seeds: Sequence[int], asked: SpeechOptions) -> Tensor:
-        unit = ItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
-        frames, mean = cond.mask.shape[1], self.config.noise_mean * cond.prior
-        net, cond = self.field(cond, asked.w)
-        return self.solved(
-            net, cond, lambda: unit(frames, mean.device) + mean, asked.steps, None, asked.solver, asked.callback
+    def _sample(self, cond: Condition, seeds: Sequence[int], options: SpeechOptions) -> Tensor:
+        """Samples latents from noise that is centred on the prior."""
+        unit = PerItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
+        frames, mean = cond.prior.shape[2], self.config.noise_mean * cond.prior
+        net, cond = self.apply_guidance(cond, options.w)
+        return self.sample_latents(
+            net, cond, lambda: unit(frames, mean.device) + mean, options.steps, None, options.solver, options.callback
         )
+
+    def _symbol_seconds(self, batch: SpeechBatch, row: int) -> list[tuple[str, float]]:
+        """Returns the symbols of a line with their seconds."""
+        real = batch.token_mask[row]
+        seconds = (batch.durations[row][real] / self.codec.frame_rate).tolist()
+        symbols = [self.speech_encoder.config.symbols[number] for number in batch.symbols[row][real].tolist()]
+        return list(zip(symbols, seconds, strict=True))

@@ -1,6 +1,2 @@
-from . import alignment as alignment
-from . import encoder as encoder
-from . import losses as losses
-from . import phonemes as phonemes
-from . import singing as singing
+from . import alignment as alignment, encoder as encoder, losses as losses, phonemes as phonemes, singing as singing
 from .encoder import SpeechEncoder as SpeechEncoder

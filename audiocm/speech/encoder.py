@@ -1,10 +1,8 @@
-"""Phonemes -> Condition: encoder, durations, and the frame-level prior that CoMoSpeech (Ye et al. 2023) centres its noise on.
+"""Speech encoder: phonemes -> durations and the frame-level prior that CoMoSpeech (Ye et al. 2023) centres noise on.
 
-Everything behind the Condition (denoiser, codec, methods, trainer, solvers) is that of text-to-audio. Times are in latent
-frames and need not be whole; pitch comes in `SUBFRAMES` parts of a frame, the rate of the codec's mel.
+Its output is a Condition, so denoiser, codec, methods, trainer and solvers are those of text-to-audio. Durations are in
+latent frames and need not be whole; pitch has `SUBFRAMES` values a latent frame, the frame rate of the codec's mel.
 """
-
-from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,53 +13,50 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from ..codec.vae import ConvBlock
 from ..diffusion.denoiser import Condition
 from ..models.weights import StoredWeights
 from .alignment import distribute_frames, whole_frames
-from .phonemes import SYMBOLS, encode
+from .phonemes import SYMBOLS, encode_phonemes
 
 SUBFRAMES = 4  # of a latent frame: about 10.7 ms each
-PITCH_CENTRE = 200.0  # Hz; the contour is told in octaves from here
+PITCH_CENTRE = 200.0  # Hz; pitch features are in octaves from here
 
 
 @dataclass
 class SpeechBatch:
-    """Lines to speak; rows are utterances. What is None is predicted, or left free (pitch)."""
+    """Phoneme lines, one utterance a row. Durations that are None are predicted, pitch that is None is left free."""
 
     symbols: Tensor  # int64 [batch, token]
     stress: Tensor  # int64 [batch, token]: 0, 1, 2
     token_mask: Tensor  # bool [batch, token]
     voice: Tensor  # int64 [batch]
     mask: Tensor | None = None  # bool [batch, frame]
-    durations: Tensor | None = None  # float [batch, token], frames; nan rows: unknown
-    pitch: Tensor | None = None  # float [batch, 3 * SUBFRAMES, frame], see `contour`
-    null: Tensor | None = None  # bool [batch]: the denoiser is to do without
+    durations: Tensor | None = None  # float [batch, token] in frames; rows of nan: unknown
+    pitch: Tensor | None = None  # float [batch, 3 * SUBFRAMES, frame], see `pitch_features`
+    null: Tensor | None = None  # bool [batch]: the denoiser's condition is dropped
 
-    def to(self, device: torch.device | str) -> SpeechBatch:
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return SpeechBatch(**{name: None if value is None else value.to(device) for name, value in values.items()})
+    def to(self, device: torch.device | str) -> "SpeechBatch":
+        """Returns the batch on a device."""
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return dataclasses.replace(self, **{name: value.to(device) for name, value in values.items()})
 
 
-def phoneme_batch(phonemes: Sequence[str], voice: int | Sequence[int] = 0, symbols: str = SYMBOLS) -> SpeechBatch:
-    """Phoneme lines as one padded batch."""
-    coded = [encode(line, symbols) for line in phonemes]
-    longest = max(len(numbers) for numbers, _ in coded)
-    table = torch.zeros(3, len(coded), longest, dtype=torch.long)
-    for i, (numbers, stress) in enumerate(coded):
-        table[0, i, : len(numbers)] = torch.tensor(numbers)
-        table[1, i, : len(stress)] = torch.tensor(stress)
-        table[2, i, : len(numbers)] = 1
-    voices = torch.as_tensor([voice] * len(coded) if isinstance(voice, int) else list(voice))
-    return SpeechBatch(table[0], table[1], table[2].bool(), voices)
+def phoneme_batch(lines: Sequence[str], voice: int | Sequence[int] = 0, symbols: str = SYMBOLS) -> SpeechBatch:
+    """Encodes phoneme lines as one padded batch; `voice` is one number for all lines or one for each."""
+    numbers, stress = zip(*(encode_phonemes(line, symbols) for line in lines), strict=True)
+    tables = [pad_sequence([torch.tensor(row) for row in rows], batch_first=True) for rows in (numbers, stress)]
+    lengths = torch.tensor([len(row) for row in numbers])
+    voices = torch.as_tensor([voice] * len(numbers) if isinstance(voice, int) else list(voice))
+    return SpeechBatch(*tables, torch.arange(int(lengths.max())) < lengths[:, None], voices)
 
 
 def pitch_features(hertz: Tensor) -> Tensor:
-    """F0 [batch, frame * SUBFRAMES] in Hz, 0 where unvoiced, nan where free -> what the encoder reads [batch, 12, frame].
+    """Converts F0 [batch, frame * SUBFRAMES] in Hz, 0 unvoiced, nan free, to features [batch, 3 * SUBFRAMES, frame].
 
-    For each part of a frame: octaves from PITCH_CENTRE (0 where unvoiced), whether voiced, whether known.
-    """
+    Those of a subframe are octaves from PITCH_CENTRE (0 if unvoiced), whether it is voiced, and whether F0 is given."""
     known = hertz.isfinite()
     voiced = known & (hertz > 0)
     octaves = torch.where(voiced, hertz, PITCH_CENTRE).div(PITCH_CENTRE).log2()
@@ -70,7 +65,7 @@ def pitch_features(hertz: Tensor) -> Tensor:
 
 
 class PhonemeBlock(nn.Module):
-    """A ConvNeXt block for what is near, attention for the whole line. Padding stays 0 and changes nothing."""
+    """A ConvNeXt block for local context, then self-attention over the line. Padding stays 0 and has no influence."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -86,7 +81,7 @@ class PhonemeBlock(nn.Module):
 
 
 class ConvStack(nn.Module):
-    """ConvNeXt blocks with padding kept at 0, then a layer norm and a linear map: [batch, width, place] -> [.., out, ..]."""
+    """ConvNeXt blocks, layer norm and a linear map: [batch, width, place] -> [batch, out, place]. Padding stays 0."""
 
     def __init__(self, width: int, depth: int, out: int):
         super().__init__()
@@ -102,7 +97,7 @@ class ConvStack(nn.Module):
 
 
 class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
-    """Spoken -> token states, durations, prior. `voices`: their names; `follows_pitch`: whether contours were trained on."""
+    """Encodes a `SpeechBatch` to token states, durations and prior; `follows_pitch`: it was trained with pitch."""
 
     @register_to_config
     def __init__(
@@ -112,7 +107,7 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
         depth: int = 5,
         heads: int = 4,
         frame_depth: int = 4,
-        voices: tuple[str, ...] = ("default",),
+        voices: tuple[str, ...] = ("default",),  # their names
         symbols: str = SYMBOLS,
         follows_pitch: bool = False,
         mel_bins: int = 100,
@@ -125,39 +120,39 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
         self.blocks = nn.ModuleList(PhonemeBlock(width, heads) for _ in range(depth))
         self.duration = ConvStack(width, 2, 1)
         self.prior = ConvStack(width, frame_depth, channels)
-        self.template = nn.Linear(width, mel_bins)  # the mel that a phoneme has on average: what alignment goes by
+        self.template = nn.Linear(width, mel_bins)  # a token's average mel, used by the alignment search of training
         for table in (self.symbol, self.stress, self.voice):
             nn.init.normal_(table.weight, std=width**-0.5)
 
-    def states(self, spoken: SpeechBatch) -> Tensor:
-        """[batch, width, token], 0 at padding."""
-        x = self.symbol(spoken.symbols) + self.stress(spoken.stress) + self.voice(spoken.voice)[:, None]
-        x = x.transpose(1, 2) * spoken.token_mask[:, None]
+    def states(self, speech: SpeechBatch) -> Tensor:
+        """Returns the token states [batch, width, token], 0 at padding."""
+        x = self.symbol(speech.symbols) + self.stress(speech.stress) + self.voice(speech.voice)[:, None]
+        x = x.transpose(1, 2) * speech.token_mask[:, None]
         for block in self.blocks:
-            x = block(x, spoken.token_mask)
+            x = block(x, speech.token_mask)
         return x
 
-    def log_durations(self, states: Tensor, spoken: SpeechBatch) -> Tensor:
-        """ln of the expected frames of each token [batch, token]; its gradient does not reach the states (Glow-TTS)."""
-        return self.duration(states.detach(), spoken.token_mask)[:, 0].clamp(-4.0, 5.0)
+    def log_durations(self, states: Tensor, speech: SpeechBatch) -> Tensor:
+        """Predicts ln of each token's mean frames [batch, token]; no gradient reaches the states (as in Glow-TTS)."""
+        return self.duration(states.detach(), speech.token_mask)[:, 0].clamp(-4.0, 5.0)
 
-    def predicted(self, states: Tensor, spoken: SpeechBatch, speed: float | Tensor = 1.0) -> Tensor:
-        """Durations [batch, token] in frames at `speed`, each row a whole number in all."""
-        return whole_frames(self.log_durations(states, spoken).exp() * spoken.token_mask / speed)[0]
+    def predict_durations(self, states: Tensor, speech: SpeechBatch, speed: float | Tensor = 1.0) -> Tensor:
+        """Predicts durations [batch, token] in frames at `speed`; the sum of each row is a whole number."""
+        return whole_frames(self.log_durations(states, speech).exp() * speech.token_mask / speed)[0]
 
-    def condition(self, states: Tensor, spoken: SpeechBatch, durations: Tensor, frames: int) -> Condition:
-        """What the denoiser is told, `frames` long: token states, voice vector, mask and prior."""
+    def condition(self, states: Tensor, speech: SpeechBatch, durations: Tensor, frames: int) -> Condition:
+        """Returns the denoiser's Condition of so many frames: token states, voice vector, mask and prior."""
         total = durations.sum(1).round().long()
-        mask = torch.arange(frames, device=states.device) < total[:, None] if spoken.mask is None else spoken.mask
+        mask = torch.arange(frames, device=states.device) < total[:, None] if speech.mask is None else speech.mask
         h = torch.einsum("bwn,bfn->bwf", states, distribute_frames(durations, frames).to(states.dtype))
-        if spoken.pitch is not None:
-            h = h + self.pitch(F.pad(spoken.pitch, (0, frames - spoken.pitch.shape[2])))
+        if speech.pitch is not None:
+            h = h + self.pitch(F.pad(speech.pitch, (0, frames - speech.pitch.shape[2])))
         prior = self.prior(h, mask).float()
-        voice = self.voice(spoken.voice)
-        return Condition(states.transpose(1, 2), spoken.token_mask, voice, mask, prior, spoken.null)
+        voice = self.voice(speech.voice)
+        return Condition(states.transpose(1, 2), speech.token_mask, voice, mask, prior, speech.null)
 
-    def forward(self, spoken: SpeechBatch, speed: float | Tensor = 1.0) -> tuple[Condition, Tensor]:
-        """Condition and durations [batch, token]; predicted where `spoken` has none. Reads the longest row's frame count."""
-        states = self.states(spoken)
-        durations = self.predicted(states, spoken, speed) if spoken.durations is None else spoken.durations
-        return self.condition(states, spoken, durations, int(durations.sum(1).round().max())), durations
+    def forward(self, speech: SpeechBatch, speed: float | Tensor = 1.0) -> tuple[Condition, Tensor]:
+        """Returns the Condition and durations [batch, token], predicted if the batch has none; waits for the device."""
+        states = self.states(speech)
+        durations = self.predict_durations(states, speech, speed) if speech.durations is None else speech.durations
+        return self.condition(states, speech, durations, int(durations.sum(1).round().max())), durations

@@ -1,10 +1,9 @@
-"""Training losses of speech."""
-
-from __future__ import annotations
+"""Training losses of speech, and the batches that distillation takes from a frozen speech encoder."""
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,48 +13,61 @@ from ..diffusion.denoiser import Condition
 from .alignment import distribute_frames, monotonic_alignment
 from .encoder import SUBFRAMES, SpeechBatch, SpeechEncoder
 
-# --- training ---------------------------------------------------------------------------------------------------------
-
-Timing = Callable[
-    [SpeechEncoder, Tensor, SpeechBatch, Tensor], tuple[Tensor, Tensor]
-]  # -> durations, loss of finding them
+# (encoder, token states, batch, latent) -> durations [batch, token] in frames, and the loss of estimating them
+Timing = Callable[[SpeechEncoder, Tensor, SpeechBatch, Tensor], tuple[Tensor, Tensor]]
 
 
-def known_durations(encoder: SpeechEncoder, states: Tensor, spoken: SpeechBatch, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The corpus' own durations, as a synthesiser knows them."""
-    return spoken.durations, x.new_zeros(())
+class DenoiserLoss(Protocol):
+    """The loss of a denoiser on latents and their Condition, such as a distillation method."""
+
+    def loss(
+        self, student: nn.Module, target: nn.Module | None, x: Tensor, cond: Condition, progress: Any
+    ) -> Tensor: ...
+
+
+class SpeechSource(Protocol):
+    """Endless, resumable batches of (latents [batch, channel, frame], SpeechBatch)."""
+
+    def __next__(self) -> tuple[Tensor, SpeechBatch]: ...
+
+    def state_dict(self) -> dict[str, int]: ...
+
+    def load_state_dict(self, state: dict[str, int]) -> None: ...
+
+
+def known_durations(encoder: SpeechEncoder, states: Tensor, speech: SpeechBatch, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the durations of the batch and no loss; for corpora whose durations are all known."""
+    return speech.durations, x.new_zeros(())
 
 
 def aligned_durations(mel_of: Callable[[Tensor], Tensor]) -> Timing:
-    """Durations by alignment search of each token's average mel, known ones as they are. Latent x -> mel: `MelVAE.decode`.
+    """Returns a timing that estimates unknown durations by alignment search over each token's average mel.
 
-    Deviation from Glow-TTS and CoMoSpeech, which align what the prior predicts: a latent frame (43 ms) is too long for that.
-    """
+    `mel_of` maps latents to mel: `MelVAE.decode`. Deviation: Glow-TTS and CoMoSpeech align the frames of the prior; a
+    latent frame (43 ms) is too long for that."""
 
-    def timing(encoder: SpeechEncoder, states: Tensor, spoken: SpeechBatch, x: Tensor) -> tuple[Tensor, Tensor]:
+    def timing(encoder: SpeechEncoder, states: Tensor, speech: SpeechBatch, x: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             mel = ((mel_of(x) - MEL_MEAN) / MEL_STD).float()
         template = encoder.template(states.transpose(1, 2)).float()
-        mask = spoken.mask.repeat_interleave(SUBFRAMES, 1)
-        found = (
-            monotonic_alignment(-torch.cdist(mel.transpose(1, 2), template.detach()).square(), spoken.token_mask, mask)
-            / SUBFRAMES
-        )
-        if spoken.durations is not None:
-            found = torch.where(spoken.durations.isfinite(), spoken.durations, found)
-        guess = torch.einsum("bnm,bfn->bmf", template, distribute_frames(found * SUBFRAMES, mel.shape[2]))
-        return found, _mean((mel - guess).square().mean(1), mask)
+        mask = speech.mask.repeat_interleave(SUBFRAMES, 1)
+        score = -torch.cdist(mel.transpose(1, 2), template.detach()).square()
+        durations = monotonic_alignment(score, speech.token_mask, mask) / SUBFRAMES
+        if speech.durations is not None:
+            durations = torch.where(speech.durations.isfinite(), speech.durations, durations)
+        fitted = torch.einsum("bnm,bfn->bmf", template, distribute_frames(durations * SUBFRAMES, mel.shape[2]))
+        return durations, _masked_mean((mel - fitted).square().mean(1), mask)
 
     return timing
 
 
-def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of [batch, place] over the real places."""
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Returns the mean of [batch, place] over the places of the mask."""
     return (values * mask).sum() / mask.sum().clamp_min(1)
 
 
-class Speaker(nn.Module):
-    """Encoder and denoiser trained as one net."""
+class SpeechModel(nn.Module):
+    """Speech encoder and denoiser, trained as one network."""
 
     def __init__(self, encoder: SpeechEncoder, transformer: nn.Module):
         super().__init__()
@@ -64,57 +76,60 @@ class Speaker(nn.Module):
 
 @dataclass(frozen=True)
 class SpeechLoss:
-    """Duration + prior + the denoiser's method, for a `Speaker` on (latents, Spoken). CoMoSpeech (Ye et al. 2023), eq. 9.
+    """Duration, prior and denoiser loss of a `SpeechModel` on (latents, SpeechBatch).
 
-    Durations by Poisson likelihood, whose best guess is the mean, so that sentences keep their length (squared errors of
-    the logarithm, as in the paper, speak faster than the voice). `knowing`: share of the rows that are told their pitch.
-    """
+    CoMoSpeech (Ye et al. 2023), eq. 9. Deviation: a Poisson likelihood of durations, whose optimum is their mean; the
+    paper's squared error of logarithms gives speech faster than the voice. `pitch_share`: the share of rows whose pitch
+    the encoder gets."""
 
-    method: object
+    method: DenoiserLoss
     timing: Timing = known_durations
-    knowing: float = 0.5
+    pitch_share: float = 0.5
     prior_weight: float = 1.0
     duration_weight: float = 1.0
 
-    def loss(self, student: Speaker, target: Speaker | None, x: Tensor, spoken: SpeechBatch, progress) -> Tensor:
+    def loss(
+        self, student: SpeechModel, target: SpeechModel | None, x: Tensor, speech: SpeechBatch, progress: Any
+    ) -> Tensor:
+        """Returns the total loss."""
         encoder = student.encoder
-        spoken = hide_pitch(spoken, self.knowing)
-        states = encoder.states(spoken)
-        durations, aligning = self.timing(encoder, states, spoken, x)
-        rate = encoder.log_durations(states, spoken).float()
-        expected = SUBFRAMES * (rate.exp() - durations * rate)  # Poisson, without its constant, counted in subframes
-        cond = encoder.condition(states, spoken, durations, x.shape[2])
-        prior = _mean((cond.prior - x).square().mean(1), cond.mask) / 2
+        speech = hide_pitch(speech, self.pitch_share)
+        states = encoder.states(speech)
+        durations, timing_loss = self.timing(encoder, states, speech, x)
+        log_rate = encoder.log_durations(states, speech).float()
+        duration_loss = SUBFRAMES * (log_rate.exp() - durations * log_rate)  # Poisson, up to a constant, in subframes
+        cond = encoder.condition(states, speech, durations, x.shape[2])
+        prior_loss = _masked_mean((cond.prior - x).square().mean(1), cond.mask) / 2
         net = None if target is None else target.transformer
-        told = self.method.loss(student.transformer, net, x, cond, progress)
-        return told + self.prior_weight * prior + self.duration_weight * _mean(expected, spoken.token_mask) + aligning
+        loss = self.method.loss(student.transformer, net, x, cond, progress) + self.prior_weight * prior_loss
+        return loss + self.duration_weight * _masked_mean(duration_loss, speech.token_mask) + timing_loss
 
 
-def hide_pitch(spoken: SpeechBatch, knowing: float) -> SpeechBatch:
-    """The same, with the pitch of a random share of the rows made free."""
-    if spoken.pitch is None:
-        return spoken
-    keep = torch.rand(len(spoken.pitch), 1, 1, device=spoken.pitch.device) < knowing
-    return dataclasses.replace(spoken, pitch=spoken.pitch * keep)
+def hide_pitch(speech: SpeechBatch, pitch_share: float) -> SpeechBatch:
+    """Returns the batch with the pitch of a random share 1 - `pitch_share` of the rows set free."""
+    if speech.pitch is None:
+        return speech
+    keep = torch.rand(len(speech.pitch), 1, 1, device=speech.pitch.device) < pitch_share
+    return dataclasses.replace(speech, pitch=speech.pitch * keep)
 
 
 class ConditionedBatches:
-    """Batches of (latents, Spoken) as batches of (latents, Condition) by a frozen encoder: what distillation takes."""
+    """Converts batches of (latents, SpeechBatch) to (latents, Condition) by a frozen encoder, for distillation."""
 
-    def __init__(self, source, encoder: SpeechEncoder, timing: Timing = known_durations, knowing: float = 0.5):
+    def __init__(
+        self, source: SpeechSource, encoder: SpeechEncoder, timing: Timing = known_durations, pitch_share: float = 0.5
+    ):
         self.source, self.encoder = source, encoder.requires_grad_(False).eval()
-        self.timing, self.knowing = timing, knowing
+        self.timing, self.pitch_share = timing, pitch_share
+        self.state_dict, self.load_state_dict = source.state_dict, source.load_state_dict
 
-    def __getattr__(self, name: str):
-        return getattr(self.source, name)
-
-    def __iter__(self):
+    def __iter__(self) -> "ConditionedBatches":
         return self
 
     @torch.no_grad()
     def __next__(self) -> tuple[Tensor, Condition]:
-        x, spoken = next(self.source)
-        spoken = hide_pitch(spoken, self.knowing)
-        states = self.encoder.states(spoken)
-        durations, _ = self.timing(self.encoder, states, spoken, x)
-        return x, self.encoder.condition(states, spoken, durations, x.shape[2])
+        x, speech = next(self.source)
+        speech = hide_pitch(speech, self.pitch_share)
+        states = self.encoder.states(speech)
+        durations, _ = self.timing(self.encoder, states, speech, x)
+        return x, self.encoder.condition(states, speech, durations, x.shape[2])

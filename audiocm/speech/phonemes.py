@@ -1,41 +1,37 @@
-"""English text -> sentences -> phonemes with stress. Numbers, dates, money, abbreviations and unknown words are read by the
-rules, lexicon, tagger and small net of `hibari-tts` (Apache-2.0, offline, about 2 ms a sentence), of which nothing else is used.
-"""
+"""English text -> sentences -> phonemes with stress.
 
-from __future__ import annotations
+The text front end of `hibari-tts` (Apache-2.0, offline, about 2 ms a sentence) reads numbers, dates, money,
+abbreviations and unknown words with its rules, lexicon, tagger and small network; nothing else of it is used.
+"""
 
 import functools
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-SILENCE = "_"  # before and after every line
+SILENCE = "_"  # stands before and after every line
 PAUSES = ' ;:,.!?—…"()“”'
-VOWELS = "AIOWYaiuæɐɑɔəɛɜɪʊʌᵊᵻ"  # one character each; A I O W Y are the diphthongs of day, my, go, now, boy; ɐ is the word "a"
+VOWELS = "AIOWYaiuæɐɑɔəɛɜɪʊʌᵊᵻ"  # A I O W Y: the diphthongs of day, my, go, now, boy; ɐ: the word "a"
 CONSONANTS = "bdfhjklmnpstvwzðŋɡɹɾʃʒʔʤʧθT"  # T: the flap of "forty"
 SYMBOLS = SILENCE + PAUSES + VOWELS + CONSONANTS
 STRESS = {"ˌ": 1, "ˈ": 2}  # written before the vowel that carries it
-SPOKEN_SYMBOLS = "/=+&@%#~^<>°¢£€$¥₹₩©§¶×÷±→½¼¾²³"
-SILENT_SYMBOLS = " \t\n\r.,;:!?'\"()[]-–—…‘’“”|*_«»"
-UNSPOKEN = "the text has no character that can be pronounced"
-_REPLACED = str.maketrans(
+SPOKEN_SIGNS = "/=+&@%#~^<>°¢£€$¥₹₩©§¶×÷±→½¼¾²³"
+SILENT_SIGNS = " \t\n\r.,;:!?'\"()[]-–—…‘’“”|*_«»"
+NO_SPEECH = "the text has no character that can be pronounced"
+_PLAIN = str.maketrans(
     {"«": "“", "»": "”", "[": "(", "]": ")", "_": " ", "*": " ", "|": ",", "\t": " ", "\r": "\n", "\u00a0": " "}
 )
 _MINUS = re.compile(r"\u2212\s?(?=\d)")
 _CLAUSE = re.compile(r"(?<=[,;:—)])\s+")
-SENTENCE_PAUSE, PARAGRAPH_PAUSE, CLAUSE_PAUSE = (
-    0.25,
-    0.6,
-    0.05,
-)  # seconds of silence after, besides what the voice leaves
-LONGEST = 300  # characters read as one sentence; longer ones are read clause by clause
+SENTENCE_PAUSE, PARAGRAPH_PAUSE, CLAUSE_PAUSE = 0.25, 0.6, 0.05  # seconds of silence that are added after each
+MAX_CHARACTERS = 300  # of a sentence; longer ones are split at clauses
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """What is spoken at once: its words, their phonemes, and the seconds of silence after it."""
+    """A piece of text that is synthesised at once, its phonemes, and the seconds of silence after it."""
 
     text: str
     phonemes: str
@@ -43,40 +39,38 @@ class Sentence:
 
 
 def clean_text(text: str) -> str:
-    """The text without what cannot be read, which a UserWarning names.
+    """Returns the text without characters that cannot be pronounced, which a UserWarning names.
 
-    ValueError for a text that is empty, has nothing to pronounce, or has letters of another script than Latin.
-    """
+    Raises ValueError if the text is empty, has nothing to pronounce, or has letters or digits of another script."""
     if not isinstance(text, str) or not text.strip():
-        raise ValueError("the text is empty: say what should be spoken")
+        raise ValueError("the text is empty")
     text = _MINUS.sub("minus ", unicodedata.normalize("NFC", text))
-    unknown, swaps = [], {}
+    unknown, replacements = [], {}
     for character in sorted(set(text), key=text.index):
-        if character in SPOKEN_SYMBOLS or character in SILENT_SYMBOLS or (character.isascii() and character.isalnum()):
+        if character in SPOKEN_SIGNS or character in SILENT_SIGNS or (character.isascii() and character.isalnum()):
             continue
-        swaps[character] = _swap(character)
-        if swaps[character] == " " and unicodedata.category(character) not in ("Cf", "Mn", "Zs", "Zl", "Zp"):
+        replacements[character] = _replacement(character)
+        if replacements[character] == " " and unicodedata.category(character) not in ("Cf", "Mn", "Zs", "Zl", "Zp"):
             unknown.append(character)
-    text = text.translate(str.maketrans(swaps)).translate(_REPLACED)
-    if not any(character.isalnum() or character in SPOKEN_SYMBOLS for character in text):
-        raise ValueError(UNSPOKEN)
+    text = text.translate(str.maketrans(replacements)).translate(_PLAIN)
+    if not any(character.isalnum() or character in SPOKEN_SIGNS for character in text):
+        raise ValueError(NO_SPEECH)
     if unknown:
         named = ", ".join(f"{c} ({unicodedata.name(c, f'U+{ord(c):04X}').lower()})" for c in unknown[:5])
-        warnings.warn(
-            f"text has symbols that are not read: {named}{' and others' if len(unknown) > 5 else ''}", stacklevel=3
-        )
+        others = " and others" if len(unknown) > 5 else ""
+        warnings.warn(f"text has symbols that are not read: {named}{others}", stacklevel=3)
     return text
 
 
 def validate_text(text: str) -> None:
-    """Raises what `cleaned` raises, and warns of nothing."""
+    """Raises the ValueError of `clean_text`, if any, without its warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         clean_text(text)
 
 
-def _swap(character: str) -> str:
-    """What a rare character is read as: itself, plainer ones, or nothing. ValueError for another script."""
+def _replacement(character: str) -> str:
+    """Returns what stands for a rare character: itself, plainer ones or a space. Raises ValueError as `clean_text`."""
     name, plain = unicodedata.name(character, ""), unicodedata.normalize("NFKC", character)
     if plain.isascii() and plain.isalnum():  # ligatures, full-width letters, superscripts
         return plain
@@ -84,55 +78,56 @@ def _swap(character: str) -> str:
         if name.startswith("LATIN"):
             return character
         raise ValueError(
-            f"the text has {name.split()[0].title()} letters ({character}): this model reads English, in Latin letters"
+            f"the text has {name.split()[0].title()} letters ({character}): only English in Latin letters is supported"
         )
     if unicodedata.category(character) == "Nd":
-        raise ValueError(f"the text has digits of another script ({character}): this model reads 0 to 9")
+        raise ValueError(f"the text has digits of another script ({character}): only 0 to 9 are supported")
     return " "
 
 
 @functools.cache
-def _reader():
+def _g2p() -> Callable[[str], str]:
     from hibari.g2p import G2P
 
     return G2P()
 
 
-def phonemes(text: str) -> str:
-    """One sentence of `cleaned` text as phonemes, stress marks and punctuation, e.g. "həlˈO ðˈɛɹ."; "" where nothing is spoken."""
-    read = "".join(c for c in _reader()(text) if c in SYMBOLS or c in STRESS)
-    return " ".join(read.split()) if any(c in VOWELS or c in CONSONANTS for c in read) else ""
+def phonemize(text: str) -> str:
+    """Converts a clean sentence to phonemes, stress marks and punctuation: "həlˈO ðˈɛɹ."; "" if it is silent."""
+    line = "".join(c for c in _g2p()(text) if c in SYMBOLS or c in STRESS)
+    return " ".join(line.split()) if any(c in VOWELS or c in CONSONANTS for c in line) else ""
 
 
-def sentences(text: str) -> Iterator[Sentence]:
-    """The sentences of a text one after the other; long ones in clauses. ValueError as `cleaned`, or when nothing is spoken."""
-    spoken = False
+def split_sentences(text: str) -> Iterator[Sentence]:
+    """Yields the sentences of a text, long ones in clauses. Raises ValueError as `clean_text`, or if all are silent."""
+    is_silent = True
     for paragraph in clean_text(text).split("\n"):
-        parts = list(_parts(paragraph)) if paragraph.strip() else []
-        for i, (part, pause) in enumerate(parts):
-            if read := phonemes(part):
-                spoken = True
-                yield Sentence(part, read, PARAGRAPH_PAUSE if i == len(parts) - 1 else pause)
-    if not spoken:
-        raise ValueError(UNSPOKEN)
+        pieces = list(_split_paragraph(paragraph)) if paragraph.strip() else []
+        for i, (piece, pause) in enumerate(pieces):
+            if line := phonemize(piece):
+                is_silent = False
+                yield Sentence(piece, line, PARAGRAPH_PAUSE if i == len(pieces) - 1 else pause)
+    if is_silent:
+        raise ValueError(NO_SPEECH)
 
 
-def _parts(paragraph: str) -> Iterator[tuple[str, float]]:
+def _split_paragraph(paragraph: str) -> Iterator[tuple[str, float]]:
+    """Yields sentences, or clauses of long ones, with the pause after each."""
     from hibari import Hibari
 
-    for start in range(0, len(paragraph), 50_000):  # nobody writes such paragraphs, but memory stays bounded
+    for start in range(0, len(paragraph), 50_000):  # bounds the memory
         for sentence in Hibari.split_sentences(paragraph[start : start + 50_000]):
-            pieces = list(_clauses(sentence.strip()))
+            pieces = list(_split_clauses(sentence.strip()))
             for i, piece in enumerate(pieces):
                 yield piece, SENTENCE_PAUSE if i == len(pieces) - 1 else CLAUSE_PAUSE
 
 
-def _clauses(sentence: str) -> Iterator[str]:
-    """Pieces of at most LONGEST characters: of clauses, else of words, else of letters."""
+def _split_clauses(sentence: str) -> Iterator[str]:
+    """Yields pieces of at most MAX_CHARACTERS: clauses where possible, else words, else letters."""
     piece = ""
-    for clause in _CLAUSE.split(sentence) if len(sentence) > LONGEST else [sentence]:
-        for word in [clause] if len(clause) <= LONGEST else re.findall(rf"\S{{1,{LONGEST}}}", clause):
-            if piece and len(piece) + len(word) >= LONGEST:
+    for clause in _CLAUSE.split(sentence) if len(sentence) > MAX_CHARACTERS else [sentence]:
+        for word in [clause] if len(clause) <= MAX_CHARACTERS else re.findall(rf"\S{{1,{MAX_CHARACTERS}}}", clause):
+            if piece and len(piece) + len(word) >= MAX_CHARACTERS:
                 yield piece
                 piece = ""
             piece = f"{piece} {word}" if piece else word
@@ -140,8 +135,8 @@ def _clauses(sentence: str) -> Iterator[str]:
         yield piece
 
 
-def encode(line: str, symbols: str = SYMBOLS) -> tuple[list[int], list[int]]:
-    """A phoneme line as symbol numbers with their stress (0, 1, 2), silence before and after."""
+def encode_phonemes(line: str, symbols: str = SYMBOLS) -> tuple[list[int], list[int]]:
+    """Returns the symbol numbers of a phoneme line and their stress (0, 1, 2), with silence before and after."""
     numbers, stresses, stress = [symbols.index(SILENCE)], [0], 0
     for character in line:
         if character in STRESS:
@@ -154,7 +149,7 @@ def encode(line: str, symbols: str = SYMBOLS) -> tuple[list[int], list[int]]:
 
 
 def split_in_halves(line: str) -> tuple[str, str]:
-    """A phoneme line cut in two near its middle: at punctuation, else between words, else anywhere."""
+    """Splits a phoneme line in two near its middle: at punctuation, else between words, else anywhere."""
     middle = len(line) // 2
     for marks in (",;:—…", " "):
         places = [i + 1 for i, c in enumerate(line[:-1]) if c in marks and len(line) // 5 < i + 1 < len(line) * 4 // 5]

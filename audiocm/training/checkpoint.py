@@ -1,6 +1,4 @@
-"""Training state on disk: safetensors and json, no pickles, written beside and renamed, so that a kill never harms it."""
-
-from __future__ import annotations
+"""Training state on disk: a folder of safetensors and JSON, never pickles, that a kill at any moment leaves intact."""
 
 import contextlib
 import json
@@ -15,49 +13,44 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..files import sync_file, sync_folder, write_json
+from ..files import atomic_write, write_json
 
 STATE_FILE = "state.json"
 
 
 def write(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], shard_mb: float | None) -> Path:
-    """Write `folder`/step-00001234 and drop the older ones. No file is over shard_mb megabytes (1e6 bytes)."""
-    final = folder / f"step-{step:08d}"
-    partial = folder / f".partial-{step:08d}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    places = write_tensors(partial, tensors, shard_mb)
-    write_json(partial / STATE_FILE, {"step": step, "tensors": places, **state})
-    sync_folder(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    sync_folder(folder)
-    for old in folder.iterdir():
-        if old != final:
-            shutil.rmtree(old, ignore_errors=True)
-    return final
+    """Writes the folder `folder`/step-00001234 and deletes the older ones. No file exceeds shard_mb megabytes (1e6 bytes)."""
+    path = folder / f"step-{step:08d}"
+    with atomic_write(path, sync=True) as partial:
+        partial.mkdir()
+        places = write_tensors(partial, tensors, shard_mb)
+        write_json(partial / STATE_FILE, {"step": step, "tensors": places, **state})
+    for other in folder.iterdir():
+        if other != path:
+            shutil.rmtree(other, ignore_errors=True)
+    return path
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The latest complete checkpoint in `folder`."""
-    found = sorted(folder.glob("step-*")) if folder.is_dir() else []
-    return next((path for path in reversed(found) if (path / STATE_FILE).is_file()), None)
+    """Returns the latest complete checkpoint in `folder`, or None."""
+    paths = sorted(folder.glob("step-*")) if folder.is_dir() else []
+    return next((path for path in reversed(paths) if (path / STATE_FILE).is_file()), None)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors by name, on the CPU, and the rest. ValueError names a damaged or missing file."""
+    """Returns a checkpoint's tensors by name, on the CPU, and its state. Raises ValueError for a damaged or missing file."""
     try:
-        state = json.loads((path / STATE_FILE).read_text())
+        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
         return read_tensors(path, state.pop("tensors")), state
     except (OSError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint {path / STATE_FILE} is damaged: {error}") from error
 
 
 def write_tensors(folder: Path, tensors: dict[str, Tensor], shard_mb: float | None) -> dict[str, Any]:
-    """Write shards; returns where each tensor is: {name: {shape, parts: [[file, key], ...]}}."""
-    room = None if shard_mb is None else int(shard_mb * 1e6) - 65536  # less a safetensors header
-    if room is not None and room <= 0:
-        raise ValueError(f"shard_mb {shard_mb}: must be at least 0.1")
+    """Writes tensors to files of limited size; returns where each is: {name: {shape, parts: [[file, key], ...]}}."""
+    capacity = None if shard_mb is None else int(shard_mb * 1e6) - 65536  # less a safetensors header
+    if capacity is not None and capacity <= 0:
+        raise ValueError(f"shard_mb must be at least 0.1, not {shard_mb}")
     places: dict[str, Any] = {}
     shard: dict[str, Tensor] = {}
     used = count = 0
@@ -65,21 +58,19 @@ def write_tensors(folder: Path, tensors: dict[str, Tensor], shard_mb: float | No
     def flush() -> None:
         nonlocal used, count
         if shard:
-            path = folder / f"tensors-{count:05d}.safetensors"
-            save_file(shard, path)
-            sync_file(path)
+            save_file(shard, folder / f"tensors-{count:05d}.safetensors")
             shard.clear()
             used, count = 0, count + 1
 
     for name, tensor in tensors.items():
         flat = tensor.detach().cpu().contiguous().reshape(-1)
+        size, position = flat.element_size(), 0
         places[name] = {"shape": list(tensor.shape), "parts": []}
-        position = 0
         while position < flat.numel() or not places[name]["parts"]:
-            size = flat.element_size()
-            if room is not None and room - used < size:
+            if capacity is not None and capacity - used < size:
                 flush()
-            take = flat.numel() - position if room is None else min((room - used) // size, flat.numel() - position)
+            left = flat.numel() - position
+            take = left if capacity is None else min((capacity - used) // size, left)
             key = f"{name}:{position}"
             shard[key] = flat[position : position + take].clone()
             places[name]["parts"].append([f"tensors-{count:05d}.safetensors", key])
@@ -89,7 +80,7 @@ def write_tensors(folder: Path, tensors: dict[str, Tensor], shard_mb: float | No
 
 
 def read_tensors(folder: Path, places: dict[str, Any]) -> dict[str, Tensor]:
-    """What write_tensors wrote. ValueError names a damaged or missing file."""
+    """Returns what `write_tensors` wrote. Raises ValueError for a damaged or missing file."""
     shards: dict[str, dict[str, Tensor]] = {}
     out = {}
     for name, place in places.items():
@@ -109,7 +100,7 @@ def read_tensors(folder: Path, places: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def get_rng(device: torch.device) -> dict[str, Tensor]:
-    """The state of every generator that training may draw from: torch (CPU and `device`), numpy, python."""
+    """Returns the states of the global random generators: torch (CPU and `device`), NumPy and Python."""
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()
     out = {
@@ -125,7 +116,7 @@ def get_rng(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_rng(state: dict[str, Tensor], device: torch.device) -> None:
-    """What get_rng gave."""
+    """Restores the states that `get_rng` returned."""
     torch.set_rng_state(state["torch"])
     version, *words = state["python"].tolist()
     has, gauss = state["python.gauss"].tolist()
@@ -140,7 +131,7 @@ def set_rng(state: dict[str, Tensor], device: torch.device) -> None:
 
 @contextlib.contextmanager
 def preserved_rng(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside leaves training's own draws as they would have been."""
+    """Restores the states of the random generators at the end of the block."""
     state = get_rng(device)
     try:
         yield
@@ -148,11 +139,11 @@ def preserved_rng(device: torch.device) -> Iterator[None]:
         set_rng(state, device)
 
 
-# --- nested states (a batch source's) as tensors and json ----------------------------------------------------------------
+# --- nested states of batches as tensors and JSON ----------------------------------------------------------------------
 
 
 def split_tensors(tree: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
-    """`tree` with each tensor replaced by {"__tensor__": name}; the tensors are added to `tensors`."""
+    """Returns `tree` with each tensor replaced by {"__tensor__": name}, and adds the tensors to `tensors`."""
     if isinstance(tree, Tensor):
         tensors[prefix] = tree
         return {"__tensor__": prefix}
@@ -164,7 +155,7 @@ def split_tensors(tree: Any, prefix: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def join_tensors(tree: Any, tensors: dict[str, Tensor]) -> Any:
-    """What split took apart."""
+    """Returns the tree that `split_tensors` took apart."""
     if isinstance(tree, dict):
         if "__tensor__" in tree:
             return tensors[tree["__tensor__"]]

@@ -1,6 +1,8 @@
-"""CUDA graphs and torch.compile."""
+"""CUDA graphs of whole training steps, and torch.compile for single blocks.
 
-from __future__ import annotations
+All private names of torch that training depends on are in this file (`forward_ad._current_level`, `Module._call_impl`,
+`Module._compiled_call_impl`, `_dynamo.config`); checked with torch 2.11 and 2.13.
+"""
 
 import dataclasses
 import warnings
@@ -13,14 +15,14 @@ from torch.autograd import forward_ad
 
 
 def tree_tensors(tree: Any) -> list[Tensor]:
-    """The tensors of a batch: nested tuples, lists, dicts, dataclasses; anything else is skipped."""
+    """Returns all tensors of a batch of nested tuples, lists, dicts and dataclasses; other leaves are skipped."""
     if isinstance(tree, Tensor):
         return [tree]
     return [leaf for child in _children(tree) for leaf in tree_tensors(child)]
 
 
 def clone_tree(tree: Any) -> Any:
-    """The same batch in memory of its own."""
+    """Returns a copy of a batch whose tensors have memory of their own."""
     if isinstance(tree, Tensor):
         return tree.clone(memory_format=torch.contiguous_format)
     if dataclasses.is_dataclass(tree):
@@ -44,19 +46,18 @@ def _children(tree: Any) -> list[Any]:
 
 
 def tree_signature(tree: Any) -> tuple:
-    """What two batches must share to run through one graph: which fields are there, their shapes and dtypes."""
+    """Returns the structure, shapes and dtypes of a batch; batches with equal signatures can run through one CUDA graph."""
     if isinstance(tree, Tensor):
         return (tuple(tree.shape), tree.dtype)
     return (type(tree).__name__, *(tree_signature(child) for child in _children(tree)))
 
 
 class CUDAGraphStep:
-    """A step function of a batch, captured as one CUDA graph for each batch signature.
+    """Runs a step function on batches, as one captured CUDA graph per batch signature.
 
-    The first `eager` calls of a signature run eagerly (they are real steps: they compile, tune and allocate), the next
-    one is recorded and replayed. `step` may only write to tensors that live outside of it and must not wait for the device.
-    Call it on a side stream (`torch.cuda.stream`), the same one always.
-    """
+    The first `eager` calls of a signature run eagerly: they are real steps that also compile, tune and allocate. The next
+    call records the graph, and later ones replay it. `step` may only write to tensors that live outside of it and must not
+    wait for the device. All calls have to come from the same side stream (`torch.cuda.stream`)."""
 
     def __init__(self, step: Callable[..., None], eager: int = 3):
         self.step, self.eager = step, eager
@@ -68,8 +69,8 @@ class CUDAGraphStep:
         key = tree_signature(batch)
         if key in self.graphs:
             graph, static = self.graphs[key]
-            for mine, new in zip(tree_tensors(static), tree_tensors(batch), strict=True):
-                mine.copy_(new, non_blocking=True)
+            for own, new in zip(tree_tensors(static), tree_tensors(batch), strict=True):
+                own.copy_(new, non_blocking=True)
             graph.replay()
             return
         self.calls[key] = self.calls.get(key, 0) + 1
@@ -94,33 +95,35 @@ class CUDAGraphStep:
 
 
 class CompiledBlock:
-    """A block's compiled call. torch.compile cannot trace what is being differentiated forwards, so dual tensors take the
-    block's own derivative, where it has one (`pushed(inputs, tangents) -> value, tangent`), compiled as well."""
+    """The compiled call of a block, which also supports forward-mode differentiation.
+
+    torch.compile cannot trace dual tensors. They take the block's own derivative `jvp(inputs, tangents) -> (value, tangent)`,
+    compiled as well, or the plain block if it has none."""
 
     def __init__(self, block: nn.Module):
-        self.block, self.plain = block, torch.compile(block._call_impl, dynamic=False)
-        self.pushed = torch.compile(block.pushed, dynamic=False) if hasattr(block, "pushed") else None
+        self.block, self.forward = block, torch.compile(block._call_impl, dynamic=False)
+        self.jvp = torch.compile(block.jvp, dynamic=False) if hasattr(block, "jvp") else None
 
-    def __call__(self, *inputs: Any, **more: Any) -> Tensor:
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Tensor:
         if forward_ad._current_level < 0:
-            return self.plain(*inputs, **more)
-        parts = [forward_ad.unpack_dual(x) if isinstance(x, Tensor) else (x, None) for x in inputs]
-        values, tangents = zip(*parts, strict=True)
+            return self.forward(*inputs, **kwargs)
+        duals = [forward_ad.unpack_dual(x) if isinstance(x, Tensor) else (x, None) for x in inputs]
+        values, tangents = zip(*duals, strict=True)
         if all(tangent is None for tangent in tangents):
-            return self.plain(*values, **more)
-        if self.pushed is None or more:
-            return self.block._call_impl(*inputs, **more)
-        return forward_ad.make_dual(*self.pushed(values, tangents))
+            return self.forward(*values, **kwargs)
+        if self.jvp is None or kwargs:
+            return self.block._call_impl(*inputs, **kwargs)
+        return forward_ad.make_dual(*self.jvp(values, tangents))
 
 
 def compile_blocks(net: nn.Module) -> None:
-    """torch.compile, in place: the blocks that a diffusers net names as repeated (each kind is compiled once, whatever the
-    depth: a tenth of the time of the whole), or the net itself where it names none."""
-    torch._dynamo.config.recompile_limit = max(
-        64, torch._dynamo.config.recompile_limit
-    )  # one code, many nets and shapes
-    named = {kind for part in net.modules() for kind in getattr(part, "_repeated_blocks", None) or ()}
-    for part in [part for part in net.modules() if type(part).__name__ in named] or [net]:
-        part._compiled_call_impl = CompiledBlock(
-            part
-        )  # what nn.Module.compile sets; copies of the net are made without it
+    """Compiles the repeated blocks of a diffusers network in place, or the whole network if it names none.
+
+    Each kind of block is compiled once for any depth, in a tenth of the time that the whole network takes."""
+    limit = max(64, torch._dynamo.config.recompile_limit)  # the same code serves many networks and shapes
+    torch._dynamo.config.recompile_limit = limit
+    names = {name for part in net.modules() for name in getattr(part, "_repeated_blocks", None) or ()}
+    for block in [part for part in net.modules() if type(part).__name__ in names] or [net]:
+        block._compiled_call_impl = CompiledBlock(
+            block
+        )  # as nn.Module.compile does; copies of the network are made without it

@@ -1,6 +1,4 @@
-"""One optimizer step without ever waiting for the device: flat parameters, clipping, skipped steps, CUDA graphs."""
-
-from __future__ import annotations
+"""AdamW on flat parameters with gradient clipping and a guard against non-finite gradients, without waiting for the device."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,77 +6,80 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ALIGNED = 64  # entries; every parameter's view starts at a multiple, so that vector loads stay possible
+ALIGNMENT = 64  # entries; each parameter's view starts at a multiple, so that vectorised loads stay possible
 
 
 class FlatParameters:
-    """Parameters as views of one float32 tensor, their gradients as views of another.
+    """Parameters as views of one float32 tensor, and their gradients as views of another.
 
-    One kernel then does what a loop over parameters did (clip, AdamW, moving average, all-reduce), the gradients have
-    the parameters' strides (fused AdamW asks for that), and a checkpoint is a handful of long vectors.
-    Matrices and kernels come first and alone get weight decay. Raises ValueError where a parameter is not float32.
-    """
+    Clipping, AdamW, moving averages and all-reduce then take one kernel each, gradients have the strides of their
+    parameters as fused AdamW requires, and a checkpoint is a few long vectors. Matrices and convolution kernels come first;
+    only they get weight decay. Raises ValueError if there is no parameter or one is not float32."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]):
-        # sorted() is stable: the order inside both kinds stays the module's
+        # sorted() is stable: within both kinds the order is the module's
         self.parameters = sorted(dict.fromkeys(parameters), key=lambda p: p.ndim < 2)
         if not self.parameters:
             raise ValueError("nothing to train: no parameter requires a gradient")
-        odd = {str(p.dtype) for p in self.parameters} - {"torch.float32"}
-        if odd:
-            raise ValueError(f"trained parameters must be float32, not {', '.join(sorted(odd))}: use precision='bf16'")
+        wrong = {str(p.dtype) for p in self.parameters} - {"torch.float32"}
+        if wrong:
+            raise ValueError(
+                f"trained parameters must be float32, not {', '.join(sorted(wrong))}: use precision='bf16'"
+            )
         starts, total = [], 0
         for p in self.parameters:
             starts.append(total)
-            total += -(-p.numel() // ALIGNED) * ALIGNED
-        vectors = [start for start, p in zip(starts, self.parameters, strict=True) if p.ndim < 2]
-        self.split = vectors[0] if vectors else total
+            total += -(-p.numel() // ALIGNMENT) * ALIGNMENT
+        vector_starts = [start for start, p in zip(starts, self.parameters, strict=True) if p.ndim < 2]
+        self.first_vector = vector_starts[0] if vector_starts else total
         device = self.parameters[0].device
         self.values = torch.zeros(total, device=device)
         self.grads = torch.zeros(total, device=device)
         with torch.no_grad():
             for p, start in zip(self.parameters, starts, strict=True):
-                strides = torch.empty_like(p, device="meta").stride()  # p's own if dense
+                strides = torch.empty_like(p, device="meta").stride()  # p's own if it is dense
                 view = self.values.as_strided(p.shape, strides, start)
                 view.copy_(p)
                 p.data = view
                 p.grad = self.grads.as_strided(p.shape, strides, start)
 
-    def require_grad(self, wanted: bool) -> None:
+    def require_grad(self, enabled: bool) -> None:
+        """Sets whether autograd records operations on the parameters."""
         for p in self.parameters:
-            p.requires_grad_(wanted)
+            p.requires_grad_(enabled)
 
     def freeze(self) -> None:
-        """For copies that only follow: no gradient, and no memory for one."""
+        """Gives up gradients and their memory, for a moving average."""
         self.require_grad(False)
         self.grads = torch.zeros(0, device=self.values.device)
         for p in self.parameters:
             p.grad = None
 
-    def groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """AdamW's parameter groups: matrices with decay, the rest without. Each is one long leaf."""
-        out = []
-        for part, decay in ((slice(None, self.split), weight_decay), (slice(self.split, None), 0.0)):
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Returns AdamW's parameter groups, one long leaf each: matrices with weight decay, the rest without."""
+        groups = []
+        parts = ((slice(None, self.first_vector), weight_decay), (slice(self.first_vector, None), 0.0))
+        for part, decay in parts:
             leaf = nn.Parameter(self.values[part])
             if leaf.numel():
                 leaf.grad = self.grads[part]
-                out.append({"params": [leaf], "weight_decay": decay})
-        return out
+                groups.append({"params": [leaf], "weight_decay": decay})
+        return groups
 
 
 class Optimizer:
-    """Fused AdamW on a `Flat` with its learning rate, clipping and NaN guard on the device.
+    """Fused AdamW on `FlatParameters` with its learning rate, clipping and guard on the device.
 
-    A step whose gradient is not finite changes nothing (parameters, moments, step count).
-    """
+    A step whose gradient is not finite changes nothing: neither parameters nor moments nor the step count."""
 
-    def __init__(self, flat: FlatParameters, betas: tuple[float, float], weight_decay: float, clip: float | None):
-        self.flat, self.clip = flat, clip
+    def __init__(
+        self, flat: FlatParameters, betas: tuple[float, float], weight_decay: float, max_grad_norm: float | None
+    ):
+        self.flat, self.max_grad_norm = flat, max_grad_norm
         device = flat.values.device
         self.lr = torch.zeros((), device=device)
-        self.adam = torch.optim.AdamW(
-            flat.groups(weight_decay), lr=self.lr, betas=betas, fused=True, capturable=device.type == "cuda"
-        )
+        groups, capturable = flat.parameter_groups(weight_decay), device.type == "cuda"
+        self.adam = torch.optim.AdamW(groups, lr=self.lr, betas=betas, fused=True, capturable=capturable)
         for group in self.adam.param_groups:
             group["lr"] = self.lr
             for leaf in group["params"]:
@@ -89,18 +90,18 @@ class Optimizer:
                 }
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, by name; the tensors themselves, to read or to overwrite."""
-        out = {f"{name}.values": self.flat.values}
+        """Returns all tensors that a resumed run needs, by names that start with `name`; not copies, so they can be restored."""
+        tensors = {f"{name}.values": self.flat.values}
         for i, group in enumerate(self.adam.param_groups):
             for leaf in group["params"]:
-                out |= {f"{name}.{key}.{i}": value for key, value in self.adam.state[leaf].items()}
-        return out
+                tensors |= {f"{name}.{key}.{i}": value for key, value in self.adam.state[leaf].items()}
+        return tensors
 
     def step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
-        """Average over ranks, clip, update. Returns the gradient's norm and whether it was finite (0-dim tensors).
+        """Averages the gradient over ranks, clips it and updates the parameters.
 
-        `loss`: this rank's; where it is not finite neither is the gradient, on all ranks.
-        """
+        `loss` is this rank's; if it is not finite, the gradient counts as not finite on all ranks. Returns the gradient's
+        norm and whether it was finite, both 0-dimensional tensors."""
         grads = self.flat.grads
         grads[:1] += 0 * loss.detach()
         if torch.distributed.is_initialized():
@@ -108,8 +109,10 @@ class Optimizer:
             grads /= torch.distributed.get_world_size()
         norm = grads.norm()
         finite = norm.isfinite()
-        # what torch.amp.GradScaler hands to fused optimizers: gradients are divided by one, the other skips the step
-        self.adam.grad_scale = (norm / self.clip).clamp_min(1.0) if self.clip else torch.ones_like(norm)
+        # the interface of torch.amp.GradScaler to fused optimizers: gradients are divided by grad_scale, found_inf skips
+        self.adam.grad_scale = (
+            (norm / self.max_grad_norm).clamp_min(1.0) if self.max_grad_norm else torch.ones_like(norm)
+        )
         self.adam.found_inf = (~finite).float()
         self.adam.step()
         return norm, finite

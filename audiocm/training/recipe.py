@@ -1,6 +1,4 @@
-"""Recipes: files with `def run(**fields) -> Run`."""
-
-from __future__ import annotations
+"""Recipes: Python files with a function `run(**fields) -> Run`, trained by `audiocm train FILE --field value ...`."""
 
 import importlib.util
 import inspect
@@ -18,25 +16,29 @@ from torch import nn
 from .run import Run
 from .trainer import train
 
-# --- recipes: files with `def run(**fields) -> Run` -------------------------------------------------------------------
-
 
 def train_recipe(path: str | Path, fields: list[str], output: str | Path | None = None) -> nn.Module:
-    """`audiocm train PATH --field value ...`: train what the file's run() describes. output None: runs/NAME.
+    """Trains the run that a recipe describes; the default of `output` is runs/ and the run's name.
 
-    ValueError: no such file, no run() in it, a field that run() does not take, a value of the wrong type.
-    """
+    Raises ValueError if the file does not exist or defines no run(), for a field that run() does not take and for a value of
+    the wrong type."""
     path = Path(path)
-    make = load_recipe(path)
-    values = parse_fields(make, fields)
-    torch.manual_seed(values.get("seed", 0))  # the net's first weights
-    net = train(make(**values), Path("runs") / path.stem if output is None else output)
+    make_run = load_recipe(path)
+    values = parse_fields(make_run, fields)
+    torch.manual_seed(values.get("seed", 0))  # for the initial weights
+    run = make_run(**values)
+    if not isinstance(run, Run):
+        raise ValueError(f"recipe {path}: run() returned {type(run).__name__}, not a Run")
+    net = train(run, Path("runs") / run.name if output is None else output)
     Accelerator().end_training()  # ends the ranks' process group, so nothing can train after it in this process
     return net
 
 
 def load_recipe(path: Path) -> Callable[..., Run]:
-    """The file's run(). Its neighbours can be imported while it loads, by name or as `recipes.name`."""
+    """Returns the function run() of a recipe.
+
+    A recipe anywhere below a folder called `recipes` can import the others as `recipes.folder.name`; elsewhere it can import
+    the files of its own folder by name."""
     if not path.is_file():
         raise ValueError(f"recipe {path}: no such file")
     spec = importlib.util.spec_from_file_location(f"audiocm_recipe_{path.stem}", path)
@@ -44,20 +46,27 @@ def load_recipe(path: Path) -> Callable[..., Run]:
         raise ValueError(f"recipe {path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    folder = path.parent.resolve()
-    sys.path[:0] = [str(folder), str(folder.parent)]
+    folders = path.resolve().parents
+    roots = [folder.parent for folder in folders if folder.name == "recipes"]
+    added = [str(folder) for folder in (roots or folders[:2])]
+    sys.path[:0] = added
     try:
         spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"recipe {error.filename}, line {error.lineno}: {error.msg}") from error
     finally:
-        del sys.path[:2]
+        for folder in added:
+            sys.path.remove(folder)
     if not callable(getattr(module, "run", None)):
         raise ValueError(f"recipe {path}: defines no run(**fields) -> Run")
     return module.run
 
 
-def parse_fields(make: Callable[..., Run], fields: list[str]) -> dict[str, Any]:
-    """["--steps", "100", "--lr=1e-3"] as the keyword arguments of `make`, typed by its signature."""
-    parameters, hints = inspect.signature(make).parameters, typing.get_type_hints(make)
+def parse_fields(make_run: Callable[..., Run], fields: list[str]) -> dict[str, Any]:
+    """Converts ["--steps", "100", "--lr=1e-3"] to keyword arguments of `make_run`, typed by its signature.
+
+    Raises ValueError for an unknown or missing field and for a value of the wrong type."""
+    parameters, hints = inspect.signature(make_run).parameters, typing.get_type_hints(make_run)
     allowed = ", ".join(f"--{name}" for name in parameters) or "none"
     values, rest = {}, list(fields)
     while rest:
@@ -78,7 +87,10 @@ def parse_fields(make: Callable[..., Run], fields: list[str]) -> dict[str, Any]:
 
 
 def parse_value(name: str, text: str, kind: Any) -> Any:
-    """`text` as a bool, int, float, str or Path, or None where `kind` allows it."""
+    """Converts the text of the field `name` to the type `kind`.
+
+    It can be a bool, int, float, str, Path, a tuple or list of one of these, separated by commas (`tuple[int, ...]`), or a
+    union of them, with None. Raises ValueError if the text is none of them."""
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     if type(None) in kinds and text.lower() == "none":
         return None
@@ -89,7 +101,11 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
                 return truths[text.lower()]
             if one in (int, float, str, Path):
                 return one(text)
+            if typing.get_origin(one) in (tuple, list):
+                parts = [part.strip() for part in text.split(",") if part.strip()]
+                item = typing.get_args(one)[0]
+                return typing.get_origin(one)(parse_value(name, part, item) for part in parts)
         except (ValueError, KeyError):
             continue
-    names = " or ".join(one.__name__ for one in kinds if one is not type(None))
+    names = " or ".join(str(one) if typing.get_origin(one) else one.__name__ for one in kinds if one is not type(None))
     raise ValueError(f"field {name}: {text!r} is not {names}")

@@ -1,19 +1,17 @@
-"""train(run): one loop for teachers, students, codecs and vocoders, on one CPU, one GPU or several ranks.
+"""The description of one training run, for `training.trainer.train`.
 
     run = Run("teacher", net, methods.diffusion(), batches, steps=20_000, precision="bf16", cuda_graph=True)
-    train(run, "runs/teacher")           # again with the same output: goes on where it stopped
+    train(run, "runs/teacher")  # a second call with the same folder continues the first
 
-The output folder: log.jsonl, checkpoints/step-*, best/step-* (with keep_best), samples/, model/ (the exported net).
+The output folder gets log.jsonl, checkpoints/step-*, best/step-* (with keep_best), samples/ and model/ (the exported network).
 """
-
-from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -24,88 +22,108 @@ PRECISIONS = ("no", "bf16")
 
 
 def cosine_decay(progress: float) -> float:
-    """Learning-rate factor from 1 to 0."""
+    """Returns a learning-rate factor that falls from 1 to 0 along half a cosine."""
     return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0))
 
 
 def constant_rate(progress: float) -> float:
-    """Learning-rate factor 1."""
+    """Returns the learning-rate factor 1."""
     return 1.0
 
 
 def save_net(net: nn.Module, folder: Path) -> None:
-    """A diffusers folder where the net is a diffusers model, else its state as safetensors."""
+    """Writes a diffusers model as a diffusers folder, any other network as model.safetensors."""
     if hasattr(net, "save_pretrained"):
         net.save_pretrained(folder)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()},
-            folder / "model.safetensors",
-        )
+        state = {name: value.detach().cpu().contiguous().clone() for name, value in net.state_dict().items()}
+        save_file(state, folder / "model.safetensors")
 
 
 class Loss(Protocol):
-    """A method, and also a critic (which has .parameters() besides). target None: no target net is kept."""
+    """A training objective, such as a distillation method."""
 
-    def loss(self, student, target, x, cond, progress) -> Tensor: ...
+    def loss(self, student: nn.Module, target: nn.Module | None, x: Any, cond: Any, progress: Tensor) -> Tensor:
+        """Returns the scalar loss of a batch (x, cond); `progress` [] is in [0, 1], `target` None if no target is kept."""
+        ...
+
+
+class Critic(Loss, Protocol):
+    """A second network, trained before the student in every step. An `nn.Module` is moved to the device."""
+
+    def parameters(self) -> Iterable[nn.Parameter]: ...
+
+
+class Batches(Protocol):
+    """An endless source of batches (x, cond) on the run's device, in a few fixed shapes."""
+
+    def __next__(self) -> tuple[Any, Any]: ...
+
+
+@runtime_checkable
+class ResumableBatches(Batches, Protocol):
+    """Batches whose position is part of a checkpoint; their state holds tensors, numbers, strings, lists and dicts."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
 @dataclass
 class Run:
-    """Everything that one training needs. The net, and the critic if it has `.to`, are moved to the device; what the
-    method owns (a teacher) is the recipe's to place, see `best_device`."""
+    """All settings of one training run.
+
+    Network and critic are moved to the device; the recipe places what the method owns, such as a teacher, on `best_device`.
+    Raises ValueError for a setting out of range."""
 
     name: str
     net: nn.Module
     method: Loss
-    batches: Iterator  # __next__ -> (x, cond) on the device; state_dict, load_state_dict; few fixed shapes
-    steps: int
+    batches: Batches
+    steps: int  # optimizer steps
     lr: float = 5e-4
-    warmup: int = 200  # steps of linear rise
-    decay: Callable[[float], float] = cosine_decay  # learning-rate factor of progress
+    warmup: int = 200  # steps over which the learning rate rises linearly
+    decay: Callable[[float], float] = cosine_decay  # learning-rate factor as a function of progress in [0, 1]
     betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0  # on matrices and kernels only
-    clip: float | None = 1.0  # largest gradient norm
-    ema: float | None = 0.999  # the slow average: validated, sampled, exported
-    target_ema: float | None = None  # the loss's own target; None: the method uses the student without gradient
-    critic: Any = None  # stepped first, with an optimizer of its own
+    weight_decay: float = 0.0  # of matrices and convolution kernels only
+    max_grad_norm: float | None = 1.0
+    ema: float | None = 0.999  # decay of the average that is validated, sampled and exported
+    target_ema: float | None = None  # decay of the target network; None: the method uses the student without gradient
+    critic: Critic | None = None  # stepped before the student by an optimizer of its own
     critic_lr: float | None = None  # None: lr
-    precision: str = "no"  # or "bf16": autocast around the losses
+    precision: str = "no"  # "bf16": autocast around the losses
     seed: int = 0
-    seconds: float | None = None  # this call ends by then, checkpoint written
-    budget: float | None = (
-        None  # seconds of training in all calls together; progress follows the clock (not repeatable)
-    )
-    save_every: int = 1000
+    max_wall_seconds: float | None = None  # limit of this call: it ends in time for a checkpoint
+    train_seconds: float | None = None  # limit of all calls together; progress then follows the clock, so runs differ
+    save_every: int = 1000  # steps, as are the other intervals
     log_every: int = 50
-    validate: Callable[[nn.Module], dict[str, float]] | None = None  # net -> metrics, on the main rank, no gradient
+    validate: Callable[[nn.Module], dict[str, float]] | None = None  # metrics, on the main rank, without gradient
     validate_every: int = 1000
-    keep_best: str | None = None  # a metric: the best validated average is what gets exported
-    better: Callable[[float, float], bool] = operator.lt  # (new, old)
-    sample: Callable[[nn.Module, Path], None] | None = None  # writes what it likes into the folder
+    keep_best: str | None = None  # name of a metric: the average with its best value is exported
+    is_better: Callable[[float, float], bool] = operator.lt  # of that metric, (new, old)
+    sample: Callable[[nn.Module, Path], None] | None = None  # writes samples into a folder
     sample_every: int = 5000
-    cuda_graph: bool = False  # record whole steps; no effect off CUDA. The losses may not wait for the device
+    cuda_graph: bool = False  # replay whole steps as CUDA graphs, on CUDA; the losses may not wait for the device
     compile: bool = False  # torch.compile the blocks of student and target
     export: Callable[[nn.Module, Path], None] = save_net
-    shard_mb: float | None = None  # largest checkpoint file
-    bad_steps: int = 20  # as many steps in a row without a finite gradient end the run
+    shard_mb: float | None = None  # largest file of a checkpoint, megabytes
+    bad_steps: int = 20  # the run fails after so many steps in a row without a finite loss and gradient
 
     def __post_init__(self) -> None:
-        positive = ("steps", "save_every", "log_every", "validate_every", "sample_every", "bad_steps")
-        for name in positive:
+        for name in ("steps", "save_every", "log_every", "validate_every", "sample_every", "bad_steps"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)}: must be at least 1")
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision {self.precision!r}: must be one of {', '.join(PRECISIONS)}")
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         for name in ("ema", "target_ema"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name} {value}: must be in [0, 1)")
+                raise ValueError(f"{name} must be in [0, 1), not {value}")
         if self.keep_best and self.validate is None:
-            raise ValueError(f"keep_best {self.keep_best!r} needs a validate function")
+            raise ValueError(f"keep_best={self.keep_best!r} needs a validate function")
 
 
 def best_device() -> torch.device:
-    """Where train() will run: this rank's GPU, or the CPU."""
+    """Returns the device on which `train` will run: this rank's GPU, or the CPU."""
     return Accelerator().device

@@ -1,13 +1,12 @@
-"""A run's state on the device, its steps, and its checkpoints: what train() drives."""
+"""The training loop, for teachers, students, codecs and vocoders alike, on one CPU, one GPU or several ranks.
 
-from __future__ import annotations
+The file is long because one class holds the whole state of a run: steps, averages, schedules, log, validation, checkpoints.
+"""
 
 import contextlib
 import copy
 import importlib.util
 import json
-import math
-import shutil
 import signal
 import threading
 import time
@@ -21,28 +20,34 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..files import atomic_write, read_json_lines, write_json_lines
 from . import checkpoint
 from .compile import CUDAGraphStep, compile_blocks
+from .meters import Meters
 from .optimizer import FlatParameters, Optimizer
-from .run import Run
+from .run import ResumableBatches, Run
 
 
 class Trainer:
-    """A run's state on the device. All that a step changes is in tensors that a captured graph can write to."""
+    """A run's state on the device, and its steps.
 
-    METERS = ("loss", "critic_loss", "grad_norm", "counted", "in_a_row", "longest", "skipped")
+    All that a step changes is in tensors that a captured CUDA graph can write to. Raises ValueError if the critic is on another
+    device than the run."""
 
     def __init__(self, run: Run, output: Path):
-        self.run, self.output, self.began = run, output, time.monotonic()
+        self.run, self.output, self.start_time = run, output, time.monotonic()
         logger = "tensorboard" if importlib.util.find_spec("tensorboard") else None
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(log_with=logger, project_dir=str(output))
-        self.device, self.main = self.accelerator.device, self.accelerator.is_main_process
+        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
         self.accelerator.init_trackers(run.name)
-        self.step_count, self.trained, self.paused = 0, 0.0, 0.0
-        self.best: float | None = None
-        self.stopped: int | None = None
-        self.save_seconds = 0.0
+        self.step_count = 0
+        self.earlier_seconds = 0.0  # of training, in earlier calls
+        self.untimed_seconds = 0.0  # of this call, spent on other things than training
+        self.save_seconds = 0.0  # of the slowest checkpoint
+        self.best: float | None = None  # value of the metric run.keep_best
+        self.stop_signal: int | None = None
+        self._shared_clock: list[float] | None = None  # the clock that the ranks agreed on
         self._build()
         torch.manual_seed(run.seed + 1_000_003 * self.accelerator.process_index)
 
@@ -52,30 +57,31 @@ class Trainer:
         self.ema = None if run.ema is None else copy.deepcopy(self.net).eval()
         self.target = None if run.target_ema is None else copy.deepcopy(self.net)
         self.flat = FlatParameters(p for p in self.net.parameters() if p.requires_grad)
-        self.copies = {}  # name -> (flat, module)
+        self.averages: dict[str, tuple[FlatParameters, nn.Module]] = {}
         for name, module in (("ema", self.ema), ("target", self.target)):
             if module is not None:
-                self.copies[name] = (FlatParameters(p for p in module.parameters() if p.requires_grad), module)
-                self.copies[name][0].freeze()
+                flat = FlatParameters(p for p in module.parameters() if p.requires_grad)
+                flat.freeze()
                 module.requires_grad_(False)
-        self.optimisers = {"student": Optimizer(self.flat, run.betas, run.weight_decay, run.clip)}
+                self.averages[name] = (flat, module)
+        self.optimizers = {"student": Optimizer(self.flat, run.betas, run.weight_decay, run.max_grad_norm)}
         self.critic = None
         if run.critic is not None:
-            if hasattr(run.critic, "to"):
+            if isinstance(run.critic, nn.Module):
                 run.critic.to(device)
             self.critic = FlatParameters(run.critic.parameters())
             if self.critic.values.device != self.flat.values.device:
                 where = f"the critic is on {self.critic.values.device}, the run on {self.flat.values.device}"
                 raise ValueError(f"{where}: move it there")
-            self.optimisers["critic"] = Optimizer(self.critic, run.betas, run.weight_decay, run.clip)
+            self.optimizers["critic"] = Optimizer(self.critic, run.betas, run.weight_decay, run.max_grad_norm)
         if self.accelerator.num_processes > 1:
-            for optimiser in self.optimisers.values():
-                torch.distributed.broadcast(optimiser.flat.values, 0)
-            for flat, _ in self.copies.values():
+            for optimizer in self.optimizers.values():
+                torch.distributed.broadcast(optimizer.flat.values, 0)
+            for flat, _ in self.averages.values():
                 flat.values.copy_(self.flat.values)
         self.progress = torch.zeros((), device=device)
         self.ema_weight = torch.zeros((), device=device)
-        self.meters = torch.zeros(len(self.METERS), device=device)
+        self.meters = Meters(device)
         for net in (self.net, self.target):
             if run.compile and net is not None:
                 compile_blocks(net)
@@ -84,7 +90,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def stream(self) -> Iterator[None]:
-        """On CUDA everything happens on one side stream, as recording graphs asks for."""
+        """Runs the block on a side stream on CUDA, as recording CUDA graphs requires."""
         if self.device.type != "cuda":
             yield
             return
@@ -96,16 +102,16 @@ class Trainer:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """SIGTERM and the first SIGINT end the run after the step at hand, with a checkpoint."""
+        """Makes SIGTERM and the first SIGINT end the run with a checkpoint after the current step."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def note(number: int, frame: object) -> None:
-            self.stopped = number
+        def stop(number: int, frame: object) -> None:
+            self.stop_signal = number
             signal.signal(number, before[number])
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
@@ -115,6 +121,7 @@ class Trainer:
     # --- one step, eager or recorded ---------------------------------------------------------------------------------
 
     def _gradient(self, flat: FlatParameters, loss: Callable[..., Tensor], x: Any, cond: Any) -> Tensor:
+        """Fills the gradients of `flat`; returns the loss."""
         flat.grads.zero_()
         # no cache of cast weights: one filled under no_grad (by the target's call) would cut the student's gradient
         bf16 = self.run.precision == "bf16"
@@ -124,208 +131,196 @@ class Trainer:
         return value.detach().float()
 
     def step(self, x: Any, cond: Any) -> None:
-        """Critic, student, averages, meters. Reads and writes device tensors only and never waits for them."""
+        """Updates critic, student, averages and meters. It only uses device tensors and never waits for them."""
         run, critic_loss = self.run, 0.0
         if self.critic is not None:
             self.critic.require_grad(True)
             critic_loss = self._gradient(self.critic, run.critic.loss, x, cond)
-            self.optimisers["critic"].step(critic_loss)
+            self.optimizers["critic"].step(critic_loss)
             self.critic.require_grad(False)
         loss = self._gradient(self.flat, run.method.loss, x, cond)
-        norm, finite = self.optimisers["student"].step(loss)
-        with torch.no_grad():
-            self._follow()
-            self._measure(loss, critic_loss, norm, finite)
+        norm, finite = self.optimizers["student"].step(loss)
+        self._update_averages()
+        self.meters.update(loss, critic_loss, norm, finite)
 
-    def _follow(self) -> None:
-        """Moving averages: copy <- copy + (1 - decay) (student - copy)."""
+    @torch.no_grad()
+    def _update_averages(self) -> None:
+        """Moves each average towards the student: average += (1 - decay) (student - average)."""
         weights = {"ema": self.ema_weight, "target": 1 - (self.run.target_ema or 0.0)}
-        for name, (flat, _) in self.copies.items():
+        for name, (flat, _) in self.averages.items():
             flat.values.lerp_(self.flat.values, weights[name])
-        self._share_buffers()
+        self._copy_buffers()
 
-    def _share_buffers(self) -> None:
-        """Statistics that are no parameters are not averaged: the copies have the student's."""
-        current = list(self.net.buffers())
-        for _, module in self.copies.values():
-            if current:
-                torch._foreach_copy_(list(module.buffers()), current)
-
-    def _measure(self, loss: Tensor, critic_loss: Tensor | float, norm: Tensor, finite: Tensor) -> None:
-        bad = 1 - finite.float()
-        zero = torch.zeros_like(loss)
-        row = (self.meters[4] + 1) * bad
-        seen = [torch.where(finite, value, zero) for value in (loss, critic_loss + zero, norm)]
-        totals = [self.meters[i] + value for i, value in enumerate(seen)]
-        rest = [self.meters[3] + 1 - bad, row, torch.maximum(self.meters[5], row), self.meters[6] + bad]
-        self.meters.copy_(torch.stack([*totals, *rest]))
+    @torch.no_grad()
+    def _copy_buffers(self) -> None:
+        """Gives the averages the student's buffers, such as batch statistics, which are not averaged."""
+        for _, module in self.averages.values():
+            for own, current in zip(module.buffers(), self.net.buffers(), strict=True):
+                own.copy_(current)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     def clock(self) -> tuple[float, float, int]:
-        """(seconds since train() was called, seconds of training in all, signal), the same on every rank."""
-        now = time.monotonic() - self.began
-        values = [now, self.trained + now - self.paused, float(self.stopped or 0)]
-        if self.accelerator.num_processes == 1:
-            return values[0], values[1], int(values[2])
-        if self.step_count % self.run.log_every == 0 or not hasattr(self, "_agreed"):
-            shared = torch.tensor(values, device=self.device, dtype=torch.float64)
-            torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
-            self._agreed = shared.tolist()
-        return self._agreed[0], self._agreed[1], int(self._agreed[2])
+        """Returns (seconds of this call, seconds of training in all calls, signal or 0), the same on every rank."""
+        now = time.monotonic() - self.start_time
+        values = [now, self.earlier_seconds + now - self.untimed_seconds, float(self.stop_signal or 0)]
+        if self.accelerator.num_processes > 1:
+            if self.step_count % self.run.log_every == 0 or self._shared_clock is None:
+                shared = torch.tensor(values, device=self.device, dtype=torch.float64)
+                torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+                self._shared_clock = shared.tolist()
+            values = self._shared_clock
+        return values[0], values[1], int(values[2])
 
     def loop(self) -> None:
-        run = self.run
-        self.paused = time.monotonic() - self.began  # setting up is not training
-        bar = tqdm(total=run.steps, initial=self.step_count, disable=not self.main, desc=run.name, mininterval=0.5)
-        first, self.complete = self.step_count, False
-        mark, marked, samples = time.monotonic(), first, 0
+        """Takes steps until the run is complete, its time is over or a signal arrives."""
+        run, first = self.run, self.step_count
+        self.untimed_seconds = time.monotonic() - self.start_time  # setting up is not training
+        bar = tqdm(total=run.steps, initial=first, disable=not self.is_main, desc=run.name, mininterval=0.5)
+        window_start, window_first, samples = time.monotonic(), first, 0  # of the steps whose rate is logged
+        timed_out = False
         while self.step_count < run.steps:
             wall, trained, stop = self.clock()
-            over = run.budget is not None and trained >= run.budget
-            late = run.seconds is not None and wall + 1.5 * self.save_seconds >= run.seconds
+            over = run.train_seconds is not None and trained >= run.train_seconds
+            late = run.max_wall_seconds is not None and wall + 1.5 * self.save_seconds >= run.max_wall_seconds
             if over or late or stop:
-                self.stopped = stop or self.stopped
-                self.complete = over and not stop
+                self.stop_signal = stop or self.stop_signal
+                timed_out = over and not stop
                 break
-            progress = max(self.step_count / run.steps, trained / run.budget if run.budget else 0.0)
+            progress = max(self.step_count / run.steps, trained / run.train_seconds if run.train_seconds else 0.0)
             rate = self.set_scalars(min(progress, 1.0))
             x, cond = next(run.batches)
             self.advance(x, cond)
             self.step_count += 1
             samples += len(x[0] if isinstance(x, tuple) else x) * self.accelerator.num_processes
             bar.update()
-            if self.step_count % run.log_every == 0 or self.device.type == "cpu":
-                self.check()
-            if self.step_count % run.log_every == 0:
-                steps, seconds = self.step_count - marked, time.monotonic() - mark
+            logging = self.step_count % run.log_every == 0
+            if logging or self.device.type == "cpu":
+                self.raise_on_divergence()
+            if logging:
+                steps, seconds = self.step_count - window_first, time.monotonic() - window_start
                 line = self.read_meters() | {"progress": progress, "lr": rate}
                 line |= {"steps_per_second": steps / seconds, "samples_per_second": samples / seconds}
                 self.log(line)
                 bar.set_postfix(loss=f"{line['loss']:.4g}", refresh=False)
-            if self.pause() or self.step_count % run.log_every == 0:
-                mark, marked, samples = time.monotonic(), self.step_count, 0
-        self.complete = self.complete or self.step_count == run.steps
-        if (
-            self.complete
-            and run.validate is not None
-            and self.step_count % run.validate_every
-            and self.step_count > first
-        ):
-            self.look(True, False)
+            if self.run_callbacks() or logging:
+                window_start, window_first, samples = time.monotonic(), self.step_count, 0
+        complete = timed_out or self.step_count == run.steps
+        validated = self.step_count % run.validate_every == 0 or self.step_count == first
+        if complete and run.validate is not None and not validated:
+            self.evaluate(True, False)
         bar.close()
 
     def set_scalars(self, progress: float) -> float:
-        """Hand this step's numbers to the device; returns the learning rate."""
+        """Writes progress, learning rates and the average's weight of this step to the device; returns the learning rate."""
         run, k = self.run, self.step_count
         factor = min(1.0, (k + 1) / max(run.warmup, 1)) * run.decay(progress)
         self.progress.fill_(progress)
-        self.optimisers["student"].lr.fill_(run.lr * factor)
+        self.optimizers["student"].lr.fill_(run.lr * factor)
         if self.critic is not None:
-            self.optimisers["critic"].lr.fill_((run.critic_lr or run.lr) * factor)
-        if run.ema is not None:  # a young average forgets faster
+            self.optimizers["critic"].lr.fill_((run.critic_lr or run.lr) * factor)
+        if run.ema is not None:  # over the first steps the average has a shorter memory
             self.ema_weight.fill_(1 - min(run.ema, (1 + k) / (10 + k)))
         return run.lr * factor
 
-    def check(self) -> None:
-        """Waits for the device. Raises FloatingPointError after too many bad steps in a row."""
-        if self.meters[5].item() >= self.run.bad_steps:
+    def raise_on_divergence(self) -> None:
+        """Raises FloatingPointError after `bad_steps` bad steps in a row. Waits for the device."""
+        if self.meters.longest.item() >= self.run.bad_steps:
             raise FloatingPointError(
                 f"{self.run.name}: {self.run.bad_steps} steps in a row without a finite loss and gradient, the last one "
-                f"step {self.step_count}; the last checkpoint in {self.output} is from before. Lower lr or clip, or try "
-                "precision 'no'"
+                f"step {self.step_count}; the last checkpoint in {self.output} is from before. Lower lr or max_grad_norm, "
+                "or try precision 'no'"
             )
 
     def read_meters(self) -> dict[str, float]:
-        """Means since the last call, which are then set to zero. Waits for the device."""
-        values = dict(zip(self.METERS, self.meters.tolist(), strict=True))
-        self.meters[:4] = 0
-        self.meters[5] = self.meters[4]
-        count = values["counted"]
-        means = {k: values[k] / count if count else math.nan for k in ("loss", "critic_loss", "grad_norm")}
+        """Returns the means since the last call. Waits for the device."""
+        values = self.meters.read()
         if self.critic is None:
-            means.pop("critic_loss")
-        return means | {"skipped": values["skipped"]}
+            values.pop("critic_loss")
+        return values
 
     def log(self, values: dict[str, float]) -> None:
-        if self.main:
-            seconds = round(self.trained + time.monotonic() - self.began - self.paused, 3)
-            with (self.output / "log.jsonl").open("a") as file:
-                file.write(json.dumps({"step": self.step_count, **values, "seconds": seconds}) + "\n")
+        """Appends a line to log.jsonl and to the trackers."""
+        if self.is_main:
+            seconds = self.earlier_seconds + time.monotonic() - self.start_time - self.untimed_seconds
+            with (self.output / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.step_count, **values, "seconds": round(seconds, 3)}) + "\n")
         self.accelerator.log(values, step=self.step_count)
 
-    def pause(self) -> bool:
-        """Validate, sample and save where it is time to. Their time is not training time."""
-        run, start, k = self.run, time.monotonic(), self.step_count
-        due = [k % n == 0 for n in (run.validate_every, run.sample_every, run.save_every)]
-        validating, sampling = due[0] and run.validate is not None, due[1] and run.sample is not None
+    def run_callbacks(self) -> bool:
+        """Validates, samples and saves after the steps that are due; returns whether any was. This is not training time."""
+        run, start = self.run, time.monotonic()
+        validating = run.validate is not None and self.step_count % run.validate_every == 0
+        sampling = run.sample is not None and self.step_count % run.sample_every == 0
+        saving = self.step_count % run.save_every == 0
         if validating or sampling:
-            self.look(validating, sampling)
-        if due[2] and k < run.steps:
+            self.evaluate(validating, sampling)
+        if saving and self.step_count < run.steps:
             self.save()
-        if validating or sampling or due[2]:
-            self.paused += time.monotonic() - start
+        if validating or sampling or saving:
+            self.untimed_seconds += time.monotonic() - start
             return True
         return False
 
-    def averaged(self) -> nn.Module:
-        """The net that counts, in eval mode."""
+    def averaged_net(self) -> nn.Module:
+        """Returns the network that is validated and exported, in eval mode: the average, or the student if there is none."""
         return (self.net if self.ema is None else self.ema).eval()
 
     @torch.no_grad()
-    def look(self, validating: bool, sampling: bool) -> None:
-        """Validation metrics and samples of the averaged net, on the main rank, leaving training's randomness alone."""
+    def evaluate(self, validating: bool, sampling: bool) -> None:
+        """Validates and samples the averaged network on the main rank, without effect on training's random generators."""
         run, values = self.run, {}
         bf16 = run.precision == "bf16"
         with checkpoint.preserved_rng(self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            if self.main and validating:
-                values = {key: float(value) for key, value in run.validate(self.averaged()).items()}
-            if self.main and sampling:
+            if self.is_main and validating:
+                values = {key: float(value) for key, value in run.validate(self.averaged_net()).items()}
+            if self.is_main and sampling:
                 folder = self.output / "samples" / f"step-{self.step_count:08d}"
                 folder.mkdir(parents=True, exist_ok=True)
-                run.sample(self.averaged(), folder)
+                run.sample(self.averaged_net(), folder)
         self.net.train()
-        if self.main and validating:
+        if self.is_main and validating:
             self.log({f"valid/{key}": value for key, value in values.items()})
-            self._keep(values)
+            self._keep_best(values)
         self.accelerator.wait_for_everyone()
 
-    def _keep(self, values: dict[str, float]) -> None:
+    def _keep_best(self, values: dict[str, float]) -> None:
+        """Writes the averaged network to best/ if its metric is the best one so far."""
         name = self.run.keep_best
         if name is None:
             return
         if name not in values:
-            raise ValueError(f"keep_best {name!r}: validate gave only {', '.join(values)}")
-        if self.best is None or self.run.better(values[name], self.best):
+            raise ValueError(f"keep_best={name!r} is not among the metrics of validate: {', '.join(values)}")
+        if self.best is None or self.run.is_better(values[name], self.best):
             self.best = values[name]
-            tensors = {f"net.{k}": v for k, v in self.averaged().state_dict().items()}
+            tensors = {f"net.{k}": v for k, v in self.averaged_net().state_dict().items()}
             state = {"run": self.run.name, "metrics": values}
             checkpoint.write(self.output / "best", self.step_count, tensors, state, self.run.shard_mb)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of the run's tensors that change, by name; the tensors themselves."""
-        out = {"meters": self.meters}
-        for name, optimiser in self.optimisers.items():
-            out |= optimiser.tensors(name)
-        out |= {f"{name}.values": flat.values for name, (flat, _) in self.copies.items()}
+        """Returns all tensors of the run that change, by name; not copies, so they can be restored."""
+        tensors = {"meters": self.meters.values}
+        for name, optimizer in self.optimizers.items():
+            tensors |= optimizer.tensors(name)
+        tensors |= {f"{name}.values": flat.values for name, (flat, _) in self.averages.items()}
         for name, module in (("buffer", self.net), ("critic.buffer", self.run.critic)):
             if isinstance(module, nn.Module):
                 persistent = module.state_dict().keys()
-                out |= {f"{name}.{k}": v for k, v in module.named_buffers() if k in persistent}
-        return out
+                tensors |= {f"{name}.{k}": v for k, v in module.named_buffers() if k in persistent}
+        return tensors
 
     def save(self) -> None:
-        """Write a checkpoint; every rank calls this."""
+        """Writes a checkpoint; every rank calls this."""
         start = time.monotonic()
-        mine = {"rng": checkpoint.get_rng(self.device)}
-        if hasattr(self.run.batches, "state_dict"):
-            mine["batches"] = self.run.batches.state_dict()
-        ranks = gather_object([mine]) if self.accelerator.num_processes > 1 else [mine]
-        if self.main:
+        own = {"rng": checkpoint.get_rng(self.device)}
+        if isinstance(self.run.batches, ResumableBatches):
+            own["batches"] = self.run.batches.state_dict()
+        ranks = gather_object([own]) if self.accelerator.num_processes > 1 else [own]
+        if self.is_main:
             tensors = dict(self.tensors())
-            trained = self.trained + start - self.began - self.paused
+            trained = self.earlier_seconds + start - self.start_time - self.untimed_seconds
             state = {"run": self.run.name, "trained": trained, "best": self.best}
             state["ranks"] = checkpoint.split_tensors(ranks, "rank", tensors)
             checkpoint.write(self.output / "checkpoints", self.step_count, tensors, state, self.run.shard_mb)
@@ -333,64 +328,55 @@ class Trainer:
         self.save_seconds = max(self.save_seconds, time.monotonic() - start)
 
     def resume(self) -> None:
-        """Go on from the newest checkpoint in the output folder, if there is one."""
-        path = checkpoint.newest_checkpoint(self.output / "checkpoints")
-        self.save_seconds = sum(t.nbytes for t in self.tensors().values()) / 2e8
-        if path is None:
-            self._trim_log(0)
-            return
-        saved, state = checkpoint.read(path)
-        self._same_run(path, saved, state)
-        for name, tensor in self.tensors().items():
-            tensor.copy_(saved[name])
-        self._share_buffers()
-        ranks = checkpoint.join_tensors(state["ranks"], saved)
-        mine = ranks[self.accelerator.process_index]
-        if "batches" in mine:
-            self.run.batches.load_state_dict(mine["batches"])
-        checkpoint.set_rng(mine["rng"], self.device)
-        self.step_count, self.trained, self.best = state["step"], state["trained"], state["best"]
-        self._trim_log(self.step_count)
+        """Continues from the newest checkpoint in the output folder, if there is one.
 
-    def _same_run(self, path: Path, saved: dict[str, Tensor], state: dict[str, Any]) -> None:
+        Raises ValueError if it is damaged or does not fit this run."""
+        path = checkpoint.newest_checkpoint(self.output / "checkpoints")
+        self.save_seconds = sum(t.nbytes for t in self.tensors().values()) / 2e8  # an estimate: 200 MB a second
+        if path is not None:
+            saved, state = checkpoint.read(path)
+            self._check_fits(path, saved, state)
+            for name, tensor in self.tensors().items():
+                tensor.copy_(saved[name])
+            self._copy_buffers()
+            own = checkpoint.join_tensors(state["ranks"], saved)[self.accelerator.process_index]
+            if "batches" in own:
+                self.run.batches.load_state_dict(own["batches"])
+            checkpoint.set_rng(own["rng"], self.device)
+            self.step_count, self.earlier_seconds, self.best = state["step"], state["trained"], state["best"]
+        self._trim_log()
+
+    def _check_fits(self, path: Path, saved: dict[str, Tensor], state: dict[str, Any]) -> None:
         if state["run"] != self.run.name:
             raise ValueError(f"{path} is of run {state['run']!r}, not {self.run.name!r}: choose another output folder")
         here = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
         there = {name: tuple(tensor.shape) for name, tensor in saved.items() if not name.startswith("rank.")}
-        odd = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
-        if odd:
-            raise ValueError(f"{path} does not fit this run (net, critic or averages differ): {', '.join(odd[:5])}")
+        different = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        if different:
+            raise ValueError(
+                f"{path} does not fit this run (net, critic or averages differ): {', '.join(different[:5])}"
+            )
         if len(state["ranks"]) != self.accelerator.num_processes:
             raise ValueError(f"{path} was written by {len(state['ranks'])} ranks, now {self.accelerator.num_processes}")
 
-    def _trim_log(self, step: int) -> None:
-        """Drop what a killed call logged after its last checkpoint: those steps are run again."""
+    def _trim_log(self) -> None:
+        """Deletes the log of steps after the checkpoint, which a killed call took and this one repeats."""
         path = self.output / "log.jsonl"
-        if not self.main or not path.is_file():
-            return
-        kept = []
-        for line in path.read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):  # a line cut by a kill
-                if json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(kept))
-        partial.replace(path)
+        if self.is_main and path.is_file():
+            lines = read_json_lines(path, skip_damaged=True)
+            write_json_lines(path, [line for line in lines if line["step"] <= self.step_count])
 
     def finish(self) -> nn.Module:
-        """Save, then export the averaged net, or the best one."""
+        """Saves, then exports and returns the averaged network, or the best one with keep_best."""
         self.save()
-        net = self.averaged()
+        net = self.averaged_net()
         best = checkpoint.newest_checkpoint(self.output / "best") if self.best is not None else None
         if best is not None:
             saved, _ = checkpoint.read(best)
             net.load_state_dict({name.removeprefix("net."): value for name, value in saved.items()})
-        if self.main:
-            partial, final = self.output / ".model-partial", self.output / "model"
-            shutil.rmtree(partial, ignore_errors=True)
-            self.run.export(net, partial)
-            shutil.rmtree(final, ignore_errors=True)
-            partial.rename(final)
+        if self.is_main:
+            with atomic_write(self.output / "model") as partial:
+                self.run.export(net, partial)
         self.accelerator.wait_for_everyone()
         for tracker in self.accelerator.trackers:  # not end_training(): it would end the ranks' process group as well
             tracker.finish()
@@ -398,16 +384,15 @@ class Trainer:
 
 
 def train(run: Run, output: str | Path) -> nn.Module:
-    """Train, resuming from `output` if it holds a checkpoint; returns the averaged net (the best one with keep_best).
+    """Trains, resuming from `output` if it holds a checkpoint; returns the averaged network, or the best one with keep_best.
 
-    Raises ValueError where the checkpoint is of another run or damaged, FloatingPointError after `bad_steps` steps in
-    a row without a finite gradient.
-    """
-    training = Trainer(run, Path(output))
-    with training.stream(), training.signals():
-        training.resume()
-        training.loop()
-        net = training.finish()
-    if training.stopped == signal.SIGINT:
+    Raises ValueError if the checkpoint is damaged or of another run, FloatingPointError after `bad_steps` steps in a row
+    without a finite loss and gradient, and KeyboardInterrupt, with a checkpoint written, after SIGINT."""
+    trainer = Trainer(run, Path(output))
+    with trainer.stream(), trainer.signals():
+        trainer.resume()
+        trainer.loop()
+        net = trainer.finish()
+    if trainer.stop_signal == signal.SIGINT:
         raise KeyboardInterrupt
     return net

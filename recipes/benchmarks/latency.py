@@ -1,23 +1,23 @@
-"""Where the time of one sound goes, and what one call saves against the guided teacher.
+"""The latency of the bundled models: seconds of each part of a sound, and one call against the guided teacher.
 
-    python -m recipes.benchmarks.latency --results samples/benchmark_cpu.json [--device cpu] [--threads 2]
+    python -m recipes.benchmarks.latency --machine "two CPU cores, A"
+    python -m recipes.benchmarks.latency --machine H100 --device cuda --repeats 3 --results samples/benchmark_cuda.json
 
-Medians of `repeats` runs after one that does not count, in one process and in turn, so that the machine's drift hits both sides of a
-ratio. `cold` is a fresh process of `audiocm generate` until its file is there.
+Writes a row named after the machine into the results file and keeps its other rows. On the three pairs of x86 cores of
+samples/benchmark_cpu.json, ten seconds of sound take 0.30 to 0.78 s in one call and 21.7 to 32.8 s in the teacher's 200
+queries; on an H100 0.05 and 2.3 s. All numbers are medians of `--repeats` runs after one that does not count. The two
+sides of a ratio run in turn, so that slow changes of the machine affect both alike. `cold_process_seconds` is a new
+process of `audiocm generate` until its file exists.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -25,28 +25,21 @@ import audiocm
 from audiocm import TextToAudioPipeline, TextToSpeechPipeline
 from audiocm.diffusion import solvers
 from audiocm.evaluation.provenance import commit
-from recipes.text_to_speech.evaluate import Stopwatch, sentences
+from audiocm.files import write_json
+from recipes.benchmarks.timing import Stopwatch, median_seconds, wall_seconds
+from recipes.text_to_speech.evaluate import read_sentences
 
 PROMPT = "a dog barks while rain falls on a roof"
 
 
-def median_seconds(action: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Median wall time of `action`, the device's queue included."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    once()
-    return statistics.median(once() for _ in range(repeats))
+def seeded() -> torch.Generator:
+    """Returns the generator of every measured sound."""
+    return torch.Generator().manual_seed(0)
 
 
 @torch.no_grad()
-def parts(pipe: TextToAudioPipeline, batch: int, seconds: float, repeats: int) -> dict[str, float]:
-    """Seconds of each part for `batch` sounds, and of the whole call; `rtf` = whole / seconds of sound made."""
+def time_parts(pipe: TextToAudioPipeline, batch: int, seconds: float, repeats: int) -> dict[str, float]:
+    """Returns the seconds of each part for `batch` sounds and of the whole call, and its real-time factor `rtf`."""
     device, prompts = pipe.transformer.device, [PROMPT] * batch
     frames = pipe.codec.frames(seconds)
     cond = pipe.conditioner(prompts).to(device).with_guidance(3.0)
@@ -59,86 +52,60 @@ def parts(pipe: TextToAudioPipeline, batch: int, seconds: float, repeats: int) -
         "student": lambda: solvers.sample(pipe.transformer, pipe.path, noise, cond),
         "vae": lambda: pipe.vae.decode(latent),
         "vocoder": lambda: pipe.vocoder(log_mel),
-        "whole": lambda: pipe(prompts, seconds, 1, 3.0, generator=torch.Generator().manual_seed(0)),
+        "whole": lambda: pipe(prompts, seconds, 1, 3.0, generator=seeded()),
     }
-    found = {name: median_seconds(action, repeats, device) for name, action in actions.items()}
-    return found | {"rtf": found["whole"] / (seconds * batch)}
+    times = {name: median_seconds(action, repeats, device) for name, action in actions.items()}
+    return times | {"rtf": times["whole"] / (seconds * batch)}
 
 
-def against_teacher(
+def compare_sounds(
     student: TextToAudioPipeline, teacher: TextToAudioPipeline, seconds: float, repeats: int
 ) -> dict[str, float]:
-    """End to end, one sound: one call (median of five) against 100 Euler steps with guidance (200 queries), in turn."""
+    """Times one sound end to end: one call (median of five) and 100 guided Euler steps (200 queries), in turn."""
     one, many = [], []
-    sides = ((student, 1, None, 5, one), (teacher, 100, solvers.euler, 1, many))
     for _ in range(repeats):
-        for pipe, steps, solver, calls, times in sides:
-            spent = []
-            for _ in range(calls):
-                start = time.perf_counter()
-                pipe(PROMPT, seconds, steps, 3.0, solver=solver, generator=torch.Generator().manual_seed(0))
-                spent.append(time.perf_counter() - start)
-            times.append(statistics.median(spent))
-    ratios = sorted(m / o for o, m in zip(one, many, strict=True))
-    return {
-        "student": statistics.median(one),
-        "teacher": statistics.median(many),
-        "queries": 200,
-        "wall_ratio": statistics.median(ratios),
-    }
+        call = [wall_seconds(lambda: student(PROMPT, seconds, 1, 3.0, generator=seeded())) for _ in range(5)]
+        one.append(median(call))
+        steps = {"solver": solvers.euler, "generator": seeded()}
+        many.append(wall_seconds(lambda steps=steps: teacher(PROMPT, seconds, 100, 3.0, **steps)))
+    ratios = {"queries": 200, "wall_ratio": median(m / o for o, m in zip(one, many, strict=True))}
+    return {"student": median(one), "teacher": median(many)} | ratios
 
 
-def speech(student: TextToSpeechPipeline, teacher: TextToSpeechPipeline, repeats: int) -> dict[str, float]:
-    """One call against the teacher's 50, the same sentences in turn: seconds in the denoiser and end to end, medians of ratios."""
-    texts = [text for _, text in sentences()][:: 200 // (2 * repeats)]
+def compare_speech(student: TextToSpeechPipeline, teacher: TextToSpeechPipeline, repeats: int) -> dict[str, float]:
+    """Times sentences by one call and by the teacher's 50, in turn; returns medians of ratios and speeds."""
+    texts = [text for _, text in read_sentences()][:: 200 // (2 * repeats)]
     sides = {"student": (student, 1, None), "teacher": (teacher, 50, solvers.euler)}
     watches = {side: Stopwatch(pipe.transformer) for side, (pipe, _, _) in sides.items()}
-    found: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
+    times: dict[str, list[tuple[float, float, float]]] = {side: [] for side in sides}
     for text in [texts[0], *texts]:  # the first warms up
         for side, (pipe, steps, solver) in sides.items():
-            watches[side].seconds, start = 0.0, time.perf_counter()
-            out = pipe(text, num_inference_steps=steps, solver=solver, generator=torch.Generator().manual_seed(0))
-            length = len(out.audios[0]) / pipe.sample_rate
-            found[side].append((watches[side].seconds, time.perf_counter() - start, length))
-    one, many = (found[side][1:] for side in ("student", "teacher"))
-    start = time.perf_counter()
-    next(iter(student.stream(" ".join(texts), num_inference_steps=1)))
-    return {
-        "sentences": len(texts), "calls": 50,
-        "decoder_ratio": statistics.median(m[0] / o[0] for o, m in zip(one, many, strict=True)),
-        "wall_ratio": statistics.median(m[1] / o[1] for o, m in zip(one, many, strict=True)),
-        "rtf": sum(o[1] for o in one) / sum(o[2] for o in one), "first_audio_seconds": time.perf_counter() - start,
-    }  # fmt: skip
+            watches[side].seconds, sounds = 0.0, []
+            options = {"num_inference_steps": steps, "solver": solver, "generator": seeded()}
+            spent = wall_seconds(lambda p=pipe, t=text, o=options, s=sounds: s.extend(p(t, **o).audios))
+            times[side].append((watches[side].seconds, spent, len(sounds[0]) / pipe.sample_rate))
+    one, many = (times[side][1:] for side in ("student", "teacher"))
+    first = wall_seconds(lambda: next(iter(student.stream(" ".join(texts), num_inference_steps=1))))
+    ratios = {
+        "decoder_ratio": median(m[0] / o[0] for o, m in zip(one, many, strict=True)),
+        "wall_ratio": median(m[1] / o[1] for o, m in zip(one, many, strict=True)),
+    }
+    rtf = sum(o[1] for o in one) / sum(o[2] for o in one)
+    return {"sentences": len(texts), "calls": 50, **ratios, "rtf": rtf, "first_audio_seconds": first}
 
 
-def cold(model: str, repeats: int = 3) -> float:
-    """Median seconds from starting a process to its first sound."""
-    times = []
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            command = [
-                sys.executable,
-                "-m",
-                "audiocm",
-                "generate",
-                PROMPT,
-                "-o",
-                f"{folder}/a.wav",
-                "--model",
-                model,
-                "--device",
-                "cpu",
-            ]
-            subprocess.run(command, check=True, capture_output=True)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def time_process(model: str, repeats: int = 3) -> float:
+    """Returns the median seconds from the start of a process to its first sound."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "audiocm", "generate", PROMPT, "--model", model, "--device", "cpu", "-o"]
+        new = [[*command, f"{folder}/{i}.wav"] for i in range(repeats)]
+        return median(wall_seconds(lambda c=c: subprocess.run(c, check=True, capture_output=True)) for c in new)
 
 
 def main() -> None:
-    """Command line; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--results", type=Path, required=True)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--machine", required=True, help="name of the row")
+    parser.add_argument("--results", type=Path, default=Path("samples/benchmark_cpu.json"))
     parser.add_argument("--model", default="tta")
     parser.add_argument("--teacher", default="tta-teacher")
     parser.add_argument("--speech", default="tts")
@@ -149,23 +116,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    student = TextToAudioPipeline.from_pretrained(args.model, device=args.device)
-    teacher = TextToAudioPipeline.from_pretrained(args.teacher, device=args.device)
-    results = {
-        "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else f"{platform.processor() or platform.machine()}, {args.threads} threads",
-        "commit": commit(), "audiocm": audiocm.__version__, "torch": torch.__version__, "seconds": args.seconds, "repeats": args.repeats,
-        "batch": {str(n): parts(student, n, args.seconds, args.repeats) for n in (1, 16)},
-        "teacher_200_queries": against_teacher(student, teacher, args.seconds, max(1, args.repeats // 2)),
-    }  # fmt: skip
-    voices = (
+    sounds = [TextToAudioPipeline.from_pretrained(name, device=args.device) for name in (args.model, args.teacher)]
+    voices = [
         TextToSpeechPipeline.from_pretrained(name, device=args.device) for name in (args.speech, args.speech_teacher)
-    )
-    results["speech"] = speech(*voices, args.repeats)
-    if args.device == "cpu":
-        results["cold_process_seconds"] = cold(args.model)
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    args.results.write_text(json.dumps(results, indent=1) + "\n")
-    print(json.dumps(results, indent=1))
+    ]
+    on_gpu = args.device.startswith("cuda")
+    device = torch.cuda.get_device_name() if on_gpu else f"{platform.machine()}, {args.threads} threads"
+    row = {"device": device, "commit": commit(), "audiocm": audiocm.__version__, "torch": torch.__version__}
+    row |= {"seconds": args.seconds, "repeats": args.repeats}
+    row["batch"] = {str(n): time_parts(sounds[0], n, args.seconds, args.repeats) for n in (1, 16)}
+    row["teacher_200_queries"] = compare_sounds(*sounds, args.seconds, max(1, args.repeats // 2))
+    row["speech"] = compare_speech(*voices, args.repeats)
+    if not on_gpu:
+        row["cold_process_seconds"] = time_process(args.model)
+    rows = json.loads(args.results.read_text()) if args.results.exists() else {}
+    write_json(args.results, rows | {args.machine: row})
+    print(json.dumps(row, indent=1))
 
 
 if __name__ == "__main__":

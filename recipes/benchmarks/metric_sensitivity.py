@@ -1,15 +1,14 @@
-"""Evidence that the distances measure: growing damage, and what the sample size alone does.
+"""The sensitivity of the distances: growing damage of real clips, and the effect of the sample size alone.
 
-    python -m recipes.benchmarks.metric_sensitivity --corpus data/corpus --results samples/metrics_evidence.json
+    python -m recipes.benchmarks.metric_sensitivity --corpus data/corpus
 
-Real clips, split in two halves by recording group: one is the reference, the other is damaged more and more (white
-noise, low-pass, clipping, bit-crush). Then undamaged subsets of growing size against the reference.
+Made samples/metrics_evidence.json and .png: YAMNet misses light damage that aiSFX detects, and the Fréchet distance is
+biased for few clips. Real clips are split in two halves by recording group. One half is the reference; the other is
+damaged more and more by white noise, low-pass, clipping and bit-crush. Then undamaged subsets of growing size are
+compared with the reference.
 """
 
-from __future__ import annotations
-
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,32 +18,33 @@ from tqdm import tqdm
 
 from audiocm import metrics
 from audiocm.audio.io import decode
-from audiocm.embedders.aisfx import Aisfx
-from audiocm.embedders.yamnet import Yamnet
+from audiocm.embedders import Embedder
 from audiocm.evaluation.provenance import card
-from recipes.judges import FORM, corpus_entries, principal
+from audiocm.files import write_json
+from recipes.judges import PREPROCESSING, corpus_entries, embedders
 
 RATE = 24000
 
 
 def add_noise(wav: np.ndarray, decibels: float) -> np.ndarray:
-    """White noise at a signal-to-noise ratio."""
+    """Adds white noise at a signal-to-noise ratio."""
     noise = np.random.default_rng(len(wav)).normal(size=len(wav)).astype(np.float32)
     return wav + noise * np.sqrt(np.mean(wav**2)) * 10 ** (-decibels / 20)
 
 
 def low_pass(wav: np.ndarray, hertz: float) -> np.ndarray:
+    """Removes everything above a frequency."""
     return signal.sosfilt(signal.butter(8, hertz, fs=RATE, output="sos"), wav).astype(np.float32)
 
 
 def clip(wav: np.ndarray, decibels: float) -> np.ndarray:
-    """Peaks cut at so many decibels under the clip's own peak."""
+    """Clips the wave at a level in decibels below its peak."""
     limit = np.abs(wav).max() * 10 ** (-decibels / 20)
     return wav.clip(-limit, limit)
 
 
 def crush(wav: np.ndarray, bits: float) -> np.ndarray:
-    """Rounded to so many bits of the clip's own peak."""
+    """Rounds the wave to a number of bits of its peak."""
     step = np.abs(wav).max() * 2 ** (1 - bits)
     return (np.round(wav / step) * step).astype(np.float32)
 
@@ -57,17 +57,20 @@ DAMAGE: dict[str, tuple[Callable, tuple[float, ...], str]] = {
 }
 
 
-def heard(embedder, wavs: list[np.ndarray]) -> np.ndarray:
-    """Embeddings [clip, dim] of wavs at 24 kHz, in the form that the tables use."""
-    found = [
-        embedder.features([FORM(w, RATE, embedder.sample_rate) for w in wavs[i : i + 32]])
-        for i in range(0, len(wavs), 32)
-    ]
-    return np.concatenate([f["embedding"] for f in found])
+def embed(embedder: Embedder, wavs: list[np.ndarray]) -> np.ndarray:
+    """Returns the embeddings [clip, dim] of wavs at 24 kHz, preprocessed as for the tables."""
+    wavs = [PREPROCESSING(wav, RATE, embedder.sample_rate) for wav in wavs]
+    parts = [embedder.features(wavs[i : i + 32])["embedding"] for i in range(0, len(wavs), 32)]
+    return np.concatenate(parts)
+
+
+def principal(reference: np.ndarray) -> metrics.Projection:
+    """Returns the projection on the first 64 components, or fewer if half of the clips would not determine them."""
+    return metrics.Projection.fit(reference, min(64, len(reference) // 2 - 1))
 
 
 def halves(entries: list[dict], count: int, seed: int) -> list[list[np.ndarray]]:
-    """Two lists of `count` wavs of at most 5 s; recordings of one group are in one of them."""
+    """Returns two lists of `count` wavs of at most 5 s; recordings of one group are in one of them."""
     groups = sorted({e["group"] for e in entries})
     first = set(np.random.default_rng(seed).permutation(groups)[: len(groups) // 2])
     wavs = []
@@ -79,29 +82,22 @@ def halves(entries: list[dict], count: int, seed: int) -> list[list[np.ndarray]]
 
 
 def curves(embedder, damaged: list[np.ndarray], reference: np.ndarray) -> dict[str, dict]:
-    """Distance by strength of each damage, with intervals, and Kendall's tau of strength and distance (1 = monotone)."""
-    projection, found = principal(reference), {}
+    """Returns distances by strength of each damage, and Kendall's tau of strength and distance (1: monotone)."""
+    projection, results = principal(reference), {}
     for name, (change, strengths, unit) in DAMAGE.items():
         rows = []
         for strength in tqdm((None, *strengths), desc=f"{embedder.name} {name}"):
-            x = heard(embedder, damaged if strength is None else [change(w, strength) for w in damaged])
-            rows.append(
-                {"strength": strength}
-                | {
-                    score.name: score.as_dict()
-                    for score in (
-                        metrics.frechet_score("FD", projection(x), projection(reference), draws=100),
-                        metrics.kernel_score("KAD", x, reference, draws=100),
-                    )
-                }
-            )
+            x = embed(embedder, damaged if strength is None else [change(w, strength) for w in damaged])
+            distance = metrics.frechet_score("FD", projection(x), projection(reference), draws=100)
+            scores = (distance, metrics.kernel_score("KAD", x, reference, draws=100))
+            rows.append({"strength": strength} | {score.name: score.as_dict() for score in scores})
         tau = {k: float(stats.kendalltau(range(len(rows)), [r[k]["value"] for r in rows])[0]) for k in ("FD", "KAD")}
-        found[name] = {"unit": unit, "rows": rows, "kendall_tau": tau}
-    return found
+        results[name] = {"unit": unit, "rows": rows, "kendall_tau": tau}
+    return results
 
 
 def sizes(x: np.ndarray, reference: np.ndarray, repeats: int = 20) -> list[dict]:
-    """Mean and deviation of the distances of random undamaged subsets of growing size."""
+    """Returns mean and deviation of the distances of random undamaged subsets, by their size."""
     projection, rows = principal(reference), []
     x, reference_p = projection(x), projection(reference)
     for count in (40, 60, 90, 130, 180, 250):
@@ -113,37 +109,33 @@ def sizes(x: np.ndarray, reference: np.ndarray, repeats: int = 20) -> list[dict]
             "FD-infinity": [metrics.frechet_infinity(d, reference_p, seed=k) for k, d in enumerate(drawn)],
             "KAD": [metrics.kernel_distance(d, reference_p) for d in drawn],
         }
-        rows.append(
-            {"clips": count} | {k: {"mean": float(np.mean(v)), "std": float(np.std(v))} for k, v in values.items()}
-        )
+        moments = {k: {"mean": float(np.mean(v)), "std": float(np.std(v))} for k, v in values.items()}
+        rows.append({"clips": count} | moments)
     return rows
 
 
-def draw(found: dict, path: Path) -> None:
-    """Relative distance by strength for every damage, and by sample size."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+def draw(results: dict, path: Path) -> None:
+    """Plots relative distances by strength of every damage, and by sample size."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(found), len(DAMAGE) + 1, figsize=(15, 2.8 * len(found)), squeeze=False)
-    for line, (name, one) in zip(axes, found.items(), strict=True):
+    figure, axes = pyplot.subplots(len(results), len(DAMAGE) + 1, figsize=(15, 2.8 * len(results)), squeeze=False)
+    for line, (name, one) in zip(axes, results.items(), strict=True):
         for axis, (damage, curve) in zip(line, one["curves"].items(), strict=False):
             for kind, colour in (("FD", "tab:blue"), ("KAD", "tab:red")):
                 values = np.array([[r[kind][k] for k in ("value", "low", "high")] for r in curve["rows"]])
                 values /= values[:, 0].max()
                 axis.plot(values[:, 0], "o-", color=colour, label=kind)
                 axis.fill_between(range(len(values)), values[:, 1], values[:, 2], color=colour, alpha=0.15)
-            axis.set_xticks(
-                range(len(curve["rows"])), ["none", *[f"{r['strength']:g}" for r in curve["rows"][1:]]], fontsize=7
-            )
+            ticks = ["none", *[f"{r['strength']:g}" for r in curve["rows"][1:]]]
+            axis.set_xticks(range(len(ticks)), ticks, fontsize=7)
             axis.set_title(f"{name}: {damage}", fontsize=9)
             axis.set_xlabel(curve["unit"], fontsize=8)
         for kind, colour in (("FD", "tab:blue"), ("FD-infinity", "tab:green"), ("KAD", "tab:red")):
             rows = one["sizes"]
             last = rows[-1]["FD" if kind != "KAD" else "KAD"]["mean"]
-            line[-1].errorbar([r["clips"] for r in rows], [r[kind]["mean"] / last for r in rows],
-                              [r[kind]["std"] / abs(last) for r in rows], color=colour, label=kind, capsize=2)  # fmt: skip
+            counts, means = [r["clips"] for r in rows], [r[kind]["mean"] / last for r in rows]
+            deviations = [r[kind]["std"] / abs(last) for r in rows]
+            line[-1].errorbar(counts, means, deviations, color=colour, label=kind, capsize=2)
         line[-1].set_title(f"{name}: sample size", fontsize=9)
         line[-1].set_xlabel("clips", fontsize=8)
         line[-1].legend(fontsize=7)
@@ -154,23 +146,22 @@ def draw(found: dict, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=lambda s: [Path(p) for p in s.split(",")], default=[Path("data/corpus")])
+    parser.add_argument("--corpus", type=lambda s: s.split(","), default=["data/corpus"])
     parser.add_argument("--clips", type=int, default=250)
     parser.add_argument("--results", type=Path, default=Path("samples/metrics_evidence.json"))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     entries = [e for e in corpus_entries(args.corpus) if e["kind"] == "effect"]
     damaged, real = halves(entries, args.clips, args.seed)
-    found, embedders = {}, [Yamnet(), Aisfx()]
-    for embedder in embedders:
-        reference = heard(embedder, real)
-        found[embedder.name] = {"curves": curves(embedder, damaged, reference),
-                                "sizes": sizes(heard(embedder, damaged), reference)}  # fmt: skip
-    about = card(embedders, FORM, args.seed, clips=len(damaged), reference=len(real))
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    args.results.write_text(json.dumps({"card": about, "evidence": found}, indent=1) + "\n", encoding="utf-8")
-    draw(found, args.results.with_suffix(".png"))
-    for name, one in found.items():
+    results = {}
+    for embedder in embedders():
+        reference = embed(embedder, real)
+        by_size = sizes(embed(embedder, damaged), reference)
+        results[embedder.name] = {"curves": curves(embedder, damaged, reference), "sizes": by_size}
+    about = card(list(embedders()), PREPROCESSING, args.seed, clips=len(damaged), reference=len(real))
+    write_json(args.results, {"card": about, "evidence": results})
+    draw(results, args.results.with_suffix(".png"))
+    for name, one in results.items():
         print(name, {damage: curve["kendall_tau"] for damage, curve in one["curves"].items()})
 
 

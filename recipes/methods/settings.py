@@ -1,26 +1,23 @@
-"""How each method is trained for the table of methods (see methods_table.py): one readable table, and what it means.
+"""How each method is trained for the table of methods (recipes/methods/table.py); a library of that program.
 
-Every student starts from the teacher's weights and is told w (an input that is zero until a method trains it), so that all
-are sampled alike, with w = 3. What w then does is the setting's `guidance`:
+Every student starts from the teacher's weights and takes w as an input, which is zero until a method trains it, so that
+all are sampled alike, with w = 3. A setting's `guidance` is how w enters the training:
 
-    told    the field is the guided teacher, w ~ U[0, 6] drawn for each row and told
-    pairs   the same, with the w that each stored trajectory was made with
-    fixed   the field is the teacher guided with w = 3, baked in
-    outside the field is the teacher without guidance; the student's two branches are guided when sampled (two rows a call)
-    own     MeanFlow's, from the student's own two branches, baked in
-    none    data alone, no guidance: the method has none
+    input    the field is the guided teacher; each row draws w ~ U[0, 6], an input of the student
+    pairs    the same, with the w of the row's stored trajectory
+    fixed    the field is the teacher guided with w = 3
+    outside  the field is the teacher without guidance; the student is guided when sampled (two rows a call)
+    own      MeanFlow's guidance, from the student's own two branches
+    none     the method trains on data alone, without guidance
 
-and `sampler` is how several calls are made: jumps to 0 with fresh noise after each (`again`), jumps from time to time without
-noise (`straight`), or Euler steps of the ODE (`euler`).
+Its `sampler` makes several calls by jumps to time 0 with fresh noise in between (`renoise`), by jumps from time to time
+without fresh noise (`jump`), or by Euler steps of the ODE (`euler`).
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.guidance import guided_net, uniform_guidance
@@ -29,40 +26,38 @@ from audiocm.distillation.method import Method, Mix
 from audiocm.distillation.states import self_guided_field
 from recipes.text_to_audio.student import GUIDANCE
 
-Copied = Callable[[nn.Module], nn.Module]
-SCALE = 3.0  # w of every sample, and of methods that bake one in
+Copy = Callable[[nn.Module], nn.Module]
+SCALE = 3.0  # w of every sample, and of methods with a fixed w
 OWN = (0.3, 0.9)  # MeanFlow's omega and kappa: omega / (1 - kappa) = 3
 CALLS = (1, 2, 4)
-LEVELS = tuple(solvers.student_times(paths.edm, max(CALLS))[:-1])  # where the samplers of 1, 2 and 4 calls stand
-
-
-def straight(walk: solvers.ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """`solvers.jump` under another name: the sampling loop adds fresh noise after `jump` itself only."""
-    return solvers.student_step(walk, x, t, s)
-
-
-SAMPLERS = {"again": solvers.student_step, "straight": straight, "euler": solvers.euler}
+LEVELS = tuple(solvers.student_times(paths.edm, max(CALLS))[:-1])  # noise levels of the samplers of 1, 2 and 4 calls
+SAMPLERS = {  # solver, and share of fresh noise after each step
+    "renoise": (solvers.student_step, 1.0),
+    "jump": (solvers.student_step, 0.0),
+    "euler": (solvers.euler, 0.0),
+}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One training: `member` of the family (or "progressive-N") for a share of the method's seconds.
+    """One training: a method's name (or "progressive-STEPS"), and the share of the seconds of its row that it takes.
 
-    `pairs`: on stored trajectories, whose making is part of the seconds. `calls`: which samples are this stage's student's.
+    `pairs`: train on stored trajectories, made in the same seconds. `calls`: the numbers of calls at which this stage's
+    student is sampled.
     """
 
-    member: str
+    method: str
     lr: float
     target_ema: float | None = None
     share: float = 1.0
     pairs: bool = False
-    top_weight: float = 0.0
+    t_max_weight: float = 0.0
     calls: tuple[int, ...] = CALLS
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One row of the table. `graph`: whether steps can be recorded; `tangents`: needs a forward derivative, which runs eagerly."""
+    """One method of the table. `graph`: whether steps can be recorded as a CUDA graph."""
 
     group: str
     guidance: str
@@ -73,120 +68,99 @@ class Setting:
     lora: bool = False
     graph: bool = True
     compile: bool = True
-    tangents: bool = False
     note: str = ""
 
 
-def one(member: str, lr: float, target_ema: float | None = None, **more) -> tuple[Stage, ...]:
-    return (Stage(member, lr, target_ema, **more),)
+def one(method: str, lr: float, target_ema: float | None = None, **more) -> tuple[Stage, ...]:
+    """Returns the stages of a method that has a single one."""
+    return (Stage(method, lr, target_ema, **more),)
 
 
 PROGRESSIVE = tuple(Stage(f"progressive-{n}", 2e-4, share=0.25, calls=(n,) if n in CALLS else ()) for n in (8, 4, 2, 1))
 ZIPVOICE = (Stage("zipvoice", 2e-4, share=0.5, calls=()), Stage("zipvoice-self", 2e-4, 0.95, share=0.5))
-THREE = (  # recipes/text_to_audio/student.py
+THREE = (  # guidance.py, regression.py and consistency.py of recipes/text_to_audio
     Stage("guidance-distillation", 2e-4, share=1 / 6, calls=()),
     Stage("regression", 3e-4, share=2 / 6, pairs=True, calls=()),
-    Stage("consistencytta", 1e-4, 0.95, share=3 / 6, top_weight=2.0),
+    Stage("consistencytta", 1e-4, 0.95, share=3 / 6, t_max_weight=2.0),
 )
-S, V, T = {"target_time": True}, {"log_variance": True}, {"tangents": True}
+S, V = {"target_time": True}, {"log_variance": True}
 
-#   name: group, guidance, sampler, stages(member, learning rate, target EMA), what else it needs
+#   name: group, guidance, sampler, stages(method, learning rate, target EMA), what else it needs
 SETTINGS: dict[str, Setting] = {
-    "guidance-distillation": Setting("follow", "told", "euler", one("guidance-distillation", 2e-4)),
-    "regression": Setting("follow", "pairs", "again", one("regression", 3e-4, pairs=True), note="one call alone is trained"),
-    "reflow": Setting("follow", "pairs", "euler", one("reflow", 2e-4, pairs=True), note="stored pairs"),
-    "rectified-flow": Setting("follow", "none", "euler", one("rectified-flow", 2e-4)),
-    "cd": Setting("agree: teacher", "told", "again", one("cd", 2e-4, 0.95)),
-    "lcm": Setting("agree: teacher", "told", "again", one("lcm", 2e-4, 0.95)),
-    "lcm-lora": Setting("agree: teacher", "fixed", "again", one("lcm-lora", 5e-4, 0.95), lora=True, compile=False),
-    "consistencytta": Setting("agree: teacher", "told", "again", one("consistencytta", 2e-4, 0.95)),
-    "consistencytta-fixed": Setting("agree: teacher", "fixed", "again", one("consistencytta", 2e-4, 0.95)),
-    "consistencytta-outside": Setting("agree: teacher", "outside", "again", one("consistencytta", 2e-4, 0.95)),
-    "comospeech": Setting("agree: teacher", "told", "again", one("comospeech", 2e-4, 0.95), note="no prior here: Euler CD"),
-    "audiolcm": Setting("agree: teacher", "told", "again", one("audiolcm", 2e-4, 0.95)),
-    "tta_student": Setting("agree: teacher", "told", "again", THREE, note="the shipped student's three stages"),
-    "ct": Setting("agree: data", "none", "again", one("ct", 2e-4, 0.95)),
-    "ict": Setting("agree: data", "none", "again", one("ict", 2e-4), graph=False, note="its times wait for the device"),
-    "ect": Setting("agree: data", "none", "again", one("ect", 2e-4)),
-    "ctm": Setting("any to any", "told", "straight", one("ctm", 2e-4, 0.95), **S),
-    "soundctm": Setting("any to any", "told", "straight", one("soundctm", 2e-4, 0.95), **S),
-    "tcd": Setting("any to any", "told", "straight", one("tcd", 2e-4, 0.95), **S),
-    "progressive": Setting("arrive", "told", "straight", PROGRESSIVE, note="8, 4, 2, 1 steps; N calls: stage N's student"),
-    "shortcut": Setting("arrive", "none", "straight", one("shortcut", 2e-4, 0.95), **S),
-    "zipvoice": Setting("arrive", "told", "straight", ZIPVOICE, **S, note="two stages"),
-    "continuous-cd": Setting("stand still", "told", "again", one("continuous-cd", 5e-5), **T),
-    "continuous-ct": Setting("stand still", "none", "again", one("continuous-ct", 5e-5), **T),
-    "scd": Setting("stand still", "told", "again", one("scd", 1e-4), **V, **T),
-    "sct": Setting("stand still", "none", "again", one("sct", 1e-4), **V, **T),
-    "meanflow": Setting("stand still", "own", "straight", one("meanflow", 1e-4), **S, **T),
-    "add": Setting("rescore", "fixed", "again", one("add", 1e-4)),
-    "dmd2": Setting("rescore", "fixed", "again", one("dmd2", 1e-4)),
-}  # fmt: skip
+    "guidance-distillation": Setting("regression", "input", "euler", one("guidance-distillation", 2e-4)),
+    "regression": Setting("regression", "pairs", "renoise", one("regression", 3e-4, pairs=True), note="for one call"),
+    "reflow": Setting("regression", "pairs", "euler", one("reflow", 2e-4, pairs=True), note="stored pairs"),
+    "rectified-flow": Setting("regression", "none", "euler", one("rectified-flow", 2e-4)),
+    "cd": Setting("consistency", "input", "renoise", one("cd", 2e-4, 0.95)),
+    "lcm": Setting("consistency", "input", "renoise", one("lcm", 2e-4, 0.95)),
+    "lcm-lora": Setting("consistency", "fixed", "renoise", one("lcm-lora", 5e-4, 0.95), lora=True, compile=False),
+    "consistencytta": Setting("consistency", "input", "renoise", one("consistencytta", 2e-4, 0.95)),
+    "consistencytta-fixed": Setting("consistency", "fixed", "renoise", one("consistencytta", 2e-4, 0.95)),
+    "consistencytta-outside": Setting("consistency", "outside", "renoise", one("consistencytta", 2e-4, 0.95)),
+    "comospeech": Setting("consistency", "input", "renoise", one("comospeech", 2e-4, 0.95), note="no prior: Euler CD"),
+    "audiolcm": Setting("consistency", "input", "renoise", one("audiolcm", 2e-4, 0.95)),
+    "tta_student": Setting("consistency", "input", "renoise", THREE, note="guidance, regression, consistency"),
+    "ct": Setting("consistency of data", "none", "renoise", one("ct", 2e-4, 0.95)),
+    "ict": Setting(
+        "consistency of data", "none", "renoise", one("ict", 2e-4), graph=False
+    ),  # its times wait for the device
+    "ect": Setting("consistency of data", "none", "renoise", one("ect", 2e-4)),
+    "ctm": Setting("any to any time", "input", "jump", one("ctm", 2e-4, 0.95), **S),
+    "soundctm": Setting("any to any time", "input", "jump", one("soundctm", 2e-4, 0.95), **S),
+    "tcd": Setting("any to any time", "input", "jump", one("tcd", 2e-4, 0.95), **S),
+    "progressive": Setting("trajectory", "input", "jump", PROGRESSIVE, note="N calls: the student of stage N"),
+    "shortcut": Setting("trajectory", "none", "jump", one("shortcut", 2e-4, 0.95), **S),
+    "zipvoice": Setting("trajectory", "input", "jump", ZIPVOICE, **S, note="two stages"),
+    "continuous-cd": Setting("continuous time", "input", "renoise", one("continuous-cd", 5e-5)),
+    "continuous-ct": Setting("continuous time", "none", "renoise", one("continuous-ct", 5e-5)),
+    "scd": Setting("continuous time", "input", "renoise", one("scd", 1e-4), **V),
+    "sct": Setting("continuous time", "none", "renoise", one("sct", 1e-4), **V),
+    "meanflow": Setting("continuous time", "own", "jump", one("meanflow", 1e-4), **S),
+    "add": Setting("score distillation", "fixed", "renoise", one("add", 1e-4)),
+    "dmd2": Setting("score distillation", "fixed", "renoise", one("dmd2", 1e-4)),
+}
 NOT_RUN = {
-    "diffusion": "is how the teacher itself was trained: see the rows `teacher`",
-    "zipvoice-self": "is the second stage of `zipvoice`: see that row",
+    "diffusion": "the training of the teacher: see the rows `teacher`",
+    "zipvoice-self": "the second stage of `zipvoice`: see that row",
 }
 
 
-def told_w(method: Method | Mix) -> bool:
-    """Whether it draws a w for each row."""
+def draws_guidance(method: Method | Mix) -> bool:
+    """Returns whether a method draws a w for each row."""
     parts = [part for _, part in method.parts] if isinstance(method, Mix) else [method]
     return any(getattr(part, "guidance", None) is not None for part in parts)
 
 
-def telling_w(method: Method | Mix) -> Method | Mix:
-    """The same, with w ~ U[0, 6] for each row."""
+def with_random_guidance(method: Method | Mix) -> Method | Mix:
+    """Returns the method with w ~ U[0, 6] for each row."""
     if isinstance(method, Mix):
-        return replace(method, parts=tuple((share, telling_w(part)) for share, part in method.parts))
+        return replace(method, parts=tuple((share, with_random_guidance(part)) for share, part in method.parts))
     return replace(method, guidance=uniform_guidance(*GUIDANCE))
 
 
-def member(stage: Stage, guidance: str, guide: nn.Module, student: nn.Module, copied: Copied) -> Method | Mix:
-    """The stage's method: the family's entry, with the guidance that the settings ask for.
-
-    `student`: what the stage starts from, the teacher of a later stage of progressive distillation. `copied` makes its frozen
-    copy, and second nets.
-    """
-    name, _, steps = stage.member.partition("progressive-")
+def build_method(stage: Stage, guidance: str, teacher: nn.Module, student: nn.Module, copy: Copy) -> Method | Mix:
+    """Returns the method of a stage. `copy` makes second networks and, from `student`, progressive teachers."""
+    name, _, steps = stage.method.partition("progressive-")
     if steps:
-        first = stage is PROGRESSIVE[0]
-        teacher = guided_net(guide) if first else copied(student)
-        return telling_w(methods.progressive(teacher, int(steps)))
+        source = guided_net(teacher) if stage is PROGRESSIVE[0] else copy(student)
+        return with_random_guidance(methods.progressive(source, int(steps)))
     if name == "consistencytta":
-        return consistencytta(guide, guidance, stage.top_weight)
+        changes = {"t_max_weight": stage.t_max_weight}
+        if guidance != "input":
+            changes |= {"guide": (lambda net: guided_net(net, SCALE if guidance == "fixed" else 1)), "guidance": None}
+        return methods.consistencytta(teacher, GUIDANCE, **changes)
     if guidance == "fixed":
-        return fixed(name, guide, copied)
-    method = methods.family(guide, GUIDANCE)[name]
-    if guidance == "told" and not stage.pairs and not told_w(method):
-        method = telling_w(methods.family(guided_net(guide), GUIDANCE)[name])
-    if guidance == "own":
-        method = replace(method, field=self_guided_field(*OWN))
-    return eager_goal(method) if SETTINGS.get(name) and SETTINGS[name].tangents else method
+        return build_fixed(name, teacher, copy)
+    method = methods.get_method(name, teacher, w=GUIDANCE)
+    if guidance == "input" and not stage.pairs and not draws_guidance(method):
+        method = with_random_guidance(methods.get_method(name, guided_net(teacher), w=GUIDANCE))
+    return replace(method, field=self_guided_field(*OWN)) if guidance == "own" else method
 
 
-def consistencytta(guide: nn.Module, guidance: str, top_weight: float) -> Method:
-    """ConsistencyTTA's three variants: w told, w baked in, and guidance from outside."""
-    if guidance == "told":
-        return methods.consistencytta(guide, GUIDANCE, top_weight=top_weight)
-    field = (lambda net: guided_net(net, SCALE)) if guidance == "fixed" else (lambda net: net)
-    return methods.consistencytta(guide, guide=field, top_weight=top_weight, guidance=None)
-
-
-def fixed(name: str, guide: nn.Module, copied: Copied) -> Method | Mix:
-    """Methods with one w baked in; their second nets are copies of the teacher."""
+def build_fixed(name: str, teacher: nn.Module, copy: Copy) -> Method | Mix:
+    """Returns a method with the fixed w = 3; its second network is a copy of the teacher."""
     if name == "lcm-lora":
-        return methods.lcm_lora(guide, SCALE)
-    second = copied(guide)
+        return methods.lcm_lora(teacher, SCALE)
     if name == "add":
-        return methods.add(guide, second, LEVELS, share=0.1, w=SCALE)
-    return methods.dmd2(guide, second, LEVELS, w=SCALE)
-
-
-def eager_goal(method: Method) -> Method:
-    """Its goal without compiled code, through which no forward derivative goes."""
-
-    def goal(*arguments) -> Tensor:
-        with torch.compiler.set_stance("force_eager"):
-            return method.goal(*arguments)
-
-    return replace(method, goal=goal)
+        return methods.add(teacher, copy(teacher), LEVELS, distillation_weight=0.1, w=SCALE)
+    return methods.dmd2(teacher, copy(teacher), LEVELS, w=SCALE)

@@ -1,18 +1,19 @@
-"""The table of methods: each distilled from the same teacher for as many seconds, sampled at 1, 2 and 4 calls, and scored.
+"""The table of methods: each distilled from one teacher for as many seconds, and sampled at 1, 2 and 4 calls.
 
-    python -m recipes.text_to_audio.evaluate plan --out runs/methods --clips 100 --takes 2
-    python -m recipes.methods.table train --teacher TEACHER --vae CODEC/vae --corpora LATENTS --seconds 30 --out runs/methods
-    python -m recipes.methods.table score --codec CODEC --out runs/methods --results samples/methods_table.json
-    python -m recipes.methods.table jvp --teacher TEACHER --out samples/jvp_cost.json
+    python -m recipes.text_to_audio.evaluate plan --output runs/methods --clips 100 --takes 2
+    python -m recipes.methods.table train --corpora data/latents.safetensors
+    python -m recipes.methods.table score
+    python -m recipes.methods.table jvp
 
-`train` needs the plan and a GPU, no corpus of sounds (LATENTS: what recipes.text_to_audio.data packs) and no judges. It writes NAME.safetensors
-(latents of the plan's words, float16) and NAME.json (facts) for each method, skips those that are there, and tries failed ones
-again; `--minutes` begins none that would end later. `score` turns latents into sounds and judges them like evaluate_tta, `--jobs`
-rows side by side; it continues where it stopped, and may run while `train` does. Settings: methods_settings.py; what the seconds
-count: methods_train.py; the derivative's cost: methods_jvp.py.
+Made samples/methods_table.json from the bundled teacher: 20 seconds a method on one H100, 13 minutes in all with
+compiling, sampling not included. `jvp` made samples/jvp_cost.json in less than a minute of measuring: an exact
+derivative costs 2.5 forwards.
+
+`train` needs the plan and a GPU, but no corpus of sounds (see recipes.text_to_audio.data for packed latents). For each
+method it writes NAME.safetensors (latents of the plan's sounds) and NAME.json (facts), skips those that are there and
+tries failed ones again. `score` decodes the latents and scores them as recipes/text_to_audio/evaluate.py does, `--jobs`
+rows in parallel; it continues where it stopped and can run while `train` does. The settings are in settings.py.
 """
-
-from __future__ import annotations
 
 import argparse
 import functools
@@ -25,35 +26,37 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import soundfile
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 
-from recipes.methods.jvp import WAYS, jvp
+from audiocm.files import write_json
+from recipes.judges import write_results
+from recipes.methods.jvp import jvp
 from recipes.methods.settings import CALLS, NOT_RUN, SETTINGS
-from recipes.methods.train import TEACHER, restored, train
-from recipes.text_to_audio.data import CODEC, CORPORA, codec
-from recipes.text_to_audio.generate import file_of, round_trip, voiced
+from recipes.methods.train import TEACHERS, train
+from recipes.text_to_audio.data import CACHE, CODEC, CORPORA, load_codec
+from recipes.text_to_audio.evaluate import COLUMNS, prepare, score_system, words
+from recipes.text_to_audio.generate import decode_latents, entry_name, round_trip, sound_file, write_sound
+from recipes.text_to_audio.student import TEACHER
 
 FACTS = ("guidance", "calls", "steps", "steps/s", "samples/s", "peak GB", "clips", "unusable")
-PANELS = (
-    "FD yamnet pca* vs test clips",
-    "FD aisfx pca* vs test clips",
-    "alignment captions",
-    "top-5 hits prompts",
-    "diversity yamnet",
-)
-LINES = {"real": "black", "codec": "tab:gray", "teacher": "tab:red"}  # across all panels, real clips not in distances
-KEPT = ("group", "guidance", "sampler", "note", "steps", "samples", "seconds", "steps/s", "samples/s", "peak GB", "resident GB",
-        "warm_up_seconds", "pairs_seconds", "graph", "compile", "failed_attempts", "stages", "device", "commit", "torch", "seed",
-        "buckets", "budget", "precision", "w", "int8", "rows a sound", "finite")  # fmt: skip
+PANELS = (*COLUMNS[:2], "alignment captions", "top-5 hits prompts", "diversity yamnet")
+LINES = {"real": "black", "codec": "tab:gray", "teacher": "tab:red"}  # horizontal lines in all panels
+NOT_SHOWN = [
+    "name",
+    "trained_at",
+    "calls",
+    "scale",
+    "sampling_seconds",
+    "wall_seconds",
+]  # facts of a method, not of a row
 
 
 # --- latents -> sounds -> scores --------------------------------------------------------------------------------------
 
 
 def rows_of(out: Path, names: list[str]) -> dict[str, tuple[str, int]]:
-    """The table's rows of the methods that are trained: row -> (method, calls)."""
+    """Returns the rows of the methods that are trained: row -> (method, calls)."""
     rows = {}
     for name in names:
         if (out / f"{name}.json").exists():
@@ -62,102 +65,69 @@ def rows_of(out: Path, names: list[str]) -> dict[str, tuple[str, int]]:
     return rows
 
 
-def decode(out: Path, entries: list[dict], voice: SimpleNamespace, row: str, name: str, calls: int) -> None:
-    """Folder ROW of sounds and facts.json; what is there already is left alone, unless of an earlier training."""
+def decode(out: Path, entries: list[dict], pipe: SimpleNamespace, row: str, name: str, calls: int) -> None:
+    """Writes the folder ROW of sounds and facts.json; existing files are kept, unless of an earlier training."""
     facts, folder = json.loads((out / f"{name}.json").read_text()), out / row
-    made = str(facts["made"])
-    if not (folder / "made").exists() or (folder / "made").read_text() != made:
+    stamp, trained_at = folder / "trained_at", str(facts["trained_at"])
+    if not stamp.exists() or stamp.read_text() != trained_at:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        (folder / "made").write_text(made)
+        stamp.write_text(trained_at)
     if (folder / "facts.json").exists():
         return
-    with safe_open(out / f"{name}.safetensors", "pt") as stored:
-        keys = [key for key in stored.keys() if key.startswith(f"{calls}/")]  # noqa: SIM118 (it is no dict)
-        mine = {key.partition("/")[2]: restored(stored.get_tensor(key)) for key in keys}
+    stored = load_file(out / f"{name}.safetensors").items()
+    latents = {key.partition("/")[2]: latent.float() for key, latent in stored if key.startswith(f"{calls}/")}
     refused = 0
     for entry in entries:
-        if file_of(folder, entry).exists():
-            continue
-        sound = voiced(voice, [entry], mine)[0]
-        refused += sound is None
-        if sound is not None:
-            soundfile.write(file_of(folder, entry), sound.clamp(-1, 1).numpy(), voice.sample_rate)
-    told = {key: facts[key] for key in KEPT if key in facts}
-    (folder / "facts.json").write_text(json.dumps(told | {"calls": calls, "refused": refused}, indent=1))
+        if not sound_file(folder, entry).exists():
+            sound = decode_latents(pipe, [entry], [latents[entry_name(entry)]])[0]
+            refused += sound is None
+            write_sound(folder, entry, sound, pipe.sample_rate)
+    kept = {key: value for key, value in facts.items() if key not in NOT_SHOWN}
+    write_json(folder / "facts.json", kept | {"calls": calls, "refused": refused})
 
 
-def real_through_codec(out: Path, entries: list[dict], voice: SimpleNamespace) -> None:
-    """The row "codec": the real test clips there and back."""
-    (out / "codec").mkdir(exist_ok=True)
+def real_through_codec(out: Path, entries: list[dict], pipe: SimpleNamespace) -> None:
+    """Writes the sounds of the row "codec", the encoded and decoded test clips."""
     for entry in entries:
-        if entry["set"] == "captions" and not file_of(out / "codec", entry).exists():
-            sound = round_trip(voice, [entry])[0]
-            soundfile.write(file_of(out / "codec", entry), sound.clamp(-1, 1).numpy(), voice.sample_rate)
-
-
-class Bench:
-    """What judging a row needs: the plan, the codec, the judges and what they made of the real clips."""
-
-    def __init__(self, args: argparse.Namespace):
-        from recipes.judges import Judges
-        from recipes.text_to_audio.evaluate import heard_references
-
-        self.out = Path(args.out)
-        self.entries = json.loads((self.out / "plan.json").read_text())
-        self.captions = [e for e in self.entries if e["set"] == "captions"]
-        both = codec(f"{args.codec}/vae", f"{args.codec}/vocoder", torch.device(args.device))
-        self.voice = SimpleNamespace(codec=both, vae=both.vae, sample_rate=both.sample_rate)
-        self.judges = Judges()
-        self.references = heard_references(self.judges, args, self.captions)
-
-    def row(self, row: str, name: str = "", calls: int = 0) -> dict:
-        """Decode (where there are latents) and judge; kept as ROW/scores.json until the method is trained again."""
-        from recipes.text_to_audio.evaluate import score_system
-
-        if not name:
-            return score_system(self.judges, row, self.out, self.entries, self.references)
-        made, kept = json.loads((self.out / f"{name}.json").read_text())["made"], self.out / row / "scores.json"
-        stored = json.loads(kept.read_text()) if kept.exists() else {}
-        if stored.get("made") != made:
-            decode(self.out, self.entries, self.voice, row, name, calls)
-            stored = {"made": made} | score_system(self.judges, row, self.out, self.entries, self.references)
-            kept.write_text(json.dumps(stored))
-        return stored
+        if entry["set"] == "captions" and not sound_file(out / "codec", entry).exists():
+            write_sound(out / "codec", entry, round_trip(pipe, [entry])[0], pipe.sample_rate)
 
 
 @functools.cache
-def bench(frozen: tuple) -> Bench:
-    """One for each process."""
+def loaded_codec(folder: str, device: str) -> SimpleNamespace:
+    """Returns the codec in the form of a pipeline, one for each process."""
     torch.set_num_threads(1)
-    return Bench(argparse.Namespace(**dict(frozen)))
+    both = load_codec(f"{folder}/vae", f"{folder}/vocoder", torch.device(device))
+    return SimpleNamespace(codec=both, vae=both.vae, sample_rate=both.sample_rate)
 
 
-def one_row(frozen: tuple, row: str, name: str, calls: int) -> tuple[str, dict]:
-    return row, bench(frozen).row(row, name, calls)
+def method_row(args: argparse.Namespace, row: str, name: str, calls: int) -> tuple[str, dict]:
+    """Decodes a method's latents and scores them; kept as ROW/scores.json until the method is trained again."""
+    out = Path(args.output)
+    trained_at, kept = json.loads((out / f"{name}.json").read_text())["trained_at"], out / row / "scores.json"
+    stored = json.loads(kept.read_text()) if kept.exists() else {}
+    if stored.get("trained_at") != trained_at:
+        entries = json.loads((out / "plan.json").read_text())
+        decode(out, entries, loaded_codec(args.codec, args.device), row, name, calls)
+        stored = {"trained_at": trained_at} | score_system(row, out)
+        kept.write_text(json.dumps(stored))
+    return row, stored
 
 
 def score(args: argparse.Namespace) -> None:
-    """Decode and judge, several rows at a time; write JSON, table and plot."""
-    from recipes.judges import write_results
-    from recipes.text_to_audio.evaluate import COLUMNS, chance
-
-    here = Bench(args)
-    real_through_codec(here.out, here.entries, here.voice)
-    rows = {"chance": chance(here.judges, here.references["test clips"], here.captions)}
-    rows |= {row: here.row(row) for row in ("real", "codec")}
-    wanted = rows_of(here.out, args.methods or [*TEACHER, *SETTINGS])
-    frozen = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in vars(args).items())
+    """Decodes and scores, several rows at a time; writes JSON, table and plot."""
+    out = Path(args.output)
+    entries = json.loads((out / "plan.json").read_text())
+    real_through_codec(out, entries, loaded_codec(args.codec, args.device))
+    chance, card = prepare(out, args, guidance="w = 3 as an input where the method has one")
+    rows = {"chance": chance} | {row: score_system(row, out) for row in ("real", "codec")}
+    wanted = rows_of(out, args.methods or [*TEACHERS, *SETTINGS])
     with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn")) as pool:
-        for future in [pool.submit(one_row, frozen, row, name, calls) for row, (name, calls) in wanted.items()]:
+        for future in [pool.submit(method_row, args, row, name, calls) for row, (name, calls) in wanted.items()]:
             row, rows[row] = future.result()
             print(row, {k: round(v["value"], 3) for k, v in rows[row]["scores"].items()}, flush=True)
-    heard = {k: v.total for k, v in here.references.items()}
-    card = here.judges.card(args.seed, reference=heard, guidance="told w = 3 where taken",
-                            caption_policy="first caption of the test clip", device="cpu (judges)")  # fmt: skip
-    missing = {
-        name: why_not(here.out, name) for name in [*SETTINGS, *NOT_RUN] if not (here.out / f"{name}.json").exists()
-    }
+    missing = {name: why_not(out, name) for name in [*SETTINGS, *NOT_RUN] if not (out / f"{name}.json").exists()}
     path = Path(args.results)
     table = write_results(path, {"card": card, "not_run": missing, "systems": rows}, COLUMNS, FACTS)
     table += "".join(f"\n- {name}: not run, {why}" for name, why in missing.items()) + "\n" * bool(missing)
@@ -167,29 +137,28 @@ def score(args: argparse.Namespace) -> None:
 
 
 def why_not(out: Path, name: str) -> str:
-    """One line."""
+    """Returns the reason for which a method is not in the table."""
     if name in NOT_RUN:
         return NOT_RUN[name]
     failed = out / f"{name}.failed"
     return f"failed: {failed.read_text().strip()}" if failed.exists() else "not trained yet"
 
 
-def curve(rows: dict, name: str, column: str) -> list[tuple[int, float, float, float]]:
-    """(calls, value, low, high) of one method in the first column that fits."""
-    found = []
-    for calls in CALLS:
-        scores = rows.get(f"{name}-{calls}", {"scores": {}})["scores"]
-        hit = next((s for key, s in scores.items() if fnmatchcase(key, column)), None)
-        if hit is not None:
-            found.append((calls, hit["value"], hit["low"], hit["high"]))
-    return found
+def find_score(rows: dict, row: str, pattern: str) -> dict | None:
+    """Returns the first score of a row whose name fits a pattern."""
+    scores = rows.get(row, {"scores": {}})["scores"]
+    return next((score for name, score in scores.items() if fnmatchcase(name, pattern)), None)
+
+
+def curve(rows: dict, name: str, column: str) -> np.ndarray:
+    """Returns calls, value, low and high of a method in one column: [calls, 4]."""
+    scores = [(calls, find_score(rows, f"{name}-{calls}", column)) for calls in CALLS]
+    points = [(calls, score["value"], score["low"], score["high"]) for calls, score in scores if score]
+    return np.array(points).reshape(-1, 4)
 
 
 def draw(rows: dict, path: Path) -> None:
-    """Quality against calls: a row of panels a score, a column a group, whose methods are coloured over all others in grey."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    """Plots quality against calls: a row of panels for each score, a column for each group, all methods in grey."""
     from matplotlib import pyplot
 
     members: dict[str, list[str]] = {}
@@ -205,19 +174,15 @@ def draw(rows: dict, path: Path) -> None:
         for j, (group, own) in enumerate(members.items()):
             axis = axes[i, j]
             for points in curves.values():
-                axis.plot([p[0] for p in points], [p[1] for p in points], color="0.88", linewidth=0.8, zorder=1)
+                axis.plot(points[:, 0], points[:, 1], color="0.88", linewidth=0.8, zorder=1)
             for name, colour in LINES.items():
-                hit = next(
-                    (s for key, s in rows.get(name, {"scores": {}})["scores"].items() if fnmatchcase(key, column)), None
-                )
-                if hit is not None and (name, column[:2]) != ("real", "FD"):  # halves of the real clips: half as many
-                    axis.axhline(hit["value"], color=colour, linestyle=":", linewidth=1, label=name)
+                score = find_score(rows, name, column)
+                if score and (name, column[:2]) != ("real", "FD"):  # that is between halves, of half as many clips
+                    axis.axhline(score["value"], color=colour, linestyle=":", linewidth=1, label=name)
             for k, name in enumerate(own):
-                values = np.array(curves[name]).reshape(-1, 4)
-                axis.plot(
-                    values[:, 0], values[:, 1], "o-", color=f"C{k}", markersize=3, linewidth=1.3, label=name, zorder=3
-                )
-                axis.fill_between(values[:, 0], values[:, 2], values[:, 3], color=f"C{k}", alpha=0.12, linewidth=0)
+                (calls, value, low, high), style = curves[name].T, {"markersize": 3, "linewidth": 1.3, "zorder": 3}
+                axis.plot(calls, value, "o-", color=f"C{k}", label=name, **style)
+                axis.fill_between(calls, low, high, color=f"C{k}", alpha=0.12, linewidth=0)
             axis.set_xscale("log", base=2)
             axis.set_xticks(CALLS, [str(calls) for calls in CALLS])
             if column.startswith("FD"):
@@ -237,48 +202,33 @@ def draw(rows: dict, path: Path) -> None:
 # --- command line -----------------------------------------------------------------------------------------------------
 
 
-def names(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
-
-
-def shapes(text: str) -> list[tuple[int, int]]:
-    """ "256x128,136x240" -> (batch, frames) pairs."""
-    return [tuple(int(n) for n in part.split("x")) for part in names(text)]
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Command line; see the module's text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     actions = parser.add_subparsers(dest="action", required=True)
     one = actions.add_parser("train")
-    one.add_argument("--teacher", required=True)
+    one.add_argument("--teacher", default=TEACHER)
     one.add_argument("--vae", default=CODEC + "/vae")
-    one.add_argument("--corpora", default=CORPORA)
-    one.add_argument("--cache", default="data/latents")
-    one.add_argument("--out", default="runs/methods")
-    one.add_argument("--seconds", type=float, default=30.0, help="of training, each method")
-    one.add_argument("--minutes", type=float, default=0.0, help="begin no method that would end later; 0: no limit")
+    one.add_argument("--corpora", type=words, default=CORPORA)
+    one.add_argument("--cache", type=Path, default=CACHE)
+    one.add_argument("--output", default="runs/methods")
+    one.add_argument("--seconds", type=float, default=20.0, help="of training, for each method")
     one.add_argument("--scale", type=float, default=0.5, help="of the teacher's batch")
-    one.add_argument("--methods", type=names, default=[])
+    one.add_argument("--methods", type=words, default=[])
     one.add_argument("--batch", type=int, default=100, help="sounds sampled at once")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    one.add_argument("--int8", action="store_true", help="store latents rounded to int8, at half the size")
-    one.add_argument("--keep", action="store_true", help="keep the students' weights in OUT/students")
     two = actions.add_parser("score")
-    two.add_argument("--out", default="runs/methods")
+    two.add_argument("--output", default="runs/methods")
     two.add_argument("--codec", default=CODEC)
     two.add_argument("--results", default="samples/methods_table.json")
-    two.add_argument("--corpus", type=names, default=["data/corpus"])
-    two.add_argument("--methods", type=names, default=[])
+    two.add_argument("--corpus", type=words, default=["data/corpus"])
+    two.add_argument("--methods", type=words, default=[])
     two.add_argument("--seed", type=int, default=0)
     two.add_argument("--device", default="cpu")
-    two.add_argument("--jobs", type=int, default=2, help="rows judged side by side")
+    two.add_argument("--jobs", type=int, default=2, help="rows scored in parallel")
     three = actions.add_parser("jvp")
-    three.add_argument("--teacher", required=True)
-    three.add_argument("--out", default="samples/jvp_cost.json")
-    three.add_argument("--shapes", type=shapes, default=[(128, 128)], help="batch x latent frames, comma-separated")
-    three.add_argument("--ways", type=lambda text: text.split(";"), default=WAYS, help="; ".join(WAYS))
+    three.add_argument("--teacher", default=TEACHER)
+    three.add_argument("--results", type=Path, default=Path("samples/jvp_cost.json"))
     three.add_argument("--repeats", type=int, default=20)
     args = parser.parse_args(arguments)
     {"train": train, "score": score, "jvp": jvp}[args.action](args)

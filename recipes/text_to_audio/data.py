@@ -1,17 +1,20 @@
-"""What the text-to-audio recipes share: the codec, latents with words, and stored trajectories of the teacher.
+"""Shared by the text-to-audio recipes: codec, latents with captions, stored teacher trajectories, common settings.
 
-    python -m recipes.text_to_audio.data --corpora data/corpus,data/rendered,data/mixtures,data/augmented --output data/latents.safetensors
+    python -m recipes.text_to_audio.data
 
-encodes the train and valid clips and packs them in one file that travels to another machine; the recipes take it as `--corpora`.
+As a program it encodes the train and valid clips of all corpora and packs them in one file, data/latents.safetensors,
+that can be copied to a machine without the corpora: training recipes take it as `--corpora`. Latents are also kept in
+data/latents, so that a second call encodes new clips only.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from tqdm import tqdm
 
 from audiocm.codec.codec import Codec
@@ -25,22 +28,29 @@ from audiocm.diffusion.denoiser import Condition, Net
 from audiocm.diffusion.guidance import guided_net
 from audiocm.distillation.states import NoisePair
 from audiocm.models.text_encoder import TextConditioner
-from audiocm.training.run import best_device
+from audiocm.training.run import Loss, Run, best_device
 
-CORPORA = "data/corpus,data/rendered,data/mixtures,data/augmented"
+CORPORA = [Path("data") / name for name in ("corpus", "rendered", "mixtures", "augmented")]
 CODEC = "audiocm/pretrained/codec"
-SHARES = {"effect": 0.58, "instrument": 0.22, "mixture": 0.13, "music": 0.04, "speech": 0.03}  # of samples
-BUCKETS = [(256, 128), (136, 240)]  # the same number of frames a step
+CACHE = Path("data/latents")
+SHARES = {
+    "effect": 0.58,
+    "instrument": 0.22,
+    "mixture": 0.13,
+    "music": 0.04,
+    "speech": 0.03,
+}  # of training samples, by kind
+BUCKETS = [(256, 128), (136, 240)]  # (batch, frames): about the same number of frames a step
 
 
-def codec(vae: str, vocoder: str, device: torch.device) -> Codec:
-    """The trained codec; an empty `vocoder` is an untrained one (encoding needs only its mel front end)."""
-    voice = Vocoder.from_pretrained(vocoder) if vocoder else Vocoder()
-    return Codec(MelVAE.from_pretrained(vae).to(device).eval(), voice.to(device).eval())
+def load_codec(vae: str, vocoder: str, device: torch.device) -> Codec:
+    """Returns a trained codec. An empty `vocoder` is an untrained one; encoding needs only its mel front end."""
+    net = Vocoder.from_pretrained(vocoder) if vocoder else Vocoder()
+    return Codec(MelVAE.from_pretrained(vae).to(device).eval(), net.to(device).eval())
 
 
-def clips_of(corpora: Sequence[str], split: str) -> list[Clip]:
-    """The captioned clips of one split of corpus folders that the teacher learns from."""
+def captioned_clips(corpora: Sequence[Path], split: str, shares: Mapping[str, float] = SHARES) -> list[Clip]:
+    """Returns the captioned clips of one split of corpus folders, of the kinds in `shares`."""
     clips: list[Clip] = []
     for root in corpora:
         try:
@@ -48,77 +58,63 @@ def clips_of(corpora: Sequence[str], split: str) -> list[Clip]:
         except ValueError as error:
             if "no clip in it" not in str(error):  # mixtures have no held-out part
                 raise
-    return [clip for clip in clips if clip.captions and clip.kind in SHARES]
+    return [clip for clip in clips if clip.captions and clip.kind in shares]
 
 
-def latents_of(corpora: str, vae: str, split: str, device: torch.device, cache: str = "data/latents") -> Latents:
-    """Latents of one split of comma-separated corpus folders (encoded once, kept in `cache`) and packed files."""
-    names = corpora.split(",")
-    packed = [name for name in names if name.endswith(".safetensors")]
-    parts = [unpack(name, in_split(split)) for name in packed]
-    folders = [name for name in names if name not in packed]
-    if folders:
-        voice = codec(vae, "", device)
-        parts.append(cached_latents(clips_of(folders, split), voice, codec_key(voice.vae), cache, device, batch=64))
-    return concatenate_latents(parts)
+def clip_weights(clips: Sequence[Clip], shares: Mapping[str, float] = SHARES) -> dict[tuple[str, str], float]:
+    """Returns the sampling weight of each clip by (file, source).
 
-
-def batches(
-    corpora: str,
-    vae: str,
-    device: torch.device,
-    seed: int,
-    split: str = "train",
-    scale: float = 1.0,
-    cache: str = "data/latents",
-) -> LatentBatches:
-    """Latents and words of one split of all corpora. `scale` shrinks the batches for small machines."""
-    latents = latents_of(corpora, vae, split, device, cache)
-    words = encode_captions(latents.clips, TextConditioner.from_pretrained().to(device), device)
-    weight = weights(latents.clips)
-    buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
-    return LatentBatches(
-        latents,
-        words,
-        buckets,
-        dropout=0.12,
-        tail=0.4,
-        weight=lambda clip: weight[clip.file, clip.source],
-        seed=seed,
-        device=device,
-    )
-
-
-def weights(clips: list[Clip]) -> dict[tuple[str, str], float]:
-    """Kinds by `SHARES`; inside a kind, clips that share their name with n others count 1 / sqrt(n)."""
-    names = Counter((clip.kind, clip.captions[0]) for clip in clips)
-    raw = {(clip.file, clip.source): names[clip.kind, clip.captions[0]] ** -0.5 for clip in clips}
+    Kinds are weighted by `shares`; inside a kind, a clip that shares its first caption with n others has weight n^-0.5.
+    """
+    counts = Counter((clip.kind, clip.captions[0]) for clip in clips)
+    raw = {(clip.file, clip.source): counts[clip.kind, clip.captions[0]] ** -0.5 for clip in clips}
     total = Counter[str]()
     for clip in clips:
         total[clip.kind] += raw[clip.file, clip.source]
-    return {(c.file, c.source): raw[c.file, c.source] * SHARES[c.kind] / total[c.kind] for c in clips}
+    return {(c.file, c.source): raw[c.file, c.source] * shares[c.kind] / total[c.kind] for c in clips}
+
+
+def load_latents(corpora: Sequence[Path], vae: str, split: str, cache: Path = CACHE) -> Latents:
+    """Returns the latents of one split of corpus folders (encoded once and kept in `cache`) and of packed files."""
+    packed = [path for path in corpora if Path(path).suffix == ".safetensors"]
+    parts = [unpack(path, in_split(split)) for path in packed]
+    if folders := [path for path in corpora if path not in packed]:
+        codec, clips = load_codec(vae, "", best_device()), captioned_clips(folders, split)
+        parts.append(cached_latents(clips, codec, codec_key(codec.vae), cache, best_device(), batch=64))
+    return concatenate_latents(parts)
+
+
+def load_batches(
+    corpora: Sequence[Path], vae: str, seed: int, split: str = "train", scale: float = 1.0, cache: Path = CACHE
+) -> LatentBatches:
+    """Returns batches of latents and captions of one split of all corpora. `scale` multiplies the batch sizes."""
+    device = best_device()
+    latents = load_latents(corpora, vae, split, cache)
+    captions = encode_captions(latents.clips, TextConditioner.from_pretrained().to(device), device)
+    weights = clip_weights(latents.clips)
+    buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
+    sampling = {"dropout": 0.12, "tail": 0.4, "weight": lambda clip: weights[clip.file, clip.source]}
+    return LatentBatches(latents, captions, buckets, seed=seed, device=device, **sampling)
 
 
 class Trajectories:
-    """Stored pairs of the guided teacher (its noise, its end point) with the w and the words they were made with.
+    """An endless source of stored (NoisePair, Condition): noise and end point of the guided teacher, its w and words.
 
-    An endless source of `(Coupled, Condition)`; the pairs stay on the device in float16.
+    `count` pairs are made by 10 steps of Heun's method with w uniform in a range, and stay on the device in float16.
     """
 
-    def __init__(self, teacher: Net, source: LatentBatches, count: int, steps: int = 10, w=(0.0, 6.0), seed: int = 0):
+    def __init__(self, teacher: Net, source: Iterator, count: int, w: tuple[float, float], seed: int = 0):
         self.step, self.seed, self.parts = 0, seed, []
-        made, bar = 0, tqdm(total=count, desc="trajectories")
-        while made < count:
+        stored, bar = 0, tqdm(total=count, desc="trajectories")
+        while stored < count:
             x, cond = next(source)
             cond = cond.with_guidance(w[0] + (w[1] - w[0]) * torch.rand(len(x), device=x.device))
             cond.null = torch.zeros_like(cond.null)
-            eps = torch.randn_like(x)
+            eps, times = torch.randn_like(x), solvers.ode_times(paths.edm, 10)
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
-                end = solvers.sample(
-                    guided_net(teacher), paths.edm, eps, cond, solvers.ode_times(paths.edm, steps), solvers.heun
-                )
+                end = solvers.sample(guided_net(teacher), paths.edm, eps, cond, times, solvers.heun)
             self.parts.append((end.half(), eps.half(), cond.to(x.device, torch.float16)))
-            made += len(x)
+            stored += len(x)
             bar.update(len(x))
         bar.close()
 
@@ -135,31 +131,24 @@ class Trajectories:
         return NoisePair(end.float(), eps.float()), cond.to(end.device, torch.float32)
 
 
-def held_out_error(teacher_like: Net, held: list[tuple[Tensor, Condition]]) -> dict[str, float]:
-    """Error of the clean estimate on held-out latents at five noise levels (1: no better than guessing the mean)."""
-    values = {}
-    for sigma in (0.3, 1.0, 3.0, 10.0, 40.0):
-        errors = []
-        for i, (x, cond) in enumerate(held):
-            noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(i)).to(x)
-            t = torch.full((len(x),), sigma, device=x.device)
-            cond.null = torch.zeros_like(cond.null)
-            clean = teacher_like(x + sigma * noise, t, None, cond).float()
-            valid = cond.mask[:, None].float()
-            errors.append((((clean - x) ** 2) * valid).sum() / (valid.sum() * x.shape[1]))
-        values[f"error_{sigma:g}"] = float(torch.stack(errors).mean())
-    return values | {"error": sum(values.values()) / len(values)}
+def latent_run(
+    name: str, net: nn.Module, method: Loss, source: Iterator, minutes: float, compile: bool, **settings: Any
+) -> Run:
+    """Returns a Run of `minutes` in all calls, on a GPU in bfloat16 with CUDA graphs and, if set, compiled blocks."""
+    on_gpu = best_device().type == "cuda"
+    common = {"precision": "bf16" if on_gpu else "no", "cuda_graph": True, "save_every": 5000, "shard_mb": 15.0}
+    settings = common | settings | {"compile": compile and on_gpu, "train_seconds": 60 * minutes}
+    return Run(name, net, method, source, **settings)
 
 
 def main() -> None:
-    """Command line; see the module's text."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpora", default=CORPORA)
-    parser.add_argument("--vae", default=CODEC + "/vae")
-    parser.add_argument("--cache", default="data/latents")
-    parser.add_argument("--output", default="data/latents.safetensors")
+    parser = argparse.ArgumentParser(description="Encode and pack the clips of the text-to-audio corpora.")
+    parser.add_argument("--corpora", type=lambda s: [Path(p) for p in s.split(",")], default=CORPORA)
+    parser.add_argument("--vae", default=f"{CODEC}/vae")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--output", type=Path, default=Path("data/latents.safetensors"))
     args = parser.parse_args()
-    both = [latents_of(args.corpora, args.vae, split, best_device(), args.cache) for split in ("train", "valid")]
+    both = [load_latents(args.corpora, args.vae, split, args.cache) for split in ("train", "valid")]
     pack(concatenate_latents(both), args.output)
     print(f"{args.output}: {sum(len(part.clips) for part in both)} clips")
 

@@ -1,29 +1,27 @@
-"""The text-to-audio table: real clips, codec round trip, teacher, student at 1, 2 and 4 calls.
+"""The text-to-audio table: real clips, codec round trip, teacher, and student at 1, 2 and 4 calls.
 
-    python -m recipes.text_to_audio.evaluate plan --out runs/tables --plan samples/tta_plan.json
-    python -m recipes.text_to_audio.evaluate generate --out runs/tables [--device cuda] [--systems student-1,teacher-50] [--latents]
-    python -m recipes.text_to_audio.evaluate score --out runs/tables --results samples/tta_scores.json
-    python -m recipes.text_to_audio.evaluate time --results samples/tta_scores.json --device cpu        # seconds a sound, on an idle machine
+    python -m recipes.text_to_audio.evaluate plan --plan samples/tta_plan.json
+    python -m recipes.text_to_audio.evaluate generate --device cuda
+    python -m recipes.text_to_audio.evaluate score
+    python -m recipes.text_to_audio.evaluate time --device cpu
 
-with `--sweep 0,1,2,2.5,3,4,6 --row "student-1 w=2=tta@2" --row "student-1 w=2.5=tta@2.5"` for the rows of other guidance weights (a sweep's
-are of captions alone, a row's of prompts too).
+Made samples/tta_scores.json with `--sweep 0,1,2,2.5,3,4,6 --row "student-1 w=2=tta@2" --row "student-1 w=2.5=tta@2.5"`,
+which add other guidance weights: a sweep's rows are of captions alone, a row's of prompts too. Words are the captions
+of 300 test clips, whose clips are the reference, and 100 free prompts (prompts.jsonl) with several takes each. On two
+CPU cores a sound of 4 s takes 0.2 s (student) to 12 s (teacher, 198 queries).
 
-`plan` draws the words and needs the corpus (the table's draw is kept: without --plan, clips are drawn anew); `generate` needs the models (and the corpus for the row "codec" alone) and
-writes sounds; `score` needs the judges (see judging.py) and can run elsewhere. All
-continue where they stopped. Two sets of words: the captions of real test clips (the clip is the reference) and
-free prompts (recipes/text_to_audio/prompts.jsonl: prompt, labels, kind), several takes each.
+`plan` needs the corpus, and draws clips anew without `--plan`. `generate` needs the models. `score` is `audiocm score`
+with the settings of recipes/judges.py and needs YAMNet and aiSFX. `time` should run on an idle machine. All continue
+where they stopped. Rows whose sounds are not in `--output` are taken from `--earlier`, if the real clips have the same
+scores there.
 
-Choosing between students is done on other clips and other prompts than the table's:
+Students are chosen on other clips and prompts than those of the table (samples/tta_average_choice.json), for example:
 
-    python -m recipes.text_to_audio.evaluate plan --out runs/choice --other-than samples/tta_plan.json --prompts recipes/text_to_audio/choice_prompts.jsonl --takes 2
-    python -m recipes.text_to_audio.evaluate generate --out runs/choice --row "A=runs/a/model" --row "A at 2=runs/a/model@2" \
-        --systems "teacher-18,A,A at 2"
-    python -m recipes.text_to_audio.evaluate score --out runs/choice --results runs/choice.json --row "A=runs/a/model" --row "A at 2=runs/a/model@2"
-
-A row whose sounds are not here (no folder in --out) is taken from `--earlier`, if the real clips score the same there.
+    evaluate() { python -m recipes.text_to_audio.evaluate "$@" --output runs/choice --row A=runs/a/model; }
+    evaluate plan --other-than samples/tta_plan.json --prompts recipes/text_to_audio/choice_prompts.jsonl --takes 2
+    evaluate generate --systems teacher-18,A
+    evaluate score --results runs/choice.json
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -32,71 +30,66 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from audiocm import metrics
-from recipes.judges import (
-    Judges,
-    agreement,
-    corpus_entries,
-    distances,
-    earlier_rows,
-    spread_of_halves,
-    take_diversity,
-    write_results,
-)
-from recipes.text_to_audio.generate import file_of, generate, prompts_of, seconds_a_sound, stored_plan, systems
+from recipes.judges import columns_of, corpus_entries, earlier_rows, score_sounds, table_card, write_results
+from recipes.text_to_audio.generate import clip_name, generate, load_plan, read_prompts, systems, time_system
 
 HERE = Path(__file__).parent
+WORDS, DISTANCES = ("alignment", "hits"), ("fd-pca", "fad", "kad")
+MAX_UNUSABLE = 0.499  # with half of its sounds refused or silent, what is left is not the system
 
 
-def score_system(judges, name: str, out: Path, entries: list[dict], references: dict) -> dict:
-    """One row: facts, counts and Scores."""
-    folder = out / name.replace(" ", "_")
+def score_system(name: str, out: Path) -> dict:
+    """Returns a row of the table, by `audiocm score`: facts, counts and scores of the folder OUT/NAME."""
+    folder, real = out / name.replace(" ", "_"), out / "real" / "captions"
     facts = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
-    scores, left_out = [], {}
-    for part in ("captions", "prompts"):
-        chosen = [e for e in entries if e["set"] == part]
-        paths = [
-            Path(e["clip"]) if name == "real" else file_of(folder, e) for e in chosen if name != "real" or "clip" in e
-        ]
-        if not any(path.exists() for path in paths):
+    scores, left_out, clips = {}, {}, []
+    for part, metrics in (("captions", (*DISTANCES, "kl")), ("prompts", ("diversity",))):
+        if not (folder / part).is_dir():
             continue
-        heard = judges.hear(paths)
-        left_out[part] = heard.intake.as_dict()["left_out"]
-        words, labels = [e["prompt"] for e in chosen], [e["labels"] for e in chosen]
-        said = agreement(judges, heard, words, labels, part)
-        if len(heard.index) <= len(chosen) // 2:  # refused or silent sounds: what is left is not the system
-            print(f"{name}: only {len(heard.index)} of {len(chosen)} sounds can be used: hits alone")
-            scores += [s for s in said if "hits" in s.name]
-            continue
-        scores += said
-        if part == "prompts":
-            scores += take_diversity(heard, [e["id"] for e in chosen], references["test clips"])
-            continue
-        for against, reference in references.items():
-            own = name == "real" and against == "test clips"
-            scores += spread_of_halves(reference, against) if own else distances(heard, reference, against)
-        if name != "real":
-            _, mine, theirs = np.intersect1d(heard.index, references["test clips"].index, return_indices=True)
-            p, q = heard.probabilities[mine], references["test clips"].probabilities[theirs]
-            normal = [x / x.sum(axis=1, keepdims=True) for x in (p, q)]
-            scores.append(metrics.mean_score("KL tags captions", metrics.kl_divergences(*normal)))
-    clips = "+".join(str(sum(e["set"] == part for e in entries)) for part in left_out)
+        options = {"prompts": out / f"{part}.jsonl", "max_unusable": MAX_UNUSABLE}
+        try:
+            if name == "real":
+                result = score_sounds(real, metrics=(*WORDS, "fd-halves"), **options)
+            else:
+                result = score_sounds(folder / part, real, metrics=(*WORDS, *metrics), **options)
+        except ValueError as error:
+            print(f"{name}: hits alone: {error}")
+            result = score_sounds(folder / part, metrics="hits", **options | {"max_unusable": 0.999})
+        report, columns = result.reports["generated"], columns_of(result, part, "test clips")
+        left_out[part] = report["left_out"]
+        clips.append(str(report["used"] + sum(left_out[part].values())))
+        if part == "captions" and f"alignment {part}" in columns and (out / "other").is_dir():
+            others = score_sounds(folder / part, out / "other", metrics=DISTANCES, max_unusable=MAX_UNUSABLE)
+            columns |= columns_of(others, part, "other clips")
+        scores |= columns
     unusable = sum(sum(reasons.values()) for reasons in left_out.values())
-    return {
-        **facts,
-        "left_out": left_out,
-        "clips": clips,
-        "unusable": unusable,
-        "scores": {s.name: s.as_dict() for s in scores},
-    }
+    return {**facts, "left_out": left_out, "clips": "+".join(clips), "unusable": unusable, "scores": scores}
 
 
-def chance(judges, real, captions: list[dict]) -> dict:
-    """What words and labels score that belong to another real clip: captions moved half the list along (neighbours are of one package)."""
+def prepare(out: Path, args: argparse.Namespace, **more) -> tuple[dict, dict]:
+    """Writes the inputs of `audiocm score` besides the systems' sounds: links to the real clips under the names of the
+    sounds (OUT/real/captions) and to other real clips (OUT/other), and JSON lines with the words of each part.
+
+    Returns the row "chance" (real clips with words and labels of half the list along, as neighbours are of one package)
+    and the table's card, with `more` in it."""
+    entries = json.loads((out / "plan.json").read_text())
+    captions, prompts = ([e for e in entries if e["set"] == part] for part in ("captions", "prompts"))
+    others, real = other_clips(args, [e["kind"] for e in captions]), out / "real" / "captions"
+    links = {real / clip_name(e): Path(e["clip"]) for e in captions}
+    links |= {out / "other" / f"other_{i:03d}": file for i, file in enumerate(others if len(others) >= 100 else [])}
+    for link, file in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not (link := link.with_suffix(file.suffix)).exists():
+            link.symlink_to(file.resolve())
     half = len(captions) // 2
-    moved = captions[half:] + captions[:half]
-    scores = agreement(judges, real, [e["prompt"] for e in moved], [e["labels"] for e in moved], "captions")
-    return {"clips": str(len(captions)), "scores": {s.name: s.as_dict() for s in scores}}
+    moved = [two | {"id": one["id"]} for one, two in zip(captions, captions[half:] + captions[:half], strict=True)]
+    for name, chosen in {"captions": captions, "prompts": prompts, "chance": moved}.items():
+        lines = [{"file": f"{clip_name(e)}.flac", "prompt": e["prompt"], "labels": e["labels"]} for e in chosen]
+        (out / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    chance = score_sounds(real, prompts=out / "chance.jsonl", metrics=WORDS)
+    counts = {"test clips": len(captions)} | ({"other clips": len(others)} if (out / "other").is_dir() else {})
+    more |= {"caption_policy": "first caption of the test clip", "device": "cpu", "reference": counts}
+    return {"clips": str(len(captions)), "scores": columns_of(chance, "captions")}, table_card(chance, **more)
 
 
 COLUMNS = [
@@ -108,67 +101,51 @@ COLUMNS = [
 
 
 def score(args: argparse.Namespace) -> None:
-    out = Path(args.out)
-    entries = json.loads((out / "plan.json").read_text())
-    judges = Judges()
-    captions = [e for e in entries if e["set"] == "captions"]
-    references = heard_references(judges, args, captions)
-    rows = {"chance": chance(judges, references["test clips"], captions)}
+    """Writes the results file and its table."""
+    out = Path(args.output)
+    chance, card = prepare(out, args, guidance=args.guidance)
+    rows = {"chance": chance}
     for system in systems(args):
         if system.name == "real" or (out / system.name.replace(" ", "_")).exists():
-            rows[system.name] = score_system(judges, system.name, out, entries, references)
+            rows[system.name] = score_system(system.name, out)
             print(system.name, {k: round(v["value"], 3) for k, v in rows[system.name]["scores"].items()}, flush=True)
     if args.earlier:
         rows = earlier_rows(args.earlier, rows, "real", [system.name for system in systems(args)])
-    card = judges.card(args.seed, reference={k: v.total for k, v in references.items()}, guidance=args.guidance,
-                       caption_policy="first caption of the test clip", device="cpu (judges)")  # fmt: skip
     print(write_results(Path(args.results), {"card": card, "systems": rows}, COLUMNS))
     if args.sweep:
         draw_sweep({k: v for k, v in rows.items() if " w=" in k}, Path(args.results).with_suffix(".png"))
 
 
 def time_rows(args: argparse.Namespace) -> None:
-    """Measure every model's row of the results file again, alone on this device: eight prompts at once."""
+    """Times the model of every row of the results file on this device, eight prompts at once."""
     results = json.loads(Path(args.results).read_text())
-    prompts = prompts_of(args.prompts)[:8]
+    prompts = read_prompts(args.prompts)[:8]
     for system in systems(args):
         if row := results["systems"].get(system.name):
             row.pop("seconds a sound", None)
             if system.steps:
-                row |= seconds_a_sound(system, prompts, args.seconds, args.device)
+                row |= time_system(system, prompts, args.seconds, args.device)
                 print(f"{system.name}: {row['seconds a sound']:.3g} s a sound of {args.seconds:g} s", flush=True)
     write_results(Path(args.results), results, COLUMNS)
 
 
-def heard_references(judges: Judges, args: argparse.Namespace, captions: list[dict]) -> dict:
-    """The captions' own clips and, where there are a hundred, other real clips."""
-    references = {"test clips": judges.hear([Path(e["clip"]) for e in captions])}
-    others = other_clips(args, [e["kind"] for e in captions])
-    if len(others) >= 100:
-        references["other clips"] = judges.hear(others)
-    return references
-
-
 def other_clips(args: argparse.Namespace, kinds: list[str]) -> list[Path]:
-    """Real clips of the validation split, of the same kinds and at most as many as the captions."""
-    found = [Path(e["file"]) for e in corpus_entries(args.corpus) if e["split"] == "valid" and e["kind"] in set(kinds)]
-    order = np.random.default_rng(args.seed).permutation(len(found))[: len(kinds)]
-    return [found[i] for i in sorted(order)]
+    """Returns real clips of the validation split, of the same kinds and at most as many as the captions."""
+    entries = [e for e in corpus_entries(args.corpus) if e["split"] == "valid" and e["kind"] in set(kinds)]
+    order = np.random.default_rng(args.seed).permutation(len(entries))[: len(kinds)]
+    return [Path(entries[i]["file"]) for i in sorted(order)]
 
 
 def draw_sweep(rows: dict, path: Path) -> None:
-    """Alignment and Fréchet distance against the guidance weight, at one call."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    """Plots tag alignment and Fréchet distance against the guidance weight, at one call."""
     from matplotlib import pyplot
 
     figure, left = pyplot.subplots(figsize=(5, 3))
     right = left.twinx()
     weights = [float(name.split("w=")[1]) for name in rows]
     for axis, column, colour in ((left, "FD yamnet pca", "tab:blue"), (right, "alignment captions", "tab:red")):
-        found = [next(s for name, s in row["scores"].items() if name.startswith(column)) for row in rows.values()]
-        values = np.array([[f["value"], f["low"], f["high"]] for f in found])
+        scores = [next(s for name, s in row["scores"].items() if name.startswith(column)) for row in rows.values()]
+        values = np.array([[score["value"], score["low"], score["high"]] for score in scores])
         axis.plot(weights, values[:, 0], "o-", color=colour)
         axis.fill_between(weights, values[:, 1], values[:, 2], color=colour, alpha=0.15)
         axis.set_ylabel(column, color=colour)
@@ -177,45 +154,44 @@ def draw_sweep(rows: dict, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+def words(text: str) -> list[str]:
+    """Splits a comma-separated argument."""
+    return [part for part in text.split(",") if part]
+
+
 def numbers(text: str) -> list[float]:
-    return [float(x) for x in text.split(",") if x]
+    """Splits a comma-separated argument into numbers."""
+    return [float(part) for part in words(text)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["plan", "generate", "score", "time"])
-    parser.add_argument("--out", default="runs/tables")
+    parser.add_argument("--output", default="runs/tables", help="folder of the sounds")
     parser.add_argument("--results", default="samples/tta_scores.json")
     parser.add_argument("--earlier", default="", help="score: a results file for the rows whose sounds are not here")
-    parser.add_argument("--corpus", type=lambda s: s.split(","), default=["data/corpus"])
+    parser.add_argument("--corpus", type=words, default=["data/corpus"])
     parser.add_argument("--prompts", default=str(HERE / "prompts.jsonl"))
-    parser.add_argument("--kinds", type=lambda s: s.split(","), default=["effect", "music", "instrument"])
+    parser.add_argument("--kinds", type=words, default=["effect", "music", "instrument"])
     parser.add_argument("--student", default="tta")
     parser.add_argument("--teacher", default="tta-teacher")
     parser.add_argument("--teacher-steps", type=lambda s: [int(x) for x in s.split(",")], default=[9, 18, 50])
     parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--sweep", type=numbers, default=[])
-    parser.add_argument(
-        "--row",
-        action="append",
-        default=[],
-        help="one more student at one call: NAME=MODEL[@GUIDANCE]; may be repeated",
-    )
-    parser.add_argument("--systems", type=lambda s: s.split(","), default=[])
-    parser.add_argument("--split", default="test", help="of the captions: valid to choose by, test to report")
-    parser.add_argument("--plan", type=Path, help="an earlier draw of captions: samples/tta_plan.json is the table's")
-    parser.add_argument(
-        "--other-than", type=Path, help="plan: no clip of this earlier draw: to choose by, not to report"
-    )
+    row = "another student at one call: NAME=MODEL[@GUIDANCE]; may be repeated"
+    parser.add_argument("--row", action="append", default=[], help=row)
+    parser.add_argument("--systems", type=words, default=[], help="only these rows")
+    parser.add_argument("--split", default="test", help="of the captions: valid for choices, test for reports")
+    parser.add_argument("--plan", type=Path, help="plan: an earlier draw, such as samples/tta_plan.json")
+    parser.add_argument("--other-than", type=Path, help="plan: leave out the clips of an earlier draw")
     parser.add_argument("--clips", type=int, default=300)
     parser.add_argument("--takes", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--latents", action="store_true", help="generate: latents only, for a second call elsewhere")
     args = parser.parse_args()
-    {"plan": stored_plan, "generate": generate, "score": score, "time": time_rows}[args.action](args)
+    {"plan": load_plan, "generate": generate, "score": score, "time": time_rows}[args.action](args)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,32 @@
-"""The sounds that the text-to-audio table judges: which systems say which words, and making them."""
-
-from __future__ import annotations
+"""Shared by the text-to-audio tables: the systems to compare, the words and seeds, and the generation of sounds."""
 
 import argparse
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
-from safetensors.torch import load_file, save_file
 
+from audiocm.audio.io import decode, resample
+from audiocm.files import read_json_lines, write_json
+from audiocm.pipelines.latent_pipeline import decode_checked
+from audiocm.pipelines.text_to_audio import TextToAudioPipeline
+from recipes.benchmarks.timing import Stopwatch
 from recipes.judges import corpus_entries
 
-LATENTS = "latents.safetensors"
 BUCKET = 0.5  # seconds: lengths are rounded up to a multiple, so that few shapes occur
 
 
 @dataclass(frozen=True)
 class System:
-    """`steps` of `model` at `guidance`; `steps` 0 = the codec alone, model "" = the real clips."""
+    """A row of the table: `steps` of `model` at `guidance`; 0 steps are the codec alone, model "" the real clips."""
 
     name: str
     model: str
@@ -33,28 +36,28 @@ class System:
 
 
 def systems(args: argparse.Namespace) -> list[System]:
-    """The table's rows; `--sweep` adds the student at one call for each guidance weight, `--row` any other one-call model."""
+    """Returns the rows of the table. `--sweep` adds guidance weights of the student, `--row` any one-call model."""
     w = args.guidance
     rows = [System("real", "", 0, 0, True), System("codec", args.student, 0, 0, True)]
     rows += [System(f"teacher-{n}", args.teacher, n, w) for n in args.teacher_steps]
     rows += [System(f"student-{n}", args.student, n, w) for n in (1, 2, 4)]
     rows += [System(f"student-1 w={v:g}", args.student, 1, v, True) for v in args.sweep]
-    named = {row.name: row for row in rows + [one_call(text, w) for text in args.row]}
+    named = {row.name: row for row in rows + [parse_row(text, w) for text in args.row]}
     return [row for row in named.values() if not args.systems or row.name in args.systems]
 
 
-def one_call(text: str, guidance: float) -> System:
-    """`NAME=MODEL[@GUIDANCE]` (MODEL: a bundled name or a folder), all words, prompts too. ValueError for another text."""
-    found = re.fullmatch(r"(?P<name>.+)=(?P<model>[^=@]+)(@(?P<guidance>[0-9.]+))?", text)
-    if not found:
-        raise ValueError(f"row {text!r}: write it NAME=MODEL or NAME=MODEL@GUIDANCE")
-    return System(found["name"], found["model"], 1, float(found["guidance"] or guidance))
+def parse_row(text: str, guidance: float) -> System:
+    """Returns the System of `NAME=MODEL[@GUIDANCE]`, with a bundled name or a folder. Raises ValueError otherwise."""
+    match = re.fullmatch(r"(?P<name>.+)=(?P<model>[^=@]+)(@(?P<guidance>[0-9.]+))?", text)
+    if not match:
+        raise ValueError(f"row {text!r}: must be NAME=MODEL or NAME=MODEL@GUIDANCE")
+    return System(match["name"], match["model"], 1, float(match["guidance"] or guidance))
 
 
-def plan(args: argparse.Namespace) -> list[dict]:
-    """One entry a sound: set, id, take, prompt, labels, seconds, seed and, for captions, the real clip's file.
+def draw_plan(args: argparse.Namespace) -> list[dict]:
+    """Returns an entry for each sound: set, id, take, prompt, labels, seconds, seed and, of captions, the real clip.
 
-    Clips are drawn by a hash of their names, so that a corpus that lost or won a few gives nearly the same draw."""
+    Clips are drawn by a hash of their names: with a few clips more or less, the draw is nearly the same."""
     lines = corpus_entries(args.corpus)
     taken = {e.get("clip") for e in json.loads(args.other_than.read_text())} if args.other_than else set()
     held = [e for e in lines if e["split"] == args.split and e["kind"] in args.kinds and e.get("captions")]
@@ -67,163 +70,137 @@ def plan(args: argparse.Namespace) -> list[dict]:
     entries = []
     for i, e in enumerate(chosen):
         seconds = min(max(np.ceil(e["seconds"] / BUCKET) * BUCKET, 1.0), 10.0)
+        words = {"prompt": e["captions"][0], "labels": e.get("labels", []), "kind": e["kind"], "clip": e["file"]}
         entries.append(
-            {"set": "captions", "id": i, "take": 0, "prompt": e["captions"][0], "labels": e.get("labels", []),
-             "seconds": float(seconds), "seed": args.seed + i, "clip": e["file"], "kind": e["kind"]}
-        )  # fmt: skip
-    for i, p in enumerate(prompts_of(args.prompts)):
+            {"set": "captions", "id": i, "take": 0, **words, "seconds": float(seconds), "seed": args.seed + i}
+        )
+    for i, p in enumerate(read_prompts(args.prompts)):
         for take in range(args.takes):
-            entries.append(
-                {"set": "prompts", "id": i, "take": take, "prompt": p["prompt"], "labels": p["labels"],
-                 "seconds": args.seconds, "seed": args.seed + 100_000 + 100 * i + take, "kind": p["kind"]}
-            )  # fmt: skip
+            words = {key: p[key] for key in ("prompt", "labels", "kind")}
+            seed = args.seed + 100_000 + 100 * i + take
+            entries.append({"set": "prompts", "id": i, "take": take, **words, "seconds": args.seconds, "seed": seed})
     return entries
 
 
-def prompts_of(file: str | Path) -> list[dict]:
-    """The lines of a file of free prompts: prompt, labels, kind."""
-    return [json.loads(line) for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+def read_prompts(file: str | Path) -> list[dict]:
+    """Returns the lines of a file of free prompts: prompt, labels, kind."""
+    return read_json_lines(file)
 
 
-def name_of(entry: dict) -> str:
-    return f"{entry['set']}_{entry['id']:03d}_{entry['take']}"
+def clip_name(entry: dict) -> str:
+    """Returns the name of a sound inside its set."""
+    return f"{entry['id']:03d}_{entry['take']}"
 
 
-def file_of(folder: Path, entry: dict) -> Path:
-    return folder / f"{name_of(entry)}.flac"
+def entry_name(entry: dict) -> str:
+    """Returns the name of a sound among those of all sets."""
+    return f"{entry['set']}_{clip_name(entry)}"
 
 
-class Counter:
-    """Counts the net's rows (a guided query of a teacher is two) while it is hooked."""
-
-    def __init__(self, net: torch.nn.Module) -> None:
-        self.rows = 0
-        self._handle = net.register_forward_pre_hook(self._add)
-
-    def _add(self, net, inputs) -> None:
-        self.rows += len(inputs[0])
-
-    def remove(self) -> None:
-        self._handle.remove()
+def sound_file(folder: Path, entry: dict) -> Path:
+    """Returns the file of a sound in the folder of its system."""
+    return folder / entry["set"] / f"{clip_name(entry)}.flac"
 
 
-def make(pipe, system: System, batch: list[dict], kind: str = "pt") -> list[torch.Tensor | None]:
-    """The batch's sounds (or latents), the net run once; one that the pipeline's checks refuse is None, the others stay."""
+def write_sound(folder: Path, entry: dict, sound: torch.Tensor | None, rate: int) -> None:
+    """Writes the sound of an entry; an empty file, which scoring counts as unusable, if the pipeline refused it."""
+    file = sound_file(folder, entry)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if sound is None:
+        file.touch()
+    else:
+        soundfile.write(file, sound.clamp(-1, 1).numpy(), rate)
+
+
+def generate_latents(pipe: TextToAudioPipeline, system: System, batch: list[dict]) -> torch.Tensor:
+    """Returns the latents [batch, channel, frame] of sounds of one length."""
     generators = [torch.Generator().manual_seed(e["seed"]) for e in batch]
-    words = {"audio_length_in_s": batch[0]["seconds"], "num_inference_steps": system.steps, "output_type": "latent"}
-    latents = pipe([e["prompt"] for e in batch], guidance_scale=system.guidance, generator=generators, **words).audios
-    if kind == "latent":
-        return list(latents)
-    return voiced(pipe, batch, {name_of(e): latent for e, latent in zip(batch, latents, strict=True)})
+    options = {"audio_length_in_s": batch[0]["seconds"], "num_inference_steps": system.steps, "output_type": "latent"}
+    prompts = [e["prompt"] for e in batch]
+    return pipe(prompts, guidance_scale=system.guidance, generator=generators, **options).audios
 
 
-def voiced(pipe, batch: list[dict], stored: dict[str, torch.Tensor]) -> list[torch.Tensor | None]:
-    """The sounds of latents, with the pipeline's checks."""
-    from audiocm.pipelines.latent_pipeline import decode_checked
-
-    made: list[torch.Tensor | None] = []
-    for entry in batch:
-        latent = stored[name_of(entry)][None].to(next(pipe.codec.vae.parameters()).device)
+def decode_latents(pipe: Any, batch: list[dict], latents: Iterable[torch.Tensor]) -> list[torch.Tensor | None]:
+    """Returns the sounds of latents, None for one that fails the pipeline's checks."""
+    sounds: list[torch.Tensor | None] = []
+    for entry, latent in zip(batch, latents, strict=True):
+        latent = latent[None].to(next(pipe.codec.vae.parameters()).device)
         try:
             samples = round(entry["seconds"] * pipe.sample_rate)
-            made += list(decode_checked(pipe.codec, latent, [entry["prompt"]], samples))
+            sounds += list(decode_checked(pipe.codec, latent, [entry["prompt"]], samples))
         except ValueError:
-            made.append(None)
-    return made
+            sounds.append(None)
+    return sounds
 
 
-def round_trip(pipe, batch: list[dict]) -> list[torch.Tensor]:
-    """The real clips through the codec, one by one (their lengths differ)."""
-    from audiocm.audio.io import decode, resample
+def generate_batch(pipe: TextToAudioPipeline, system: System, batch: list[dict]) -> list[torch.Tensor | None]:
+    """Returns sounds of one length, None for one that fails the pipeline's checks."""
+    return decode_latents(pipe, batch, generate_latents(pipe, system, batch))
 
-    made = []
+
+def round_trip(pipe: Any, batch: list[dict]) -> list[torch.Tensor]:
+    """Encodes and decodes the real clips one by one, as their lengths differ."""
+    device, sounds = next(pipe.vae.parameters()).device, []
     for entry in batch:
         wav, rate = decode(Path(entry["clip"]).read_bytes())
         wav = torch.from_numpy(resample(wav if wav.ndim == 1 else wav.mean(1), rate, pipe.sample_rate))
-        device = next(pipe.vae.parameters()).device
-        made.append(pipe.codec.decode(pipe.codec.encode(wav[None].to(device)))[0, : len(wav)].cpu())
-    return made
+        sounds.append(pipe.codec.decode(pipe.codec.encode(wav[None].to(device)))[0, : len(wav)].cpu())
+    return sounds
 
 
-def generate_system(system: System, entries: list[dict], out: Path, device: str, batch: int, latents: bool) -> None:
-    """Write the sounds of one system that are not there yet, and facts.json: queries and seconds a sound.
-
-    `latents`: write latents.safetensors instead; a later call without it, elsewhere, turns them into sounds.
-    """
-    from audiocm.pipelines.text_to_audio import TextToAudioPipeline
-
+def generate_system(system: System, entries: list[dict], out: Path, device: str, batch: int) -> None:
+    """Writes the missing sounds of a system and facts.json, with queries and seconds per sound."""
     folder = out / system.name.replace(" ", "_")
-    folder.mkdir(parents=True, exist_ok=True)
     wanted = [e for e in entries if (e["set"] == "captions" or not system.only_captions)]
-    todo = [e for e in wanted if not file_of(folder, e).exists()]
-    stored = load_file(folder / LATENTS) if (folder / LATENTS).exists() else {}
-    if not todo or (latents and (stored or not system.steps)):
+    todo = sorted((e for e in wanted if not sound_file(folder, e).exists()), key=lambda e: e["seconds"])
+    if not todo:
         return
     pipe = TextToAudioPipeline.from_pretrained(system.model, device=device)
-    todo.sort(key=lambda e: e["seconds"])
-    counter, started, sounds = Counter(pipe.transformer), time.perf_counter(), 0
-    stored_now: dict[str, torch.Tensor] = {}
-    refused: list[str] = []
+    watch, started, count, refused = Stopwatch(pipe.transformer), time.perf_counter(), len(todo), []
     while todo:
         part = [e for e in todo[:batch] if e["seconds"] == todo[0]["seconds"]]
         todo = todo[len(part) :]
-        if stored:
-            made = voiced(pipe, part, stored)
-        else:
-            made = make(pipe, system, part, "latent" if latents else "pt") if system.steps else round_trip(pipe, part)
-        for entry, sound in zip(part, made, strict=True):
-            sounds += 1
-            if sound is None:
-                refused.append(name_of(entry))
-            elif latents:
-                stored_now[name_of(entry)] = sound.half().cpu().contiguous()
-            else:
-                soundfile.write(file_of(folder, entry), sound.clamp(-1, 1).numpy(), pipe.sample_rate)
+        sounds = generate_batch(pipe, system, part) if system.steps else round_trip(pipe, part)
+        for entry, sound in zip(part, sounds, strict=True):
+            refused += [entry_name(entry)] if sound is None else []
+            write_sound(folder, entry, sound, pipe.sample_rate)
         print(f"{system.name}: {len(todo)} left", flush=True)
-    counter.remove()
-    seconds = (time.perf_counter() - started) / max(sounds, 1)
-    facts = {"queries": counter.rows / max(sounds, 1), "seconds a sound": seconds}
-    facts |= {"device": device_name(device), "batch": batch}
-    if stored:
-        facts = json.loads((folder / "facts.json").read_text())
-    if latents:
-        save_file(stored_now, folder / LATENTS)
-    (folder / "facts.json").write_text(json.dumps(facts | {"refused": refused}, indent=1))
+    watch.remove()
+    facts = {"queries": watch.rows / count, "seconds a sound": (time.perf_counter() - started) / count}
+    write_json(folder / "facts.json", facts | {"device": device_name(device), "batch": batch, "refused": refused})
 
 
-def seconds_a_sound(system: System, prompts: list[dict], seconds: float, device: str) -> dict:
-    """Facts of one batch of prompts, end to end after a first sound: seconds a sound, how long it is, device, batch."""
-    from audiocm.pipelines.text_to_audio import TextToAudioPipeline
-
+def time_system(system: System, prompts: list[dict], seconds: float, device: str) -> dict:
+    """Times a batch of prompts end to end, after a first sound: seconds per sound, its length, device and batch."""
     pipe = TextToAudioPipeline.from_pretrained(system.model, device=device)
     batch = [p | {"set": "prompts", "id": i, "take": 0, "seed": i, "seconds": seconds} for i, p in enumerate(prompts)]
-    make(pipe, system, batch[:1])
+    generate_batch(pipe, system, batch[:1])
     started = time.perf_counter()
-    make(pipe, system, batch)
+    generate_batch(pipe, system, batch)
     spent = time.perf_counter() - started
     facts = {"seconds a sound": spent / len(batch), "of seconds": seconds}
     return facts | {"device": device_name(device), "batch": len(batch)}
 
 
 def device_name(device: str) -> str:
-    """What sounds were made on, for a results file."""
+    """Returns the name of a device, for a results file."""
     return f"cpu, {torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
 
 
-def stored_plan(args: argparse.Namespace) -> list[dict]:
-    """plan.json of the output folder: if it is not there yet `--plan`'s file, else drawn up."""
-    out = Path(args.out)
+def load_plan(args: argparse.Namespace) -> list[dict]:
+    """Returns plan.json of the output folder. If it is missing, it is `--plan`'s file or drawn from the corpus."""
+    out = Path(args.output)
     out.mkdir(parents=True, exist_ok=True)
     stored = out / "plan.json"
     known = stored if stored.exists() else args.plan
-    entries = json.loads(known.read_text()) if known else plan(args)
+    entries = json.loads(known.read_text()) if known else draw_plan(args)
     stored.write_text(json.dumps(entries, ensure_ascii=False, indent=0))
     return entries
 
 
 def generate(args: argparse.Namespace) -> None:
-    """Make the sounds of all systems but the real clips."""
-    entries = stored_plan(args)
+    """Generates the sounds of all systems except the real clips."""
+    entries = load_plan(args)
     for system in systems(args):
         if system.model:
-            generate_system(system, entries, Path(args.out), args.device, args.batch, args.latents)
+            generate_system(system, entries, Path(args.output), args.device, args.batch)

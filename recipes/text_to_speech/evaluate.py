@@ -1,15 +1,15 @@
 """The text-to-speech table: the reference voice, its codec round trip, the teacher, the student at 1, 2 and 4 calls.
 
-    python -m recipes.text_to_speech.evaluate speak --out runs/tts_table [--voice heart] [--corpus data/voice] [--systems student-1]
-    python -m recipes.text_to_speech.evaluate score --out runs/tts_table --results samples/tts_scores.json [--voice heart]
+    python -m recipes.text_to_speech.evaluate speak --output runs/tts_table [--voice heart] [--systems student-1]
+    python -m recipes.text_to_speech.evaluate score --output runs/tts_table --results samples/tts_scores.json
 
-`speak` needs the models and writes sounds and times; `score` is `audiocm score` with the metrics wer, speaker, prosody and
-(of --opinions clips) dnsmos, whose judges no training here used (the README says how to install them). Both continue where they stopped. The
-sentences are those of tts_sentences.txt, which no corpus holds; the reference is the synthesiser itself for the voice
-"heart", else the held-out clips of the voice in --corpus.
+`speak` writes sounds and times, `score` runs `audiocm score` with the metrics wer, speaker, prosody and, on part of the
+clips, dnsmos (extra `speech`), whose networks no training here used; both continue where they stopped. The sentences
+are in no corpus. The reference is the synthesiser for the voice "heart", else the voice's held-out clips in --corpus.
+Made samples/tts_scores.json on two CPU cores: one call has word errors of 7.4 % (voice 6.1, teacher 8.3), DNSMOS 3.24
+(3.30, 3.18). With `--voice prompts --sentences recipes/text_to_speech/prompt_sentences.txt` it made
+tts_prompts_scores.json, with comospeech.py's student tts_comospeech_scores.json.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
@@ -22,18 +22,35 @@ from pathlib import Path
 import soundfile
 import torch
 
+from audiocm.audio.io import read_wave
+from audiocm.data.speech_corpora import read_speech_corpus
+from audiocm.diffusion import solvers
 from audiocm.evaluation.features import cache_folder
 from audiocm.evaluation.provenance import differences
 from audiocm.evaluation.scoring import score
+from audiocm.files import write_json, write_json_lines
 from audiocm.metrics.speech import normalize_words
+from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+from recipes.benchmarks.timing import Stopwatch, wall_seconds
 from recipes.judges import earlier_rows, write_results
 
-HERE = Path(__file__).parent
+SENTENCES = Path(__file__).with_name("sentences.txt")
+METRICS = ("wer", "speaker", "prosody")
+COLUMNS = [
+    "WER % *",
+    "WER without loops % *",
+    "CER % *",
+    "DNSMOS overall",
+    "speaker similarity *",
+    "F0 Hz",
+    "F0 spread st",
+    "length / reference's",
+]
 
 
 @dataclass(frozen=True)
 class System:
-    """`steps` calls of `model`; model "": the reference, or with "codec" the reference through the codec."""
+    """A row of the table: `steps` of `model`; model "" is the reference or, with the name "codec", its round trip."""
 
     name: str
     model: str
@@ -41,188 +58,176 @@ class System:
 
 
 def systems(args: argparse.Namespace) -> list[System]:
+    """Returns the rows of the table, only those that `--systems` names if it is given."""
     rows = [System("voice", ""), System("codec", "")]
     rows += [System(f"teacher-{n}", args.teacher, n) for n in args.teacher_steps]
     rows += [System(f"student-{n}", args.student, n) for n in args.student_steps]
     return [row for row in rows if not args.systems or row.name in args.systems]
 
 
-def sentences(file: str | Path = HERE / "sentences.txt") -> list[tuple[str, str]]:
-    """(kind, text) of each held-out sentence."""
+def system_parser(description: str, out: str, results: str, student_steps: list[int]) -> argparse.ArgumentParser:
+    """Returns a parser of the options that the speech and the singing table share."""
+
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in text.split(",")]
+
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("action", choices=["speak", "score"])
+    parser.add_argument("--output", default=out, help="folder of the sounds")
+    parser.add_argument("--results", default=results, help="results file; the table lies beside it")
+    parser.add_argument("--student", default="tts", help="model name or folder")
+    parser.add_argument("--teacher", default="tts-teacher", help="model name or folder")
+    parser.add_argument("--teacher-steps", type=numbers, default=[50], help="calls, comma-separated")
+    parser.add_argument("--student-steps", type=numbers, default=student_steps, help="calls, comma-separated")
+    rows = "only these rows, of voice,codec,teacher-N,student-N"
+    parser.add_argument("--systems", type=lambda text: text.split(","), default=[], help=rows)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def read_sentences(file: str | Path = SENTENCES) -> list[tuple[str, str]]:
+    """Returns (kind, text) of each held-out sentence."""
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     return [tuple(line.split("\t")) for line in lines if line.strip()]
+
+
+def named_sentences(file: str | Path) -> dict[str, str]:
+    """Returns the held-out sentences by the names of their sounds."""
+    return {f"{i:03d}": text for i, (_, text) in enumerate(read_sentences(file))}
 
 
 # --- speak ------------------------------------------------------------------------------------------------------------
 
 
-def told(folder: Path, texts: dict[str, str]) -> None:
-    """prompts.jsonl, what `audiocm score --prompts` reads."""
-    lines = [json.dumps({"file": f"{name}.flac", "text": text}, ensure_ascii=False) for name, text in texts.items()]
-    (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def write_prompts(folder: Path, texts: dict[str, str]) -> None:
+    """Writes the prompts.jsonl that `audiocm score --prompts` reads."""
+    write_json_lines(folder / "prompts.jsonl", [{"file": f"{name}.flac", "text": texts[name]} for name in texts])
 
 
-def numbered(file: str | Path) -> dict[str, str]:
-    """The held-out sentences by the name of their sounds."""
-    return {f"{i:03d}": text for i, (_, text) in enumerate(sentences(file))}
-
-
-def reference(args: argparse.Namespace, folder: Path) -> None:
-    """The voice itself: the synthesiser reads the sentences, or else the held-out clips of the corpus under their own names."""
-    from audiocm.audio.io import read_wave
-    from recipes.text_to_speech.data import corpus
-
+def write_reference(voice: str, corpus: Path, sentences: Path, folder: Path) -> None:
+    """Writes the reference: the synthesiser reads the sentences, or up to 200 held-out clips of the voice."""
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "prompts.jsonl").exists():
         return
-    if args.voice == "heart":
+    if voice == "heart":
         from hibari import Hibari
 
-        voice, texts = Hibari(threads=1), numbered(args.sentences)
+        synthesize, texts = Hibari(threads=1), named_sentences(sentences)
         for name, text in texts.items():
-            soundfile.write(folder / f"{name}.flac", voice(text, seed=int(name)), 24000)
+            soundfile.write(folder / f"{name}.flac", synthesize(text, seed=int(name)), 24000)
     else:
-        clips = [c for c in corpus(Path(args.corpus)) if c.split == "test" and c.voice == args.voice][:200]
+        clips = [c for c in read_speech_corpus(corpus) if c.split == "test" and c.voice == voice][:200]
         texts = {f"clip_{i:03d}": clip.text for i, clip in enumerate(clips)}
         for name, clip in zip(texts, clips, strict=True):
             soundfile.write(folder / f"{name}.flac", read_wave(clip.path, 24000), 24000)
-    told(folder, texts)
+    write_prompts(folder, texts)
 
 
-class Stopwatch:
-    """Calls of a net and the seconds spent in them."""
-
-    def __init__(self, net: torch.nn.Module):
-        self.calls, self.seconds = 0, 0.0
-        self.hooks = [net.register_forward_pre_hook(self.start), net.register_forward_hook(self.stop)]
-
-    def start(self, *_) -> None:
-        self._wait()
-        self.began = time.perf_counter()
-
-    def stop(self, *_) -> None:
-        self._wait()
-        self.calls, self.seconds = self.calls + 1, self.seconds + time.perf_counter() - self.began
-
-    def _wait(self) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-
-
-def speak_system(system: System, args: argparse.Namespace, folder: Path) -> None:
-    """All sentences by one model, one at a time, with what it cost; the first sentence twice, to warm up."""
-    from audiocm.diffusion import solvers
-    from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
-
+def write_round_trip(model: str, source: Path, folder: Path) -> None:
+    """Writes the clips of a folder as encoded and decoded by a model's codec, with their prompts.jsonl."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = numbered(args.sentences)
-    told(folder, texts)
+    codec = TextToSpeechPipeline.from_pretrained(model).codec
+    for path in sorted(source.glob("*.flac")):
+        wav = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+        decoded = codec.decode(codec.encode(wav[None]))[0, : len(wav)]
+        soundfile.write(folder / path.name, decoded.clamp(-1, 1).numpy(), codec.sample_rate)
+    (folder / "prompts.jsonl").write_bytes((source / "prompts.jsonl").read_bytes())
+
+
+def speak_system(system: System, voice: str, sentences: Path, folder: Path, device: str) -> None:
+    """Speaks the missing sentences by one model, one at a time, and writes its times to facts.json.
+
+    The first sentence is spoken once before, to warm up."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = named_sentences(sentences)
+    write_prompts(folder, texts)
     todo = [name for name in texts if not (folder / f"{name}.flac").exists()]
     if not todo:
         return
-    pipe = TextToSpeechPipeline.from_pretrained(system.model, device=args.device)
-    voice = args.voice if args.voice in pipe.voices else None
-    options = {"num_inference_steps": system.steps, "voice": voice}
+    pipe = TextToSpeechPipeline.from_pretrained(system.model, device=device)
+    options = {"num_inference_steps": system.steps, "voice": voice if voice in pipe.voices else None}
     solver = None if pipe.is_student else solvers.euler  # one call a step, as CoMoSpeech samples its teacher
     pipe(texts[todo[0]], solver=solver, **options)
     watch, spent, length = Stopwatch(pipe.transformer), 0.0, 0.0
     for name in todo:
-        began = time.perf_counter()
+        started = time.perf_counter()
         out = pipe(texts[name], solver=solver, generator=torch.Generator().manual_seed(int(name)), **options)
-        spent += time.perf_counter() - began
+        spent += time.perf_counter() - started
         wav = out.audios[0].numpy()
         length += len(wav) / pipe.sample_rate
         soundfile.write(folder / f"{name}.flac", wav, pipe.sample_rate)
-    began = time.perf_counter()
-    next(iter(pipe.stream(" ".join(texts.values()), **options)))
-    facts = {
-        "real-time factor": spent / length,
-        "decoder real-time factor": watch.seconds / length,
-        "sentences": len(todo),
-    }
-    facts |= {"calls a sentence": watch.calls / len(todo), "first audio of a long text, s": time.perf_counter() - began}
-    facts |= {"device": args.device, "threads": torch.get_num_threads()}
-    (folder / "facts.json").write_text(json.dumps(facts, indent=1))
+    watch.remove()
+    facts = {"real-time factor": spent / length, "decoder real-time factor": watch.seconds / length}
+    facts |= {"sentences": len(todo), "calls a sentence": watch.calls / len(todo)}
+    first = wall_seconds(lambda: next(iter(pipe.stream(" ".join(texts.values()), **options))))
+    facts |= {"first audio of a long text, s": first, "device": device, "threads": torch.get_num_threads()}
+    write_json(folder / "facts.json", facts)
 
 
 def speak(args: argparse.Namespace) -> None:
-    out = Path(args.out)
+    """Writes the sounds of all systems."""
+    out = Path(args.output)
     for system in systems(args):
         folder = out / system.name
         if system.model:
-            speak_system(system, args, folder)
+            speak_system(system, args.voice, args.sentences, folder, args.device)
         elif system.name == "voice":
-            reference(args, folder)
+            write_reference(args.voice, args.corpus, args.sentences, folder)
         else:
-            through_codec(args, out / "voice", folder)
+            write_round_trip(args.student, out / "voice", folder)
         print(system.name, flush=True)
-
-
-def through_codec(args: argparse.Namespace, source: Path, folder: Path) -> None:
-    from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
-
-    folder.mkdir(parents=True, exist_ok=True)
-    codec = TextToSpeechPipeline.from_pretrained(args.student).codec
-    for path in sorted(source.glob("*.flac")):
-        wav = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-        made = codec.decode(codec.encode(wav[None]))[0, : len(wav)]
-        soundfile.write(folder / path.name, made.clamp(-1, 1).numpy(), codec.sample_rate)
-    (folder / "prompts.jsonl").write_bytes((source / "prompts.jsonl").read_bytes())
 
 
 # --- score ------------------------------------------------------------------------------------------------------------
 
-METRICS = ("wer", "speaker", "prosody")
-COLUMNS = ["WER % *", "WER without loops % *", "CER % *", "DNSMOS overall", "speaker similarity *", "F0 Hz", "F0 spread st",
-           "length / reference's"]  # fmt: skip
 
-
-def judged(folder: Path, voice: Path, opinions: int) -> dict:
-    """What `audiocm score` says of a folder, kept in it as scores.json; DNSMOS of `opinions` clips, evenly drawn (0: none)."""
+def score_folder(folder: Path, reference: Path, dnsmos_clips: int) -> dict:
+    """Returns the result of `audiocm score` on a folder, kept there as scores.json; DNSMOS is of part of the clips."""
     file = folder / "scores.json"
     if not file.exists():
         options = {"workers": 1, "cache": cache_folder()}
-        result = score(folder, voice, prompts=folder / "prompts.jsonl", metrics=METRICS, **options)
+        result = score(folder, reference, prompts=folder / "prompts.jsonl", metrics=METRICS, **options)
         clips = sorted(folder.glob("*.flac"))
-        chosen = clips[:: max(1, len(clips) // opinions)][:opinions] if opinions else []
-        with tempfile.TemporaryDirectory() as some:
-            for clip in chosen:
-                shutil.copy(clip, some)
-            if chosen:
-                heard = score(some, metrics=("dnsmos",), **options)
-                result["scores"] |= heard["scores"]
-                result["warnings"] += heard["warnings"]
-                result["card"]["embedders"] |= heard["card"]["embedders"]
-        file.write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+        if chosen := clips[:: max(1, len(clips) // dnsmos_clips)][:dnsmos_clips] if dnsmos_clips else []:
+            with tempfile.TemporaryDirectory() as part:
+                for clip in chosen:
+                    shutil.copy(clip, part)
+                dnsmos = score(part, metrics=("dnsmos",), **options)
+            result.scores |= dnsmos.scores
+            result.warnings += dnsmos.warnings
+            result.card["embedders"] |= dnsmos.card["embedders"]
+        file.write_text(json.dumps(result.to_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def by_kind(result: dict, file: str | Path) -> dict[str, float]:
-    """Word error rate in % of each kind of the test sentences; empty for another reference's texts."""
+def errors_by_kind(result: dict, sentences: str | Path) -> dict[str, float]:
+    """Returns the word error rate in % of each kind of sentences; empty for the texts of another reference."""
     rates = next(values for name, values in result["items"].items() if name.startswith("WER % "))
-    wrong: dict[str, list[tuple[float, int]]] = {}
-    for i, (kind, text) in enumerate(sentences(file)):
+    errors: dict[str, list[tuple[float, int]]] = {}
+    for i, (kind, text) in enumerate(read_sentences(sentences)):
         if (name := f"{i:03d}") in rates:
             words = len(normalize_words(text).split())
-            wrong.setdefault(kind, []).append((rates[name] * words, words))
-    return {kind: round(sum(a for a, _ in both) / sum(b for _, b in both), 2) for kind, both in wrong.items()}
+            errors.setdefault(kind, []).append((rates[name] * words, words))
+    return {kind: round(sum(a for a, _ in both) / sum(b for _, b in both), 2) for kind, both in errors.items()}
 
 
 def score_systems(args: argparse.Namespace) -> None:
-    """The results file: every system's scores against the reference voice, with the card of `audiocm score`."""
-    out, rows, cards = Path(args.out), {}, {}
+    """Writes the results file: the scores of all systems against the reference, with the card of `audiocm score`."""
+    out, rows, cards = Path(args.output), {}, {}
     for system in systems(args):
         folder = out / system.name
         if not folder.is_dir():
             continue
-        result = judged(folder, out / "voice", args.opinions)
-        facts = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
-        told = {"WER % by kind": by_kind(result, args.sentences), "warnings": result["warnings"]}
-        rows[system.name] = facts | {"clips": result["card"]["clips"]["generated"], "scores": result["scores"]} | told
-        cards[system.name] = {
-            k: v for k, v in result["card"].items() if k not in ("clips", "left_out", "cut", "generated")
+        result = score_folder(folder, out / "voice", args.dnsmos_clips)
+        row = json.loads((folder / "facts.json").read_text()) if (folder / "facts.json").exists() else {}
+        row |= {"clips": result["card"]["clips"]["generated"], "scores": result["scores"]}
+        rows[system.name] = row | {
+            "WER % by kind": errors_by_kind(result, args.sentences),
+            "warnings": result["warnings"],
         }
-        print(system.name, {k: round(v["value"], 3) for k, v in result["scores"].items()}, flush=True)
+        own = ("clips", "left_out", "cut", "generated")
+        cards[system.name] = {key: value for key, value in result["card"].items() if key not in own}
+        print(system.name, {name: round(one["value"], 3) for name, one in result["scores"].items()}, flush=True)
     first = next(iter(cards.values()))
     for name, card in cards.items():
         if apart := differences(first, card):
@@ -234,27 +239,15 @@ def score_systems(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["speak", "score"])
-    parser.add_argument("--out", default="runs/tts_table")
-    parser.add_argument("--results", default="samples/tts_scores.json")
-    parser.add_argument("--earlier", default="", help="score: a results file for the rows whose sounds are not here")
-    parser.add_argument("--voice", default="heart")
+    parser = system_parser(__doc__.splitlines()[0], "runs/tts_table", "samples/tts_scores.json", [1, 2, 4])
+    parser.add_argument("--voice", default="heart", help="name of the voice")
+    sentences = Path("recipes/text_to_speech/sentences.txt")
+    parser.add_argument("--sentences", type=Path, default=sentences, help="lines of `kind TAB text`")
+    parser.add_argument("--corpus", type=Path, default=Path("data/prompts"), help="speak: reference of another voice")
     parser.add_argument(
-        "--sentences",
-        default="recipes/text_to_speech/sentences.txt",
-        help="lines of `kind TAB text`; others to choose by",
+        "--dnsmos-clips", type=int, default=100, help="score: clips per system for DNSMOS, 5 s each on a core"
     )
-    parser.add_argument(
-        "--opinions", type=int, default=100, help="clips a system that DNSMOS hears: five seconds each on a core"
-    )
-    parser.add_argument("--corpus", default="data/prompts")
-    parser.add_argument("--student", default="tts")
-    parser.add_argument("--teacher", default="tts-teacher")
-    parser.add_argument("--teacher-steps", type=lambda s: [int(x) for x in s.split(",")], default=[50])
-    parser.add_argument("--student-steps", type=lambda s: [int(x) for x in s.split(",")], default=[1, 2, 4])
-    parser.add_argument("--systems", type=lambda s: s.split(","), default=[])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--earlier", default="", help="score: results file to take rows from whose sounds are missing")
     args = parser.parse_args()
     {"speak": speak, "score": score_systems}[args.action](args)
 

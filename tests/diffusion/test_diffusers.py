@@ -27,7 +27,7 @@ def generator():
 
 
 def eps_net(x_t, t, s=None, cond=None):
-    return denoiser.as_eps.to_clean(TABLE, x_t, t, arbitrary(x_t, t - 1))
+    return denoiser.noise_prediction.to_clean(TABLE, x_t, t, arbitrary(x_t, t - 1))
 
 
 def run(scheduler, x, **extra):
@@ -44,7 +44,7 @@ def ours(noise, timesteps, solver, end=0.0, **extra):
     return solvers.sample(eps_net, TABLE, noise, None, falling, solver=solver, **extra)
 
 
-def close(a, b):
+def assert_close(a, b):
     torch.testing.assert_close(a.double(), b.double(), rtol=1e-5, atol=1e-5)
 
 
@@ -62,7 +62,7 @@ def test_edm_euler():
         x = scheduler.step(arbitrary(scheduler.scale_model_input(x, t), t), t, x).prev_sample
     falling = solvers.ode_times(paths.edm, 18)
     torch.testing.assert_close(scheduler.sigmas.double(), torch.tensor(falling, dtype=torch.float64), rtol=1e-5, atol=0)
-    close(solvers.sample(net, paths.edm, noise, None, falling, solver=solvers.euler), x)
+    assert_close(solvers.sample(net, paths.edm, noise, None, falling, solver=solvers.euler), x)
 
 
 def test_edm_heun():
@@ -80,7 +80,7 @@ def test_edm_heun():
     noise = start()
     theirs = run(scheduler, noise * scheduler.init_noise_sigma)
     noise = noise * scheduler.init_noise_sigma / levels[0]
-    close(solvers.sample(net, paths.EDM(t_max=100.0), noise, None, levels, solver=solvers.heun), theirs)
+    assert_close(solvers.sample(net, paths.EDM(t_max=100.0), noise, None, levels, solver=solvers.heun), theirs)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.7])
@@ -88,7 +88,7 @@ def test_ddim(eta):
     scheduler = diffusers.DDIMScheduler(**BETAS, clip_sample=False, set_alpha_to_one=True)
     scheduler.set_timesteps(10)
     theirs = run(scheduler, start(), eta=eta, generator=generator())
-    close(
+    assert_close(
         ours(start(), scheduler.timesteps, solvers.ddim(eta) if eta else solvers.euler, generator=generator()), theirs
     )
 
@@ -97,29 +97,7 @@ def test_ddim(eta):
 def test_dpmpp_2m(steps):
     scheduler = diffusers.DPMSolverMultistepScheduler(**BETAS, algorithm_type="dpmsolver++", solver_order=2)
     scheduler.set_timesteps(steps)
-    close(ours(start(), scheduler.timesteps, solvers.dpmpp_2m), run(scheduler, start()))
-
-
-def test_dpmpp_3m_with_the_published_coefficient():
-    scheduler = diffusers.DPMSolverMultistepScheduler(
-        **BETAS, algorithm_type="dpmsolver++", solver_order=3, lower_order_final=False, final_sigmas_type="sigma_min"
-    )
-    scheduler.set_timesteps(20)
-    noise = start()
-    theirs = run(scheduler, noise)
-    close(ours(noise, scheduler.timesteps, solvers.dpmpp_3m(1.0), end=1.0), theirs)
-    assert not torch.allclose(ours(noise, scheduler.timesteps, solvers.dpmpp_3m(), end=1.0), theirs, atol=1e-5)
-
-
-def test_sde_dpmpp_2m():
-    scheduler = diffusers.DPMSolverMultistepScheduler(**BETAS, algorithm_type="sde-dpmsolver++", solver_order=2)
-    scheduler.set_timesteps(20)
-    theirs = run(scheduler, start().float(), generator=generator())
-
-    def draw(like, source=generator()):  # noqa: B008  (their noise is float32)
-        return torch.randn(like.shape, generator=source).to(like.dtype)
-
-    close(ours(start().float().double(), scheduler.timesteps, solvers.sde_dpmpp_2m(), draw=draw), theirs)
+    assert_close(ours(start(), scheduler.timesteps, solvers.dpmpp_2m), run(scheduler, start()))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 8])
@@ -130,7 +108,7 @@ def test_lcm(steps):
     if steps in expected:
         assert scheduler.timesteps.tolist() == expected[steps]
     theirs = run(scheduler, start(), generator=generator())
-    close(ours(start(), scheduler.timesteps, solvers.student_step, generator=generator()), theirs)
+    assert_close(ours(start(), scheduler.timesteps, solvers.student_step, gamma=1.0, generator=generator()), theirs)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
@@ -139,18 +117,28 @@ def test_tcd(eta):
     scheduler = diffusers.TCDScheduler(**BETAS)
     scheduler.set_timesteps(4, original_inference_steps=50)
     theirs = run(scheduler, start(), eta=eta, generator=generator())
-    landing = lambda path, t_next, gamma: math.floor((1 - gamma) * (t_next - 1)) + 1  # noqa: E731
+
+    def landing(path, t_next, gamma):
+        return math.floor((1 - gamma) * (t_next - 1)) + 1
+
     extra = {"gamma": eta, "landing": landing, "generator": generator()}
-    close(ours(start(), scheduler.timesteps, solvers.student_step, end=1.0, **extra), theirs)
+    assert_close(ours(start(), scheduler.timesteps, solvers.student_step, end=1.0, **extra), theirs)
+
+
+def consistency_scalings(sigma, sigma_min=0.002, sigma_data=0.5):
+    """Song et al. 2023, appendix C: EDM's scalings with f(x, sigma_min) = x; c_noise is 250 ln sigma."""
+    shifted, total = sigma - sigma_min, sigma**2 + sigma_data**2
+    c_skip = sigma_data**2 / (shifted**2 + sigma_data**2)
+    return c_skip, shifted * sigma_data * total.rsqrt(), total.rsqrt(), sigma.log() * 250
 
 
 def test_consistency_model():
-    """Their nets have the boundary at t_min, so jumps land at t_min and not at 0."""
+    """Their networks have the boundary at t_min, so jumps end at t_min and not at 0."""
     scheduler = diffusers.CMStochasticIterativeScheduler()
     scheduler.set_timesteps(timesteps=[39, 22, 10, 0])
 
     def net(x_t, t, s=None, cond=None):
-        c_skip, c_out, c_in, c_noise = (broadcast_like(c, x_t) for c in denoiser.cm_scalings(t))
+        c_skip, c_out, c_in, c_noise = (broadcast_like(c, x_t) for c in consistency_scalings(t))
         output = c_skip * x_t + c_out * arbitrary(c_in * x_t, c_noise)
         return paths.edm.invert_step(x_t, t, s, output)
 
@@ -158,6 +146,9 @@ def test_consistency_model():
     x = noise * scheduler.init_noise_sigma
     for t in scheduler.timesteps:
         x = scheduler.step(arbitrary(scheduler.scale_model_input(x, t), t.double()), t, x, generator()).prev_sample
-    again = lambda like: torch.randn(like.shape, generator=generator(), dtype=like.dtype)  # noqa: E731
-    falling = [*levels[:-1], 0.002]
-    close(solvers.sample(net, paths.edm, noise, None, falling, draw=again, landing=lambda *_: 0.002), x)
+
+    def same_noise(like):
+        return torch.randn(like.shape, generator=generator(), dtype=like.dtype)
+
+    extra = {"gamma": 1.0, "draw_noise": same_noise, "landing": lambda *_: 0.002}
+    assert_close(solvers.sample(net, paths.edm, noise, None, [*levels[:-1], 0.002], **extra), x)

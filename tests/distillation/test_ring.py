@@ -1,7 +1,7 @@
-"""Eight Gaussians on a ring: every method trains one small net from one warm start within one budget.
+"""Eight Gaussians on a ring: every method trains one small network from the same initial weights within one budget.
 
-Budget: 800 steps of 256, Adam 2e-3. Number: sliced Wasserstein distance of samples to the data. The noise of the
-measure is .02; the exact teacher has .02 in 35 calls, and .88 in one, which is the distance of the ring's centre.
+Budget: 800 steps of 256 samples, Adam with 2e-3. Measured: sliced Wasserstein distance of samples to the data, whose
+noise is 0.02; the exact teacher has 0.02 in 35 calls, and 0.88 in one, the distance of the ring's centre.
 """
 
 import copy
@@ -13,7 +13,7 @@ from tiny import TinyNet, fit, ring, sliced_distance
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.denoiser import Condition
 from audiocm.diffusion.solvers import ode_times
-from audiocm.distillation import lora, methods
+from audiocm.distillation import get_method, lora, methods
 from audiocm.distillation.states import NoisePair, teacher_field
 
 RING = ring()
@@ -27,7 +27,7 @@ def data():
 
 
 def distance(net, w=None, **how):
-    """From the same noise for all; one call unless told otherwise."""
+    """The distance of samples from the same noise for all; by default of one call."""
     torch.manual_seed(7)
     real, noise = RING.sample(8000).float(), torch.randn(8000, 2)
     cond = Condition(pooled=torch.zeros(8000, 1))
@@ -37,13 +37,13 @@ def distance(net, w=None, **how):
 
 @pytest.fixture(scope="module")
 def warm():
-    """The net that every method starts from: it follows the exact teacher."""
+    """The network that every method starts from, fitted to the exact teacher."""
     torch.manual_seed(0)
-    follow_teacher = methods.diffusion(methods.latent_times, field=teacher_field(RING.denoise))
-    return fit(follow_teacher, TinyNet(), data, 1000, 0.0)
+    fit_teacher = methods.diffusion(methods.latent_times, field=teacher_field(RING.denoise))
+    return fit(fit_teacher, TinyNet(), data, 1000, 0.0)
 
 
-# name: (target EMA or 0, learning rate, distance to reach, how to sample)
+# name: (target EMA or 0, learning rate, limit, how to sample); limits are 1.2 to 4 times the value at seed 1
 ONE_CALL = {
     "cd": (0.95, 2e-3, 0.10, {}),
     "ct": (0.95, 2e-3, 0.25, {}),
@@ -56,18 +56,18 @@ ONE_CALL = {
     "ctm": (0.95, 2e-3, 0.13, {}),
     "soundctm": (0.95, 2e-3, 0.14, {"w": 2.0}),
     "tcd": (0.95, 2e-3, 0.30, {"w": 2.0}),
-    "shortcut": (0.95, 2e-3, 0.30, {}),  # long jumps have an eighth of the weight, and are its own half jumps
+    "shortcut": (0.95, 2e-3, 0.30, {}),  # long jumps have 1/8 of the weight, and their targets are its own half jumps
     "scd": (0, 2e-3, 0.25, {}),
     "sct": (0, 2e-3, 0.25, {}),
     "meanflow": (0, 2e-3, 0.28, {}),
     "add": (0, 2e-3, 0.30, {}),
     "dmd2": (0, 2e-3, 0.15, {}),
     "reflow": (0, 2e-3, 0.08, {}),
-    # the plain limit: information climbs from t = 0 by small moves and nothing damps the tangent
+    # the plain limit: information moves up from t = 0 in small steps and nothing damps the tangent
     "continuous-cd": (0, 5e-4, 0.40, {}),
     "continuous-ct": (0, 5e-4, 0.40, {}),
 }
-# those whose answer needs more calls
+# methods whose students need more calls
 MORE_CALLS = {
     "diffusion": (0, 2e-3, 0.10, HEUN),
     "rectified-flow": (0, 2e-3, 0.10, HEUN),
@@ -77,18 +77,20 @@ MORE_CALLS = {
 ALL = ONE_CALL | MORE_CALLS
 
 
-def family(warm):
-    members = methods.family(RING.denoise)
-    members["add"] = methods.add(RING.denoise, copy.deepcopy(warm), share=0.1)
-    members["dmd2"] = methods.dmd2(RING.denoise, copy.deepcopy(warm))
-    return members
+def method_for(name, warm):
+    """The method of the exact teacher; critics start as the warm network."""
+    if name == "add":
+        return methods.add(RING.denoise, copy.deepcopy(warm), distillation_weight=0.1)
+    if name == "dmd2":
+        return methods.dmd2(RING.denoise, copy.deepcopy(warm))
+    return get_method(name, RING.denoise)
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_trains_within_the_budget(name, warm):
     target_ema, lr, limit, how = ALL[name]
     torch.manual_seed(1)
-    net = fit(family(warm)[name], copy.deepcopy(warm), data, STEPS, target_ema, lr)
+    net = fit(method_for(name, warm), copy.deepcopy(warm), data, STEPS, target_ema, lr)
     reached = distance(net, **how)
     print(f"ring {name}: {reached:.3f} (limit {limit})")
     assert reached < limit
@@ -115,7 +117,7 @@ def test_regression_on_stored_trajectories(warm):
 
 
 def test_progressive_distillation_in_four_stages(warm):
-    """8, 4, 2, 1 steps; each stage's student is the next one's teacher. Errors add up over four such short stages."""
+    """8, 4, 2, 1 steps; each stage's student is the next one's teacher. Errors add up over four short stages."""
     torch.manual_seed(1)
     net = copy.deepcopy(warm)
     for steps, budget in ((8, 100), (4, 150), (2, 200), (1, 350)):
@@ -128,22 +130,21 @@ def test_progressive_distillation_in_four_stages(warm):
 
 def test_zipvoice_in_two_stages(warm):
     torch.manual_seed(1)
-    members = methods.family(RING.denoise)
-    net = fit(members["zipvoice"], copy.deepcopy(warm), data, STEPS // 2, 0.0)
-    net = fit(members["zipvoice-self"], net, data, STEPS // 2, 0.95)
+    net = fit(get_method("zipvoice", RING.denoise), copy.deepcopy(warm), data, STEPS // 2, 0.0)
+    net = fit(get_method("zipvoice-self", RING.denoise), net, data, STEPS // 2, 0.95)
     reached = distance(net, w=2.0)
     print(f"ring zipvoice-self: {reached:.3f}")
     assert reached < 0.35
 
 
 def test_lcm_on_low_rank_parameters(warm):
-    """With an EMA target: LCM-LoRA's own choice, none, runs away on the ring at any of three learning rates."""
+    """With an EMA target: without one, as in LCM-LoRA, it diverges on the ring at three learning rates."""
     torch.manual_seed(1)
     net = copy.deepcopy(warm)
     trained = lora.add_lora(net, rank=24, scale=24.0)
     assert sum(p.numel() for p in trained) < sum(p.numel() for p in warm.parameters())
     before = [p.clone() for p in net.parameters() if not p.requires_grad]
-    net = fit(methods.family(RING.denoise)["lcm-lora"], net, data, STEPS, 0.95, lr=5e-4)
+    net = fit(get_method("lcm-lora", RING.denoise), net, data, STEPS, 0.95, lr=5e-4)
     assert all(
         torch.equal(a, b) for a, b in zip(before, (p for p in net.parameters() if not p.requires_grad), strict=True)
     )
@@ -154,6 +155,6 @@ def test_lcm_on_low_rank_parameters(warm):
     assert reached < 0.25
 
 
-def test_every_member_is_trained():
-    staged = {"regression", "progressive", "zipvoice-self", "lcm-lora"}
-    assert set(methods.family(RING.denoise)) == set(ALL) | staged
+def test_every_method_is_trained():
+    """A new method has to be put into a test here."""
+    assert set(methods.METHODS) == set(ALL) | {"regression", "progressive", "zipvoice-self", "lcm-lora"}

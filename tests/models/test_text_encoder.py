@@ -1,4 +1,4 @@
-"""Words to conditions: the bundled encoder against its float32 original, cuts that are told, damage that is named."""
+"""Text conditioning: the bundled encoder against its float32 original, warnings of cut prompts, damaged files."""
 
 import socket
 import warnings
@@ -7,10 +7,17 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from transformers import BertConfig, BertModel
+from tiny_model import ENCODER
+from transformers import AutoModelForTextEncoding, BertModel
 
 from audiocm.models import text_encoder
-from audiocm.models.text_encoder import BUNDLED_ENCODER, TextConditioner, explained, load_text_encoder, sentence_vector
+from audiocm.models.text_encoder import (
+    BUNDLED_ENCODER,
+    TextConditioner,
+    load_text_encoder,
+    load_tokenizer,
+    sentence_vector,
+)
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +26,7 @@ def conditioner() -> TextConditioner:
 
 
 def test_int8_sentence_vectors_are_the_originals(conditioner):
-    """Cosine to the float32 vectors of sentence-transformers/all-MiniLM-L6-v2 above .999."""
+    """Cosine to the float32 vectors of sentence-transformers/all-MiniLM-L6-v2 above 0.999."""
     reference = numpy.load(Path(__file__).with_name("minilm_reference.npz"))
     vectors = conditioner([str(prompt) for prompt in reference["prompts"]]).pooled
     cosine = (vectors * torch.from_numpy(reference["vectors"]).float()).sum(-1)
@@ -35,7 +42,7 @@ def test_shapes_are_fixed_and_batch_mates_do_not_matter(conditioner):
     assert torch.allclose(both.pooled[:1], alone.pooled, atol=1e-6)
 
 
-def test_a_long_prompt_is_cut_and_told(conditioner):
+def test_a_long_prompt_is_cut_with_a_warning(conditioner):
     with pytest.warns(
         UserWarning, match=r"has 42 tokens, the text encoder takes 32: its last 10 are cut \(24% of it\)"
     ):
@@ -46,7 +53,7 @@ def test_a_long_prompt_is_cut_and_told(conditioner):
         conditioner(["dog " * 30])
 
 
-def test_sentence_vector_is_the_mean_of_real_tokens():
+def test_sentence_vector_is_the_normalized_mean_of_unpadded_tokens():
     tokens, mask = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]]), torch.tensor([[True, True, False]])
     assert torch.allclose(sentence_vector(tokens, mask), torch.tensor([[0.5**0.5, 0.5**0.5]]))
 
@@ -62,8 +69,7 @@ def test_loading_needs_no_network(monkeypatch):
 
 def small_encoder() -> BertModel:
     torch.manual_seed(0)
-    return BertModel(BertConfig(vocab_size=30522, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                                intermediate_size=16, max_position_embeddings=64)).eval()  # fmt: skip
+    return BertModel(ENCODER).eval()
 
 
 def test_int8_and_plain_folders_read_back(tmp_path, conditioner):
@@ -87,12 +93,21 @@ def test_damage_is_named(tmp_path, conditioner):
     with pytest.raises(ValueError, match=r"model\.int8\.safetensors is damaged"):
         load_text_encoder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(ValueError, match=r"tokenizer in .* is missing or damaged"):
-        TextConditioner(small_encoder(), text_encoder.load_tokenizer(tmp_path))
+    with pytest.raises(ValueError, match=r"tokenizer in .* could not be read"):
+        TextConditioner(small_encoder(), load_tokenizer(tmp_path))
 
 
-def test_a_broken_torchaudio_gets_one_clear_line():
-    error = RuntimeError("Failed to import transformers.models.bert: libtorchaudio.so: undefined symbol")
-    assert "pip uninstall torchaudio" in str(explained(error)) and "\n" not in str(explained(error))
-    assert explained(KeyError("x")).args == ("x",)
-    assert BUNDLED_ENCODER.is_dir()
+def test_a_failure_of_transformers_names_the_folder_or_the_broken_package(tmp_path, monkeypatch):
+    """An OSError or RuntimeError is about this folder, unless a torchaudio of another torch is behind it."""
+    TextConditioner(small_encoder(), load_tokenizer(BUNDLED_ENCODER)).save_int8(tmp_path)
+    for message, expected, pattern in (
+        ("[Errno 28] No space left on device", ValueError, r"text encoder in .* could not be read: .*No space left"),
+        ("libtorchaudio.so: undefined symbol", ImportError, "pip uninstall torchaudio"),
+    ):
+
+        def fail(*_args, message=message, **_options):
+            raise OSError(message)
+
+        monkeypatch.setattr(AutoModelForTextEncoding, "from_config", fail)
+        with pytest.raises(expected, match=pattern):
+            load_text_encoder(tmp_path)

@@ -1,124 +1,97 @@
-"""The latent transformer: identities of the preconditioning, masks, conditions that must not matter, jvp, compile."""
+"""The latent transformer: identities of the preconditioning, masks, conditions, derivative, compilation."""
 
 import os
-from types import SimpleNamespace
 
 import pytest
 import torch
+from tiny_model import TINY, tiny_condition, tiny_transformer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from audiocm.distillation.targets import exact_derivative
+from audiocm.diffusion.denoiser import Condition
 from audiocm.models.transformer import LatentTransformer
-from audiocm.training.compile import compile_blocks
-
-TINY = {"channels": 4, "width": 32, "depth": 2, "heads": 2, "token_width": 8, "pooled_width": 6, "max_frames": 240}
-
-
-def net_of(seed: int = 0, shaken: bool = True, **changes) -> LatentTransformer:
-    """A tiny net; shaken, because zero-initialised layers would hide what a test looks for."""
-    torch.manual_seed(seed)
-    net = LatentTransformer(**{**TINY, **changes}).eval()
-    if shaken:
-        with torch.no_grad():
-            for parameter in net.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return net
-
-
-def cond_of(batch: int, frames: int, real: list[int] | None = None, **fields) -> SimpleNamespace:
-    generator = torch.Generator().manual_seed(7)
-    real = torch.tensor(real or [frames] * batch)
-    known = {
-        "tokens": torch.randn(batch, 5, 8, generator=generator),
-        "token_mask": torch.arange(5) < torch.arange(2, 2 + batch)[:, None],
-        "pooled": torch.randn(batch, 6, generator=generator),
-        "mask": torch.arange(frames) < real[:, None],
-        **dict.fromkeys(("null", "guidance", "prior")),
-    }
-    return SimpleNamespace(**{**known, **fields})
 
 
 def test_untrained_net_is_the_edm_skip():
     """Zero output layer: clean = c_skip x_t = x_t / (1 + sigma^2) for sigma_data = 1."""
-    net, x, t = net_of(shaken=False), torch.randn(2, 4, 12), torch.tensor([0.3, 20.0])
-    assert torch.allclose(net(x, t, None, cond_of(2, 12)), x / (1 + t[:, None, None] ** 2))
+    net, x, t = LatentTransformer(**TINY).eval(), torch.randn(2, 4, 12), torch.tensor([0.3, 20.0])
+    assert torch.allclose(net(x, t, None, tiny_condition(2, 12)), x / (1 + t[:, None, None] ** 2))
 
 
 def test_at_time_zero_the_net_is_the_identity():
-    net, x = net_of(), torch.randn(2, 4, 12)
+    net, x = tiny_transformer(), torch.randn(2, 4, 12)
     assert torch.allclose(net(x, torch.zeros(2)), x, atol=1e-6)
 
 
 def test_an_item_depends_neither_on_padding_nor_on_batch_mates():
-    net = net_of(max_frames=240)
+    net = tiny_transformer()
     x, t = torch.randn(2, 4, 100) * 3, torch.tensor([3.0, 0.5])
-    first = {name: None if value is None else value[:1] for name, value in vars(cond_of(2, 100)).items()}
-    alone = net(x[:1], t[:1], None, SimpleNamespace(**first))
+    alone = net(x[:1], t[:1], None, tiny_condition(2, 100)[:1])
     for frames in (128, 240):
         padded = torch.cat([x, 50 * torch.randn(2, 4, frames - 100)], dim=-1)
-        out = net(padded, t, None, cond_of(2, frames, [100, 100]))
+        out = net(padded, t, None, tiny_condition(2, frames, [100, 100]))
         assert torch.allclose(out[:1, :, :100], alone, atol=1e-5)
         assert (out[..., 100:] == 0).all()
 
 
 def test_the_mask_is_a_length_condition():
-    net, x, t = net_of(), torch.randn(1, 4, 20), torch.ones(1)
-    short, whole = net(x, t, None, cond_of(1, 20, [10])), net(x, t, None, cond_of(1, 20))
+    net, x, t = tiny_transformer(), torch.randn(1, 4, 20), torch.ones(1)
+    short, whole = net(x, t, None, tiny_condition(1, 20, [10])), net(x, t, None, tiny_condition(1, 20))
     assert (short[..., :10] - whole[..., :10]).abs().max() > 1e-3
 
 
-def test_padded_tokens_are_not_heard():
-    net, x, t = net_of(), torch.randn(1, 4, 9), torch.ones(1)
-    cond = cond_of(1, 9)
-    other = cond_of(1, 9, tokens=torch.where(cond.token_mask[..., None], cond.tokens, 9.0))
+def test_padded_tokens_have_no_effect():
+    net, x, t = tiny_transformer(), torch.randn(1, 4, 9), torch.ones(1)
+    cond = tiny_condition(1, 9)
+    other = tiny_condition(1, 9, tokens=torch.where(cond.token_mask[..., None], cond.tokens, 9.0))
     assert torch.equal(net(x, t, None, cond), net(x, t, None, other))
 
 
-def test_words_are_heard_and_null_forgets_them():
-    net, x, t = net_of(), torch.randn(1, 4, 9).expand(2, -1, -1), torch.ones(2)
-    told = net(x, t, None, cond_of(2, 9))
-    assert (told[0] - told[1]).abs().max() > 1e-3
-    dropped = net(x, t, None, cond_of(2, 9, null=torch.tensor([True, True])))
+def test_text_has_an_effect_and_null_removes_it():
+    net, x, t = tiny_transformer(), torch.randn(1, 4, 9).expand(2, -1, -1), torch.ones(2)
+    conditioned = net(x, t, None, tiny_condition(2, 9))
+    assert (conditioned[0] - conditioned[1]).abs().max() > 1e-3
+    dropped = net(x, t, None, tiny_condition(2, 9, null=torch.tensor([True, True])))
     assert torch.allclose(dropped[0], dropped[1], atol=1e-6)
-    assert torch.allclose(dropped, net(x, t), atol=1e-6)  # no condition at all is the null condition
-    mixed = net(x, t, None, cond_of(2, 9, null=torch.tensor([True, False])))
-    assert torch.allclose(mixed, torch.stack([dropped[0], told[1]]), atol=1e-6)
+    assert torch.allclose(dropped, net(x, t), atol=1e-6)  # a missing condition is the null condition
+    assert torch.equal(net(x, t), net(x, t, None, Condition()))
+    mixed = net(x, t, None, tiny_condition(2, 9, null=torch.tensor([True, False])))
+    assert torch.allclose(mixed, torch.stack([dropped[0], conditioned[1]]), atol=1e-6)
 
 
 def test_student_equals_its_teacher_at_step_zero():
     """w and s enter through zero-initialised layers: a fresh student with the teacher's weights is the teacher."""
-    teacher = net_of()
+    teacher = tiny_transformer()
     student = LatentTransformer(**TINY, guidance_range=(0.0, 6.0), target_time=True).eval()
     missing = student.load_state_dict(teacher.state_dict(), strict=False).missing_keys
     assert sorted(missing) == ["guidance.weight", "target.weight"]
     x, t, s = torch.randn(2, 4, 9), torch.tensor([1.0, 40.0]), torch.tensor([0.1, 3.0])
-    told = cond_of(2, 9, guidance=torch.tensor([0.5, 6.0]))
-    assert torch.equal(student(x, t, s, told), teacher(x, t, None, cond_of(2, 9)))
+    cond = tiny_condition(2, 9, guidance=torch.tensor([0.5, 6.0]))
+    assert torch.equal(student(x, t, s, cond), teacher(x, t, None, tiny_condition(2, 9)))
 
 
-def test_guidance_and_target_time_are_live():
-    net, x, t = net_of(guidance_range=(0.0, 6.0), target_time=True), torch.randn(1, 4, 9), torch.ones(1)
-    untold = net(x, t, None, cond_of(1, 9))
-    assert (net(x, t, None, cond_of(1, 9, guidance=torch.tensor([3.0]))) - untold).abs().max() > 1e-3
-    assert (net(x, t, torch.tensor([0.5]), cond_of(1, 9)) - untold).abs().max() > 1e-3
-    assert torch.equal(net(x, t, torch.zeros(1), cond_of(1, 9)), untold)
+def test_guidance_and_target_time_have_an_effect():
+    net, x, t = tiny_transformer(guidance_range=(0.0, 6.0), target_time=True), torch.randn(1, 4, 9), torch.ones(1)
+    unguided = net(x, t, None, tiny_condition(1, 9))
+    assert (net(x, t, None, tiny_condition(1, 9, guidance=torch.tensor([3.0]))) - unguided).abs().max() > 1e-3
+    assert (net(x, t, torch.tensor([0.5]), tiny_condition(1, 9)) - unguided).abs().max() > 1e-3
+    assert torch.equal(net(x, t, torch.zeros(1), tiny_condition(1, 9)), unguided)
 
 
-def test_prior_is_read_and_masked():
-    net, x, t = net_of(prior_channels=3), torch.randn(1, 4, 9), torch.ones(1)
+def test_prior_has_an_effect_and_is_masked():
+    net, x, t = tiny_transformer(prior_channels=3), torch.randn(1, 4, 9), torch.ones(1)
     prior = torch.randn(1, 3, 9)
-    out = net(x, t, None, cond_of(1, 9, [6], prior=prior))
+    out = net(x, t, None, tiny_condition(1, 9, [6], prior=prior))
     padded = torch.where(torch.arange(9) < 6, prior, 5.0)
-    assert torch.equal(out, net(x, t, None, cond_of(1, 9, [6], prior=padded)))
-    assert (out - net(x, t, None, cond_of(1, 9, [6], prior=-prior))).abs().max() > 1e-3
+    assert torch.equal(out, net(x, t, None, tiny_condition(1, 9, [6], prior=padded)))
+    assert (out - net(x, t, None, tiny_condition(1, 9, [6], prior=-prior))).abs().max() > 1e-3
 
 
 def test_jvp_equals_finite_differences():
     """d/dh net(x + h dx, t + h dt, s + h ds), MATH attention; central differences in float64."""
-    net = net_of(target_time=True, guidance_range=(0.0, 6.0))
+    net = tiny_transformer(target_time=True, guidance_range=(0.0, 6.0))
     x, dx, t, s = torch.randn(2, 4, 9), torch.randn(2, 4, 9), torch.tensor([2.0, 0.7]), torch.tensor([0.4, 0.2])
     dt, ds = torch.tensor([1.0, -0.5]), torch.tensor([0.3, 0.1])
-    cond = cond_of(2, 9, [9, 6], guidance=torch.tensor([1.0, 4.0]))
+    cond = tiny_condition(2, 9, [9, 6], guidance=torch.tensor([1.0, 4.0]))
 
     def along(x, t, s):
         return net(x, t, s, cond)
@@ -131,53 +104,19 @@ def test_jvp_equals_finite_differences():
     assert (tangent - difference).norm() < 1e-3 * difference.norm()
 
 
-def test_a_block_pushed_by_hand_is_its_forward_derivative(monkeypatch):
-    """Block.pushed = jvp of Block.forward; a compiled net's derivative goes through it and equals the plain net's."""
-    net = net_of()
-    block, (x, dx), (knobs, dknobs) = net.blocks[0], torch.randn(2, 2, 9, 32), torch.randn(2, 2, 6, 32)
-    rest = (net.turn[:, :9], (torch.arange(9) < 7)[None, None, None], torch.randn(2, 5, 32), None)
-    still = (None,) * 4
-    for mask in (rest[1], None):
-        given = (rest[0], mask, *rest[2:])
-        with sdpa_kernel(SDPBackend.MATH):
-            wanted = torch.func.jvp(lambda x, knobs, given=given: block(x, knobs, *given), (x, knobs), (dx, dknobs))
-        for mine, theirs in zip(block.pushed((x, knobs, *given), (dx, dknobs, *still)), wanted, strict=True):
-            assert torch.allclose(mine, theirs, atol=1e-5)
-    with pytest.raises(ValueError, match="states and knobs alone"):
-        block.pushed((x, knobs, *rest), (dx, dknobs, None, None, rest[2], None))
-    t, dt, cond, noise = (
-        torch.tensor([2.0, 0.7]),
-        torch.tensor([1.0, -0.5]),
-        cond_of(2, 9, [9, 6]),
-        torch.randn(2, 4, 9),
-    )
-
-    def derivative(net):
-        with torch.no_grad():
-            return exact_derivative(lambda x, t: net(x, t, None, cond), noise, t, noise.cos(), dt)
-
-    wanted, pushed, real = derivative(net), [], type(block).pushed
-    monkeypatch.setattr(torch, "compile", lambda call, **_: call)
-    monkeypatch.setattr(type(block), "pushed", lambda *a: pushed.append(0) or real(*a))
-    compile_blocks(net)
-    for mine, theirs in zip(derivative(net), wanted, strict=True):
-        assert torch.allclose(mine, theirs, atol=1e-5)
-    assert len(pushed) == len(net.blocks) and torch.equal(net(noise, t, None, cond), net_of()(noise, t, None, cond))
-
-
 def test_gradients_reach_every_weight():
-    net = net_of(target_time=True, guidance_range=(0.0, 6.0), prior_channels=2)
-    cond = cond_of(2, 9, null=torch.tensor([True, False]), guidance=torch.ones(2), prior=torch.randn(2, 2, 9))
+    net = tiny_transformer(target_time=True, guidance_range=(0.0, 6.0), prior_channels=2)
+    cond = tiny_condition(2, 9, null=torch.tensor([True, False]), guidance=torch.ones(2), prior=torch.randn(2, 2, 9))
     net(torch.randn(2, 4, 9), torch.ones(2), torch.full((2,), 0.5), cond).square().sum().backward()
     unreached = [name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert not unreached
 
 
 def test_one_graph_under_bf16_autocast_with_a_bf16_residual_stream():
-    net = net_of(guidance_range=(0.0, 6.0))
+    net = tiny_transformer(guidance_range=(0.0, 6.0))
     seen = set()
     hooks = [block.register_forward_hook(lambda _m, _i, out: seen.add(out.dtype)) for block in net.blocks]
-    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), cond_of(2, 9, guidance=torch.ones(2))
+    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), tiny_condition(2, 9, guidance=torch.ones(2))
     with torch.autocast("cpu", torch.bfloat16):
         eager = net(x, t, None, cond)
     assert seen == {torch.bfloat16} and eager.dtype == torch.float32
@@ -191,12 +130,12 @@ def test_one_graph_under_bf16_autocast_with_a_bf16_residual_stream():
 def test_blocks_compiled_once_serve_with_and_without_gradient():
     """Teacher, student and target share the code that is compiled: whoever is called first, gradients stay right."""
     torch.manual_seed(0)
-    eager, compiled = net_of(guidance_range=(0.0, 6.0)), net_of(guidance_range=(0.0, 6.0))
+    eager, compiled = tiny_transformer(guidance_range=(0.0, 6.0)), tiny_transformer(guidance_range=(0.0, 6.0))
     compiled.load_state_dict(eager.state_dict())
     torch._dynamo.reset()
     for block in compiled.blocks:
         block.compile(dynamic=False, backend="aot_eager", fullgraph=True)
-    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), cond_of(2, 9, guidance=torch.ones(2))
+    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), tiny_condition(2, 9, guidance=torch.ones(2))
     with torch.no_grad():
         before = compiled(x, t, None, cond)
     for net in (eager, compiled):
@@ -211,16 +150,16 @@ def test_blocks_compiled_once_serve_with_and_without_gradient():
 
 def test_too_long_and_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"241 latent frames.*240"):
-        net_of()(torch.randn(1, 4, 241), torch.ones(1))
+        tiny_transformer()(torch.randn(1, 4, 241), torch.ones(1))
     with pytest.raises(ValueError, match="width 30"):
         LatentTransformer(width=30, heads=4)
-    with pytest.raises(ValueError, match="vp"):
+    with pytest.raises(ValueError, match="path must be 'edm', got 'vp'"):
         LatentTransformer(path="vp")
 
 
 def test_saved_and_loaded_in_every_format(tmp_path):
-    net = net_of(guidance_range=(0.0, 6.0), width=96, heads=2)
-    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), cond_of(2, 9, guidance=torch.ones(2))
+    net = tiny_transformer(guidance_range=(0.0, 6.0), width=96, heads=2)
+    x, t, cond = torch.randn(2, 4, 9), torch.ones(2), tiny_condition(2, 9, guidance=torch.ones(2))
     for variant, tolerance in ((None, 0), ("int8", 0.05)):
         folder = tmp_path / str(variant)
         net.save_pretrained(folder, variant=variant)

@@ -1,4 +1,4 @@
-"""int8 weight files: the bound on the rounding error, exact storage of what is not rounded, damage that is named."""
+"""Weight files: bound of int8's rounding error, exact storage of the rest, renamed weights, errors of damaged files."""
 
 import os
 import stat
@@ -7,9 +7,18 @@ import pytest
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from audiocm.models.weights import StoredWeights, dequantize, load_state, quantize, resolve_folder, save_int8
+from audiocm.models.weights import (
+    PRETRAINED,
+    StoredWeights,
+    dequantize,
+    load_state,
+    quantize,
+    resolve_folder,
+    save_int8,
+)
 
 
 class Net(StoredWeights, ModelMixin, ConfigMixin):
@@ -28,7 +37,7 @@ def net() -> Net:
     return Net()
 
 
-def test_every_number_is_within_half_a_step(net):
+def test_the_error_is_at_most_half_a_step(net):
     """|W - q scale| <= scale / 2 = max|row| / 254, give or take float16's rounding of the scale."""
     state = net.state_dict()
     again = dequantize(quantize(state))
@@ -63,7 +72,7 @@ def test_the_file_is_small_readable_by_all_and_never_half_written(net, tmp_path)
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o644 and os.listdir(file.parent) == [file.name]
 
 
-def test_numbers_that_cannot_be_stored_are_refused(net):
+def test_values_that_cannot_be_stored_are_refused(net):
     for bad in (float("nan"), float("inf"), 1e9):
         state = net.state_dict()
         state["small.bias"] = torch.full((3,), bad)
@@ -80,6 +89,15 @@ def test_models_load_from_each_variant(net, tmp_path, variant):
     assert again.config.width == 200 and not again.training
     for name, value in net.float().state_dict().items():
         assert torch.allclose(again.state_dict()[name], value, atol=1e-2 if variant else 0), name
+
+
+def test_renamed_weights_load(tmp_path):
+    """The bundled transformers' files have the names on the left of `RENAMED`; other names stay."""
+    with safe_open(PRETRAINED / "tta" / "diffusion_pytorch_model.int8.safetensors", framework="pt") as file:
+        assert {"knobs.1.weight", "knob_table", "output_knobs.1.bias"} <= set(file.keys())
+    file = tmp_path / "weights.safetensors"
+    save_file({"knobs.1.weight": torch.ones(3), "blocks.0.knobs_2": torch.zeros(1)}, file)
+    assert load_state(file).keys() == {"modulation.1.weight", "blocks.0.knobs_2"}
 
 
 def test_damaged_missing_and_foreign_files_are_named(net, tmp_path):
@@ -103,8 +121,8 @@ def test_damaged_missing_and_foreign_files_are_named(net, tmp_path):
         load_state(tmp_path / "nothing.safetensors")
 
 
-def test_numbers_that_are_not_finite_are_named(net, tmp_path):
-    """In a float32 file, and in the float16 parts of an int8 file: what was not rounded, and the scales."""
+def test_values_that_are_not_finite_are_named(net, tmp_path):
+    """In a float32 file, and in the float16 parts of an int8 file: small tensors and scales."""
     file = tmp_path / "weights.safetensors"
     for stored in (net.state_dict(), quantize(net.state_dict())):
         for name in stored.keys() & {"big.weight", "big.weight::scale", "small.bias"}:
@@ -113,13 +131,13 @@ def test_numbers_that_are_not_finite_are_named(net, tmp_path):
                 bad.view(-1)[1] = float("inf")
                 save_file(stored | {name: bad}, file)
                 with pytest.raises(
-                    ValueError, match=f"{name.removesuffix('::scale')!r} holds numbers that are not finite"
+                    ValueError, match=f"{name.removesuffix('::scale')!r} holds values that are not finite"
                 ):
                     load_state(file)
 
 
-def test_what_is_restored_shares_no_memory(net):
-    """Models take restored tensors as they are: neither another model nor the file behind a tensor may change under them."""
+def test_dequantized_tensors_share_no_memory(net):
+    """Models use dequantized tensors without a copy: another model or the file must not change with them."""
     state = net.state_dict()
     for stored in (state, quantize(state)):
         taken = {value.data_ptr() for value in stored.values()}

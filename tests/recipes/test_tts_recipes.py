@@ -1,7 +1,8 @@
-"""The text-to-speech recipes on a toy voice, one tone a phoneme: layouts, alignment, teacher, both students, the command."""
+"""The text-to-speech recipes on a toy voice, one tone per phoneme: phonemes, alignment, teacher, students, command."""
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,16 +14,19 @@ from audiocm.audio.pitch import estimate_f0
 from audiocm.cli.main import main
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
+from audiocm.data.latents import cached_latents
+from audiocm.data.speech_corpora import read_speech_corpus
+from audiocm.data.utterances import build_utterances
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines import loading
 from audiocm.speech.encoder import SpeechEncoder
-from audiocm.speech.phonemes import SYMBOLS, encode, phonemes
+from audiocm.speech.losses import SpeechModel
+from audiocm.speech.phonemes import SYMBOLS, encode_phonemes, phonemize
 from audiocm.training.recipe import train_recipe
-from recipes.corpora.speech.hibari import merged
-from recipes.nearer import nearer
+from recipes.average_weights import move_voice
+from recipes.corpora.speech.hibari import merge_durations
 from recipes.text_to_speech import data
-from recipes.text_to_speech.data import encoder_of
-from recipes.text_to_speech.teacher import started
+from recipes.text_to_speech.teacher import load_weights
 
 TEXTS = [
     "Hello there.",
@@ -38,7 +42,7 @@ TONE = 0.064  # seconds of each phoneme
 def toy(text: str) -> np.ndarray:
     """Each symbol of a line as a chord of its own; pauses and ends are faint noise."""
     rng, parts, at = np.random.default_rng(len(text)), [], np.arange(int(TONE * 24000)) / 24000
-    for number in encode(phonemes(text))[0]:
+    for number in encode_phonemes(phonemize(text))[0]:
         f = 150.0 * 1.065**number
         sounds = number > SYMBOLS.index("”")
         parts.append(
@@ -64,61 +68,41 @@ def place(tmp_path_factory):
         soundfile.write(home / "plain" / f"{i}.flac", toy(text), 24000)
         (home / "plain" / f"{i}.txt").write_text(text)
     torch.manual_seed(0)
-    vae, vocoder = (
-        MelVAE(channels=16, widths=(8, 8, 8), blocks=(1, 1, 1), noise_channels=2),
-        Vocoder(width=16, depth=1, noise_channels=2),
-    )
+    vae = MelVAE(channels=16, widths=(8, 8, 8), blocks=(1, 1, 1), noise_channels=2)
+    vocoder = Vocoder(width=16, depth=1, noise_channels=2)
     mel = vocoder.mel(torch.from_numpy(np.concatenate([toy(text) for text in TEXTS]))[None])
-    vae.begin(mel[..., : mel.shape[2] // 4 * 4])
+    vae.init_from_pca(mel[..., : mel.shape[2] // 4 * 4])
     vae.save_pretrained(home / "pretrained" / "codec" / "vae")
     vocoder.eval().save_pretrained(home / "pretrained" / "codec" / "vocoder")
     return home
 
 
-def test_layouts(place):
-    lj, vctk, plain = (data.corpus(place / name) for name in ("lj", "vctk", "plain"))
-    assert (len(lj), len(vctk), len(plain)) == (60, 3, 3)
-    assert {c.voice for c in lj} == {"lj"} and {c.voice for c in vctk} == {"p225"} and plain[0].voice == "plain"
-    assert [c.text for c in vctk] == TEXTS[:3] == [c.text for c in plain] and {c.split for c in lj} == {
-        "train",
-        "valid",
-        "test",
-    }
-    assert data.voices_of(f"{place / 'lj'},{place / 'vctk'}") == ("lj", "p225")
+def test_voices_of_corpora(place):
+    assert data.corpus_voices([place / "lj", place / "vctk"]) == ("lj", "p225")
     with pytest.raises(ValueError, match="no speech corpus"):
-        data.corpus(place / "pretrained")
+        data.corpus_voices([place / "pretrained"])
 
 
-def test_what_was_said_is_kept_and_exact_durations_are_used(place, tmp_path):
-    clips = data.corpus(place / "plain")
-    first = data.said(clips, tmp_path)
-    assert first == data.said(clips, tmp_path) and list(first) == ["0.flac", "1.flac", "2.flac"]
-    assert first["0.flac"].phonemes == "həlˈO ðˈɛɹ." and first["0.flac"].seconds is None
-    assert merged("həlˈO.", np.array([4, 1, 2, 3, 1, 2, 5, 6]), dict.fromkeys("həlˈO.", 1)) == [
-        0.1,
-        0.025,
-        0.05,
-        0.075,
-        0.075,
-        0.125,
-        0.15,
-    ]
-    told = {
-        name: type(one)(one.phonemes, [TONE] * len(encode(one.phonemes)[0]), one.hertz) for name, one in first.items()
-    }
-    from audiocm.data.latents import cached_latents
-    from audiocm.data.utterances import build_utterances
-
-    codec = data.codec(str(place / "pretrained/codec/vae"), "", torch.device("cpu"))
+def test_lines_are_cached_and_exact_durations_are_used(place, tmp_path):
+    clips = read_speech_corpus(place / "plain")
+    lines = data.annotate_clips(clips, tmp_path)
+    assert lines == data.annotate_clips(clips, tmp_path) and list(lines) == ["0.flac", "1.flac", "2.flac"]
+    assert lines["0.flac"].phonemes == "həlˈO ðˈɛɹ." and lines["0.flac"].seconds is None
+    merged = merge_durations("həlˈO.", np.array([4, 1, 2, 3, 1, 2, 5, 6]), dict.fromkeys("həlˈO.", 1))
+    assert merged == [0.1, 0.025, 0.05, 0.075, 0.075, 0.125, 0.15]
+    timed = {}
+    for name, line in lines.items():
+        timed[name] = replace(line, seconds=[TONE] * len(encode_phonemes(line.phonemes)[0]))
+    codec = data.load_codec(str(place / "pretrained/codec/vae"), "", torch.device("cpu"))
     latents = cached_latents(clips, codec, "k", tmp_path)
-    kept, table = build_utterances(latents, ["plain"], codec.frame_rate, told, longest=40)
-    durations = table.spoken.durations
+    kept, table = build_utterances(latents, ["plain"], codec.frame_rate, timed, max_frames=40)
+    durations = table.lines.durations
     assert torch.allclose(durations.sum(1), kept.lengths.float(), atol=1e-3)
     assert durations[0, 3] / codec.frame_rate == pytest.approx(TONE, rel=0.02)
     with pytest.raises(ValueError, match="spoken by 'plain', not one of anna"):
-        build_utterances(latents, ["anna"], codec.frame_rate, told)
+        build_utterances(latents, ["anna"], codec.frame_rate, timed)
     with pytest.raises(ValueError, match="longer than the longest bucket"):
-        build_utterances(latents, ["plain"], codec.frame_rate, told, longest=3)
+        build_utterances(latents, ["plain"], codec.frame_rate, timed, max_frames=3)
 
 
 def test_f0_of_a_buzz():
@@ -129,52 +113,39 @@ def test_f0_of_a_buzz():
     assert len(f0) == 80 and abs(np.median(f0[5:35]) - 170) < 1 and not f0[45:].any()
 
 
-def fields(place, output, **values):
-    values |= {
-        "vae": place / "pretrained/codec/vae",
-        "cache": place / "cache",
-        "corpora": place / "lj",
-        "scale": 0.05,
-        "lr": 2e-3,
-    }
-    return [part for name, value in values.items() for part in (f"--{name}", str(value))]
+def train(place, recipe, output, **values):
+    """Trains a recipe on the toy voice; returns the folder of its model."""
+    values |= {"vae": place / "pretrained/codec/vae", "cache": place / "cache", "corpora": place / "lj"}
+    values |= {"scale": 0.05, "lr": 2e-3}
+    fields = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    train_recipe(f"recipes/text_to_speech/{recipe}.py", fields, place / "runs" / output)
+    return place / "runs" / output / "model"
 
 
 def test_teacher_students_and_speech(place, monkeypatch):
-    """End to end: the prior is learned, alignment finds the toy's even tones, students make what the pipeline speaks."""
+    """End to end: the prior is learned, alignment finds the toy's even tones, the pipeline speaks with the students."""
     monkeypatch.setattr(data, "BUCKETS", [(192, 32), (128, 64)])
     small = {"width": 32, "depth": 2, "encoder_width": 48, "encoder_depth": 2, "steps": 240, "minutes": 2, "warmup": 10}
-    teacher = place / "runs" / "teacher"
-    train_recipe("recipes/text_to_speech/teacher.py", fields(place, teacher, **small), teacher)
-    log = [json.loads(line) for line in (teacher / "log.jsonl").read_text().splitlines()]
+    teacher = train(place, "teacher", "teacher", **small)
+    log = [json.loads(line) for line in (teacher.parent / "log.jsonl").read_text().splitlines()]
     valid = next(line for line in reversed(log) if "valid/prior" in line)
     assert valid["valid/prior"] < 0.5 and abs(valid["valid/length"] - 1) < 0.15 and valid["valid/duration"] < 0.5
-    old = encoder_of(str(teacher / "model"), torch.device("cpu"))
-    (voice,), net = old.config.voices, LatentTransformer.from_pretrained(teacher / "model")
+    old = data.load_speech_encoder(str(teacher), torch.device("cpu"))
+    (voice,), net = old.config.voices, LatentTransformer.from_pretrained(teacher)
     encoder = SpeechEncoder.from_config({**old.config, "voices": ["new", voice]})
-    again = started(encoder, LatentTransformer.from_config(net.config), str(teacher / "model"))
+    again = SpeechModel(encoder, LatentTransformer.from_config(net.config))
+    load_weights(again, str(teacher))
     assert torch.equal(encoder.voice.weight, old.voice.weight.expand(2, -1))  # the mean of one voice, and that voice
     assert all(torch.equal(a, b) for a, b in zip(again.transformer.parameters(), net.parameters(), strict=True))
-    common = {"teacher": teacher / "model", "steps": 4, "minutes": 1}
-    train_recipe(
-        "recipes/text_to_speech/student.py",
-        fields(place, None, method="comospeech", **common),
-        place / "runs" / "student",
-    )
-    train_recipe(
-        "recipes/text_to_speech/student.py", fields(place, None, method="zipvoice", **common), place / "runs" / "zip"
-    )
-    more = common | {"start": place / "runs" / "zip" / "model"}
-    train_recipe(
-        "recipes/text_to_speech/student.py",
-        fields(place, None, method="zipvoice_self", **more),
-        place / "runs" / "self",
-    )
+    common = {"teacher": teacher, "steps": 4, "minutes": 1}
+    student = train(place, "comospeech", "student", **common)
+    first = train(place, "zipvoice", "zipvoice", **common)
+    train(place, "zipvoice_self", "self", **common, start=first)
     pretrained = place / "pretrained"
     for name, source in (
-        ("tts-teacher", teacher / "model"),
-        ("tts", place / "runs/student/model"),
-        ("speech-encoder", teacher / "speech-encoder"),
+        ("tts-teacher", teacher),
+        ("tts", student),
+        ("speech-encoder", teacher.parent / "speech-encoder"),
     ):
         shutil.copytree(source, pretrained / name)
     monkeypatch.setattr(loading, "PRETRAINED", pretrained)
@@ -189,10 +160,10 @@ def test_a_voice_is_moved_towards_another_and_nothing_else_is():
     encoder = tiny_encoder()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     one, other = before["voice.weight"]
-    after = nearer(encoder, "ben", "anna", 0.25).state_dict()
+    after = move_voice(encoder, "ben", "anna", 0.25).state_dict()
     torch.testing.assert_close(after.pop("voice.weight"), torch.stack([one, 0.75 * other + 0.25 * one]))
     assert all(torch.equal(value, before[name]) for name, value in after.items())
-    with pytest.raises(ValueError, match="unknown voice 'carl': the encoder knows anna, ben"):
-        nearer(encoder, "carl", "anna", 0.25)
+    with pytest.raises(ValueError, match="unknown voice 'carl': must be one of anna, ben"):
+        move_voice(encoder, "carl", "anna", 0.25)
     with pytest.raises(ValueError, match="between 0 and 1"):
-        nearer(encoder, "ben", "anna", 2.0)
+        move_voice(encoder, "ben", "anna", 2.0)

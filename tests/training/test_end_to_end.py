@@ -14,7 +14,7 @@ import torch
 
 from audiocm.diffusion import paths, solvers
 from audiocm.training import checkpoint
-from audiocm.training.recipe import load_recipe, parse_fields
+from audiocm.training.recipe import load_recipe
 from audiocm.training.trainer import train
 
 ROOT = Path(__file__).parents[2]
@@ -64,11 +64,11 @@ def test_tiny_student_makes_tones_in_one_call(tiny, tmp_path):
     run = tiny.run(steps=800, teacher_steps=1000, teacher=tmp_path / "teacher")
     teacher_end = json.loads((tmp_path / "teacher" / "log.jsonl").read_text().splitlines()[-1])
     assert teacher_end["valid/off_circle"] < 0.4
-    start = tiny.judged(run.net, w=1.0)  # the teacher's weights: one call gives the mean of the circle
+    start = tiny.sample_errors(run.net, w=1.0)  # the teacher's weights: one call gives the mean of the circle
     student = train(run, tmp_path / "student").eval()
     assert start["off_circle"] > 0.8
     for w in (1.0, 2.0, 3.0):
-        end = tiny.judged(student, w=w)
+        end = tiny.sample_errors(student, w=w)
         assert end["off_circle"] < 0.5 and end["phase_gap"] < 0.2
     saved = checkpoint.load_file(tmp_path / "student" / "model" / "model.safetensors")
     assert all(torch.equal(saved[name], value) for name, value in student.state_dict().items())
@@ -82,7 +82,9 @@ def test_guidance_weight_reaches_the_student(tiny, tmp_path):
 
     def change(net):
         with torch.no_grad():
-            a, b = (solvers.sample(net, paths.edm, noise, tiny.told(words).with_guidance(w)) for w in (1.0, 3.0))
+            a, b = (
+                solvers.sample(net, paths.edm, noise, tiny.word_condition(words).with_guidance(w)) for w in (1.0, 3.0)
+            )
         return (a - b).abs().max()
 
     assert change(run.net) == 0
@@ -114,7 +116,7 @@ def test_a_killed_process_resumes_bit_for_bit(tiny, tmp_path):
 
     def finish(output):
         run = tiny.teacher_run(4000, 32, 0, torch.device("cpu"))
-        run.save_every, run.log_every, run.validate_every, run.seconds = 15, 10, 40, None
+        run.save_every, run.log_every, run.validate_every, run.max_wall_seconds = 15, 10, 40, None
         # the schedule is 4000 steps long; both stop soon after the kill
         run.batches = Until(run.batches, reached + 60)
         with pytest.raises(StopIteration):
@@ -187,10 +189,3 @@ def resume_alone(output):
     run = module.teacher_run(20, 16, 0, torch.device("cpu"))
     run.net = module.ToneNet(32)
     train(run, output)
-
-
-def test_tiny_takes_typed_fields():
-    make = load_recipe(ROOT / "recipes" / "tiny.py")
-    assert parse_fields(make, ["--steps", "10", "--teacher", "a/b"]) == {"steps": 10, "teacher": Path("a/b")}
-    with pytest.raises(ValueError, match=r"takes: --steps, --teacher_steps"):
-        parse_fields(make, ["--rate", "10"])

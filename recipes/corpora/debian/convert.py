@@ -1,6 +1,4 @@
-"""Convert scanned files to clips and tag them, in worker processes, resumable through an append-only clips.jsonl."""
-
-from __future__ import annotations
+"""Converts scanned files to clips and tags them, in worker processes; resumable by an append-only clips.jsonl."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -12,60 +10,68 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from recipes.corpora.debian import audio
+from audiocm.audio.io import resample, write_wave
+from audiocm.embedders.yamnet import Yamnet
+from recipes.corpora.debian.audio import log_mel_statistics, read_clips
 from recipes.corpora.debian.scan import Item
-from recipes.corpora.debian.shards import read_lines
-from recipes.corpora.debian.tagger import Tagger
+from recipes.corpora.manifests import RATE, read_lines
 
-_STATE: dict[str, Any] = {}
+SPEECH_CLASSES = range(6)  # of AudioSet, from Speech to Speech synthesizer
+_STATE: dict[str, Any] = {}  # of a worker process
 
 
 def _start(root: Path, tagger: Path | None, use_tagger: bool) -> None:
-    _STATE.update(root=root, tagger=Tagger(tagger) if use_tagger else None)
+    _STATE.update(root=root, tagger=Yamnet(tagger, threads=1) if use_tagger else None)
+
+
+def unwanted_tag(probabilities: np.ndarray, classes: list[str]) -> str:
+    """Returns "speech" or "silence" if this is the most probable class of a clip, else ""."""
+    best = int(probabilities.argmax())
+    silent = classes[best] == "Silence" and probabilities[best] > 0.5
+    return "speech" if best in SPEECH_CLASSES else "silence" if silent else ""
 
 
 def _convert(item: Item) -> dict[str, Any]:
-    """One source file to a row: its clips, their features, or why there are none."""
+    """Returns the row of one source file: its clips, whose features are written beside them, or why there are none."""
     root, tagger = _STATE["root"], _STATE["tagger"]
     row: dict[str, Any] = {"item": asdict(item), "clips": [], "why": ""}
     try:
-        waves = audio.clips(root / "unpacked" / item.package / item.path, item.kind)
+        wavs = read_clips(root / "unpacked" / item.package / item.path, item.kind)
     except Exception as error:  # any decoder may fail on a damaged file: it is counted and named
         return row | {"why": "corrupt", "error": repr(error)[:200]}
-    if not waves:
+    if not wavs:
         return row | {"why": "near-silent or too short after trimming"}
-    for number, wave in enumerate(waves):
+    for number, wav in enumerate(wavs):
         name = f"{item.package}_{item.md5[:10]}_{number}"
-        features = [audio.log_mel_statistics(wave)]
+        features = [log_mel_statistics(wav)]
         if tagger is not None:
-            scores, embedding = tagger(wave)
-            verdict = "" if item.kind == "speech" else tagger.verdict(scores)
-            if verdict:
-                row["why"] = f"tagger hears {verdict} first"
+            tags = tagger.features([resample(wav, RATE, tagger.sample_rate)])
+            tag = "" if item.kind == "speech" else unwanted_tag(tags["probabilities"][0], tagger.classes)
+            if tag:
+                row["why"] = f"the tagger's first class is {tag}"
                 continue
-            features.append(embedding / (np.linalg.norm(embedding) + 1e-6))
-        audio.write_flac(root / "clips" / f"{name}.flac", wave)
+            features.append(tags["embedding"][0] / (np.linalg.norm(tags["embedding"][0]) + 1e-6))
+        write_wave(root / "clips" / f"{name}.flac", wav, RATE)
         np.save(root / "features" / f"{name}.npy", np.concatenate(features).astype(np.float16))
-        row["clips"].append({"file": f"clips/{name}.flac", "seconds": round(len(wave) / audio.RATE, 3)})
+        row["clips"].append({"file": f"clips/{name}.flac", "seconds": round(len(wav) / RATE, 3)})
     return row
 
 
 def convert(
     root: Path, items: Iterable[Item], *, workers: int, tagger: Path | None, use_tagger: bool
 ) -> list[dict[str, Any]]:
-    """Convert what clips.jsonl does not yet hold; returns the row of every item (in item order)."""
-    for folder in ("clips", "features"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    """Converts the items that clips.jsonl does not hold yet, and returns the rows of all, in their order."""
+    (root / "features").mkdir(parents=True, exist_ok=True)
     log = root / "clips.jsonl"
-    rows = {_key(r["item"]): r for r in read_lines(log)}
+    rows = {_key(row["item"]): row for row in read_lines(log)}
     items = list(items)
-    todo = [i for i in items if (i.package, i.path, i.md5) not in rows]
+    todo = [item for item in items if _key(asdict(item)) not in rows]
     with log.open("a", encoding="utf-8") as file:
         for row in tqdm(_run(todo, workers, (root, tagger, use_tagger)), total=len(todo), desc="convert"):
             file.write(json.dumps(row) + "\n")
             file.flush()
             rows[_key(row["item"])] = row
-    return [rows[i.package, i.path, i.md5] | {"item": asdict(i)} for i in items]
+    return [rows[_key(asdict(item))] | {"item": asdict(item)} for item in items]
 
 
 def _key(item: dict[str, Any]) -> tuple[str, str, str]:

@@ -1,6 +1,4 @@
-"""What a file's path says about its sound: cleaned name words, folder words, drop rules, hand-made captions."""
-
-from __future__ import annotations
+"""Captions and labels from file paths: words of names and folders, hand-made captions, and what to leave out."""
 
 import csv
 import re
@@ -9,131 +7,68 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_GENERIC = {
-    "usr",
-    "share",
-    "games",
-    "data",
-    "sounds",
-    "sound",
-    "audio",
-    "sfx",
-    "snd",
-    "resource",
-    "resources",
-    "gcompris",
-    "src",
-    "activities",
-    "media",
-    "effects",
-    "base",
-    "core",
-    "lib",
-    "local",
-    "wav",
-    "ogg",
-    "samples",
-    "sample",
-    "rcc",
-    "gcompris-qt",
-    "public",
-    "mods",
-    "mod",
-    "res",
-    "assets",
-    "common",
-    "general",
-    "files",
-    "default",
-    "stereo",
-    "android",
-    "rsc",
-    "opensfx",
-    "opensfx.cat",
-    "openttd",
-    "baseset",
-    "data.d",
-    "soundfx",
-    "fx",
-    "content",
-}
-_DROP_DIR = re.compile(
-    r"^(voices?\w*|\w*voices?|voix|speech|announcers?|dialog(ue)?s?|langs?|languages?|vocals?|taunts?|talk\w*|narrat\w*|"
-    r"locale|l10n|i18n|translations?|words?|letters?|alphabet\w*|acknowledge\w*|responses?|tests?|speak\w*|chat\w*|"
-    r"codriver|symbols|briefing\w*|story|coms|players?|tutorials?|de|en|cs|nl|fr|es|it|pl|ru|sk|sv|bg|pt)$",
+_GENERIC_FOLDER = re.compile(
+    r"usr|share|games|data|sounds?|audio|sfx|snd|resources?|gcompris(-qt)?|src|activities|media|effects|base|core|lib|"
+    r"local|wav|ogg|samples?|rcc|public|mods?|res|assets|common|general|files|default|stereo|android|rsc|"
+    r"opensfx(\.cat)?|openttd|baseset|data\.d|soundfx|fx|content"
+)
+_FORMAT_WORD = re.compile(
+    r"ogg|wav|mp|flac|k?hz|mono|stereo|final|new|la|lr|remix|edit|short|snd|sfx|fx|mix|loud|ver(sion)?"
+)
+_DROPPED_FOLDER = re.compile(
+    r"^(voices?\w*|\w*voices?|voix|speech|announcers?|dialog(ue)?s?|langs?|languages?|vocals?|taunts?|talk\w*|"
+    r"narrat\w*|locale|l10n|i18n|translations?|words?|letters?|alphabet\w*|acknowledge\w*|responses?|tests?|speak\w*|"
+    r"chat\w*|codriver|symbols|briefing\w*|story|coms|players?|tutorials?|de|en|cs|nl|fr|es|it|pl|ru|sk|sv|bg|pt)$",
     re.IGNORECASE,
 )
-_MUSIC_DIR = re.compile(r"^(musics?|songs?|soundtracks?|ogg_music|bgm|tunes|playlists?|melod(y|ies))$", re.IGNORECASE)
-_DROP_NAME = re.compile(
-    r"_desc(_|$)|(^|[_\W])(voice|speech|taunt|dialog|announcer|silence|silent|null|empty|nothing)"
-    r"([_\W\d]|$)",
+_DROPPED_NAME = re.compile(
+    r"_desc(_|$)|(^|[_\W])(voice|speech|taunt|dialog|announcer|silence|silent|null|empty|nothing)([_\W\d]|$)",
     re.IGNORECASE,
 )
-_PLACE = re.compile(
+_MUSIC_FOLDER = re.compile(
+    r"^(musics?|songs?|soundtracks?|ogg_music|bgm|tunes|playlists?|melod(y|ies))$", re.IGNORECASE
+)
+_MUSIC_NAME = re.compile(r"music|theme|soundtrack|song|anthem|jingle", re.IGNORECASE)
+_AMBIENCE = re.compile(
     r"amb|rain|wind|forest|water|river|sea|ocean|storm|night|crowd|engine|fire|bird|cave|jungle|city|"
     r"weather|environment|waves?|swamp|desert|factory|machin|farm|market|traffic|industry|power|mine",
     re.IGNORECASE,
 )
-_MUSIC_NAME = re.compile(r"music|theme|soundtrack|song|anthem|jingle", re.IGNORECASE)
-_LONG = 30.0
-_NOISE = {
-    "ogg",
-    "wav",
-    "mp",
-    "flac",
-    "hz",
-    "khz",
-    "mono",
-    "stereo",
-    "final",
-    "new",
-    "la",
-    "lr",
-    "remix",
-    "edit",
-    "short",
-    "snd",
-    "sfx",
-    "fx",
-    "mix",
-    "loud",
-    "version",
-    "ver",
-}
+_LONG_SECONDS = 30.0
 
 
 def words(name: str) -> str:
-    """``carHorn_02-loop`` -> ``car horn loop``: camel case split, digits and one-letter or format words dropped."""
+    """Returns the words of a name: camel case is split; digits, single letters and words of formats are dropped.
+
+    `carHorn_02-loop` gives `car horn loop`."""
     name = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", name)
     parts = re.sub(r"[^A-Za-z]+", " ", name).lower().split()
-    return " ".join(p for p in parts if len(p) > 1 and p not in _NOISE)
+    return " ".join(part for part in parts if len(part) > 1 and not _FORMAT_WORD.fullmatch(part))
 
 
 def folder_of(path: str) -> str:
-    """The last two telling folders of a path inside its package, joined by ``/``; empty when none tells anything."""
-    parts = [p.removesuffix(".d") for p in path.split("/")[:-1]]
-    telling = [p for p in parts if p.lower() not in _GENERIC and words(p)]
-    return "/".join(telling[-2:])
+    """Returns the last two folders of a path that describe the sound, joined by "/"; "" if there is none."""
+    parts = [part.removesuffix(".d") for part in path.split("/")[:-1]]
+    specific = [part for part in parts if not _GENERIC_FOLDER.fullmatch(part.lower()) and words(part)]
+    return "/".join(specific[-2:])
 
 
 def kind_of(path: str, seconds: float = 0.0) -> str | None:
-    """``effect`` or ``music`` by folder, or None when the path names voices, languages or silence.
+    """Returns "effect" or "music", or None if the path names voices, languages or silence.
 
-    A file over 30 s whose path names no ambience is taken for music.
-    """
+    A file of more than 30 s whose path names no ambience counts as music."""
     *parts, name = path.split("/")
-    if any(_DROP_DIR.match(p.removesuffix(".d")) for p in parts) or _DROP_NAME.search(name.rsplit(".", 1)[0]):
+    folders = [part.removesuffix(".d") for part in parts]
+    if any(map(_DROPPED_FOLDER.match, folders)) or _DROPPED_NAME.search(name.rsplit(".", 1)[0]):
         return None
-    if any(_MUSIC_DIR.match(p.removesuffix(".d")) for p in parts):
-        return "music"
-    long_without_place = seconds > _LONG and not _PLACE.search(path)
-    return "music" if long_without_place or _MUSIC_NAME.search(name) else "effect"
+    is_long = seconds > _LONG_SECONDS and not _AMBIENCE.search(path)
+    return "music" if any(map(_MUSIC_FOLDER.match, folders)) or is_long or _MUSIC_NAME.search(name) else "effect"
 
 
 @dataclass
 class Entry:
-    """Hand-made words for one (package, folder, stem)."""
+    """The hand-made captions and labels of one (package, folder, stem)."""
 
     captions: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
@@ -144,10 +79,9 @@ Key = tuple[str, str, str]
 
 
 def read_captions(path: Path) -> dict[Key, Entry]:
-    """Read captions.tsv: package, folder, stem, captions (`` | `` between), AudioSet labels (same), drop (1 = unusable).
+    """Reads captions.tsv: package, folder, stem, captions (separated by " | "), AudioSet labels, drop (1: unusable).
 
-    Raises ValueError naming the line that has fewer than four columns.
-    """
+    Raises ValueError naming the line that has fewer than four columns."""
     table: dict[Key, Entry] = {}
     if not path.exists():
         return table
@@ -157,15 +91,14 @@ def read_captions(path: Path) -> dict[Key, Entry]:
                 continue
             if len(row) < 4:
                 raise ValueError(f"{path}: line {number} has {len(row)} columns, at least 4 are needed")
-            captions, labels = (
-                [p.strip() for p in (row[i] if len(row) > i else "").split("|") if p.strip()] for i in (3, 4)
-            )
-            table[row[0], row[1], row[2]] = Entry(captions, labels, len(row) > 5 and row[5].strip() == "1")
+            row += [""] * (6 - len(row))
+            captions, labels = ([part.strip() for part in cell.split("|") if part.strip()] for cell in row[3:5])
+            table[row[0], row[1], row[2]] = Entry(captions, labels, row[5].strip() == "1")
     return table
 
 
 def captions_of(key: Key, table: dict[Key, Entry], kind: str) -> tuple[list[str], list[str], list[str]] | None:
-    """(captions, where each came from, AudioSet labels) of a name; None when the table says the name is unusable."""
+    """Returns the captions of a name, the source of each, and AudioSet labels; None if the table drops the name."""
     entry = table.get(key)
     if entry is not None and entry.drop:
         return None
@@ -184,7 +117,7 @@ def captions_of(key: Key, table: dict[Key, Entry], kind: str) -> tuple[list[str]
 
 
 def write_names(rows: Iterable[Key], path: Path) -> int:
-    """Write names.tsv, one row per distinct (package, folder, stem) with its count; returns the number of rows."""
+    """Writes names.tsv, a row for each (package, folder, stem) with its count; returns the number of rows."""
     counts = Counter(rows)
     lines = ["package\tfolder\tstem\tcount"] + ["\t".join([*key, str(counts[key])]) for key in sorted(counts)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

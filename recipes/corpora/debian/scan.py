@@ -1,8 +1,5 @@
-"""List every usable audio file below the unpacked packages: length, rate, kind, name words, source group."""
+"""Lists the usable audio files of the unpacked Debian packages: length, rate, kind, words of the name, group."""
 
-from __future__ import annotations
-
-import gzip
 import hashlib
 import re
 from collections import Counter
@@ -12,32 +9,17 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
+from recipes.corpora.debian.audio import MIN_SECONDS
 from recipes.corpora.debian.names import folder_of, kind_of, words
-from recipes.corpora.debian.unpack import AUDIO
+from recipes.corpora.debian.sources import OTHER, PACKAGES
+from recipes.corpora.debian.unpack import AUDIO, read_transcripts
 
-MIN_SECONDS = 0.25
 G722_BYTES_PER_SECOND = 8000
-MIN_RATE = 16000
-MIN_RATE_EVERYDAY = 11000
-EVERYDAY = {
-    "lincity-ng-data",
-    "scratch",
-    "tuxpaint-stamps-default",
-    "searchandrescue-data",
-    "simutrans-pak64",
-    "bambam",
-    "wesnoth-1.16-data",
-    "freeciv-data",
-    "pingus-data",
-    "7kaa-data",
-    "tuxpaint-data",
-}
-"""Packages whose plainly named everyday sounds exist nowhere else: kept from 11 kHz on, their bandwidth noted."""
 
 
 @dataclass
 class Item:
-    """One audio file inside a package. ``seconds`` and ``rate`` (Hz) as the file says."""
+    """One audio file inside a package, with the length in seconds and the rate in Hz of its header."""
 
     package: str
     path: str
@@ -52,45 +34,33 @@ class Item:
 
     @property
     def key(self) -> tuple[str, str, str]:
+        """The key of hand-made captions: package, folder, stem."""
         return self.package, self.folder, self.stem
 
 
-def transcripts(unpacked: Path) -> dict[str, str]:
-    """``core-sounds-en.txt`` (``key: text``) as a table, key without the folder of its language."""
-    table: dict[str, str] = {}
-    for path in unpacked.glob("asterisk-core-sounds-en/**/core-sounds-en.txt*"):
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        for line in raw.decode("utf-8", "replace").splitlines():
-            key, colon, text = line.partition(":")
-            text = text.strip()
-            if colon and text and not line.startswith(";") and not re.match(r"^[(\[<]", text):
-                table[key.strip()] = text
-    return table
-
-
 def scan(
-    unpacked: Path, packages: list[str], max_music_a_package: int = 5
+    unpacked: Path, packages: list[str], max_music_per_package: int = 5
 ) -> tuple[list[Item], Counter[str], list[str]]:
-    """Every usable file, why others were left out (counts), and the names of the unreadable ones."""
+    """Returns all usable files, the numbers of others by reason, and the names of the unreadable ones."""
     items: list[Item] = []
     dropped: Counter[str] = Counter()
     corrupt: list[str] = []
     seen: set[str] = set()
-    texts = transcripts(unpacked)
+    texts = read_transcripts(unpacked, "en")
     music: Counter[str] = Counter()
     for package in tqdm([unpacked / p for p in sorted(packages) if (unpacked / p).is_dir()], desc="scan"):
         for file in sorted(p for p in package.rglob("*") if p.suffix.lower() in AUDIO and p.is_file()):
             inner = file.relative_to(package).as_posix()
-            why, item = _look(file, package.name, inner, texts)
+            reason, item = _scan_file(file, package.name, inner, texts)
             if item is not None and item.md5 in seen:
-                why, item = "same bytes as another file", None
+                reason, item = "same bytes as another file", None
             if item is not None and item.kind == "music":
                 music[package.name] += 1
-                if music[package.name] > max_music_a_package:
-                    why, item = "enough music of this package", None
+                if music[package.name] > max_music_per_package:
+                    reason, item = "enough music of this package", None
             if item is None:
-                dropped[why] += 1
-                if why == "corrupt":
+                dropped[reason] += 1
+                if reason == "corrupt":
                     corrupt.append(f"{package.name}: {inner}")
                 continue
             seen.add(item.md5)
@@ -98,8 +68,8 @@ def scan(
     return items, dropped, corrupt
 
 
-def _look(file: Path, package: str, inner: str, texts: dict[str, str]) -> tuple[str, Item | None]:
-    """(reason, None) for a file to leave out, ("", item) for one to keep."""
+def _scan_file(file: Path, package: str, inner: str, texts: dict[str, str]) -> tuple[str, Item | None]:
+    """Returns (reason, None) for a file to leave out, ("", item) for one to keep."""
     speech = "-g722" in package
     try:
         if speech:
@@ -113,12 +83,10 @@ def _look(file: Path, package: str, inner: str, texts: dict[str, str]) -> tuple[
     if kind is None or "/silence/" in inner:
         return "voice, language or silence folder", None
     if seconds < MIN_SECONDS:
-        return "shorter than 0.25 s", None
-    if rate < (MIN_RATE_EVERYDAY if package in EVERYDAY else MIN_RATE):
+        return f"shorter than {MIN_SECONDS} s", None
+    if rate < PACKAGES.get(package, OTHER).min_rate:
         return "sampled under 16 kHz (everyday sounds: under 11 kHz)", None
-    name = file.stem
-    stem, folder = words(name), folder_of(inner)
-    text = ""
+    stem, folder, text = words(file.stem), folder_of(inner), ""
     if speech:
         text = texts.get(re.sub(r"^.*/sounds/[^/]+/", "", inner).rsplit(".", 1)[0], "")
         stem, folder = "", inner.split("/sounds/")[-1].split("/")[0]

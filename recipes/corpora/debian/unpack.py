@@ -1,9 +1,7 @@
-"""Unpack audio out of Debian packages and of the archives inside them (Qt .rcc, zip-like, OpenTTD .cat)."""
+"""Unpacks audio out of Debian packages and of the archives inside them: Qt .rcc, zip formats, OpenTTD .cat."""
 
-from __future__ import annotations
-
+import gzip
 import re
-import shutil
 import struct
 import subprocess
 import zipfile
@@ -11,55 +9,68 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from audiocm.files import atomic_write
+
 AUDIO = (".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3", ".aif", ".aiff", ".au", ".g722")
 ARCHIVES = (".rcc", ".pk3", ".pk4", ".wz", ".zip", ".cat", ".ndz", ".dpk")
 _DOCS = ("copyright", "core-sounds-en.txt", "core-sounds-en.txt.gz")
 
 
 def package_name(deb: Path) -> str:
-    """Package name of a .deb file as apt names it (``name_version_arch.deb``)."""
+    """Returns the package of a .deb file with the name that apt gives it, name_version_arch.deb."""
     return deb.name.split("_", 1)[0]
 
 
 def unpack_deb(deb: Path, folder: Path) -> None:
-    """Unpack the audio, archive and copyright files of one package into ``folder`` (atomic; no package script runs).
+    """Unpacks the audio, archive and copyright files of one package into a folder, atomically; no package script runs.
 
-    A folder that already stands is left alone. Raises ValueError naming the package when it is damaged.
-    """
+    An existing folder is not changed. Raises ValueError naming the package if it is damaged."""
     if folder.exists():
         return
-    partial = folder.with_name(folder.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with atomic_write(folder) as partial:
+        partial.mkdir()
+        _unpack_tar(deb, partial)
+        for archive in sorted(p for p in partial.rglob("*") if p.suffix.lower() in ARCHIVES and p.is_file()):
+            inside = archive.with_name(archive.name + ".d")
+            for name, data in read_archive(archive):
+                target = (inside / name).resolve()
+                if target.is_relative_to(inside.resolve()):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(data)
+            archive.unlink()
+
+
+def _unpack_tar(deb: Path, folder: Path) -> None:
+    """Extracts the files of interest of a package."""
     masks = [f"*{end}" for end in AUDIO + ARCHIVES] + [f"*{end.upper()}" for end in AUDIO + ARCHIVES]
     masks += [f"*/{name}" for name in _DOCS]
-    with subprocess.Popen(
-        ["dpkg", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as source:
-        subprocess.run(
-            ["tar", "-x", "-C", str(partial), "--wildcards", "--no-same-owner", *masks],
-            stdin=source.stdout,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )  # 2 = some mask matched nothing
+    tar = ["tar", "-x", "-C", str(folder), "--wildcards", "--no-same-owner", *masks]
+    quiet = {"stderr": subprocess.DEVNULL}
+    with subprocess.Popen(["dpkg", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE, **quiet) as source:
+        subprocess.run(tar, stdin=source.stdout, check=False, **quiet)  # exit code 2: a mask matches nothing
         if source.stdout is not None:
             source.stdout.read()
     if source.returncode:
-        shutil.rmtree(partial, ignore_errors=True)
         raise ValueError(f"{deb.name}: not a readable Debian package")
-    for archive in sorted(p for p in partial.rglob("*") if p.suffix.lower() in ARCHIVES and p.is_file()):
-        inside = archive.with_name(archive.name + ".d")
-        for name, data in read_archive(archive):
-            target = (inside / name).resolve()
-            if target.is_relative_to(inside.resolve()):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-        archive.unlink()
-    partial.rename(folder)
+
+
+def read_transcripts(folder: Path, language: str) -> dict[str, str]:
+    """Returns the words of Asterisk's prompts by name, from the package's list with lines `name: words`.
+
+    Stage directions in brackets are removed; names of tones and other sounds without words are left out."""
+    texts = {}
+    for path in sorted(folder.rglob(f"core-sounds-{language}.txt*")):
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for line in data.decode("utf-8", "replace").splitlines():
+            name, colon, words = line.partition(":")
+            words = " ".join(re.sub(r"\[[^]]*\]|\([^)]*\)|<[^>]*>", " ", words).split())
+            if colon and not name.startswith(";") and re.search(r"[A-Za-z]{2}|\d", words):
+                texts[name.strip()] = words
+    return texts
 
 
 def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield (inner path, bytes) of every audio file in an archive; nothing when the file is no such archive."""
+    """Yields (inner path, content) of the audio files in an archive; nothing for a file of another format."""
     with path.open("rb") as file:
         magic = file.read(4)
     if magic == b"qres":
@@ -74,7 +85,7 @@ def read_archive(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_rcc(blob: bytes) -> Iterator[tuple[str, bytes]]:
-    """Qt resource bundle: a tree of nodes, UTF-16 names, payloads raw or zlib-compressed (zstd ones are skipped)."""
+    """Reads a Qt resource bundle: nodes, UTF-16 names, and contents raw or compressed by zlib (zstd is skipped)."""
     version, tree, data, names = struct.unpack_from(">4I", blob, 4)
     stride = 22 if version >= 2 else 14
 
@@ -98,7 +109,7 @@ def _read_rcc(blob: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_cat(blob: bytes) -> Iterator[tuple[str, bytes]]:
-    """OpenTTD sound catalogue: (offset, size) pairs; each entry is a name, a RIFF file and a description."""
+    """Reads an OpenTTD sound catalogue: (offset, size) pairs, then entries of name, RIFF file and description."""
     count = (struct.unpack_from("<I", blob)[0] & 0x7FFFFFFF) // 8
     for index in range(count):
         at = struct.unpack_from("<I", blob, 8 * index)[0] & 0x7FFFFFFF

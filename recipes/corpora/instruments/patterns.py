@@ -1,12 +1,11 @@
-"""What an instrument plays, as notes and as words: each pattern returns notes (start, seconds, key, velocity) and a phrase.
+"""The patterns that instruments play: notes (start, seconds, key, velocity), and the phrase that describes them.
 
-The words are exact: "a rising scale, fast and loud" is a rising scale, with short notes and high velocity.
+The words are exact: "a rising scale, fast and loud" is a rising scale with short notes and high velocity.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,7 +20,7 @@ MAX_SECONDS = 7.0
 
 @dataclass
 class Part:
-    """Notes (start s, length s, key, velocity) of one instrument and the words for them."""
+    """The notes (start s, length s, key, velocity) of one instrument and the words for them."""
 
     notes: list[tuple[float, float, int, int]]
     phrase: str
@@ -34,7 +33,7 @@ class Part:
 
 @dataclass
 class Manner:
-    """Tempo ("slow", "", "fast") and loudness ("soft", "", "loud"), with the numbers drawn for them."""
+    """A tempo ("slow", "", "fast") and a volume ("soft", "", "loud"), with the numbers that are drawn for them."""
 
     tempo: str
     volume: str
@@ -66,7 +65,7 @@ def _tonic(tool: Instrument, rng: np.random.Generator, span: int = 12) -> int:
 
 
 def note(tool: Instrument, manner: Manner, where: str) -> Part:
-    """One note at the bottom, in the middle or at the top of the range; slow = held, fast = short."""
+    """One note at the bottom, in the middle or at the top of the range; a slow one is held, a fast one short."""
     third = max(1, (tool.high - tool.low) // 3)
     base = tool.low + {"low": 0, "": third, "high": 2 * third}[where]
     key = int(manner.rng.integers(base, base + third))
@@ -85,9 +84,8 @@ def scale(tool: Instrument, manner: Manner, falling: bool, mode: str = "") -> Pa
     keys = [tonic + 12 * o + step for o in range(octaves) for step in steps] + [tonic + 12 * octaves]
     word = "falling" if falling else "rising"
     phrase = f"a {word} {mode} scale" if mode else f"a {word} scale"
-    return Part(
-        _line(keys[::-1] if falling else keys, manner), phrase, "a scale going down" if falling else "a scale going up"
-    )
+    notes = _line(keys[::-1] if falling else keys, manner)
+    return Part(notes, phrase, "a scale going down" if falling else "a scale going up")
 
 
 def arpeggio(tool: Instrument, manner: Manner, falling: bool) -> Part:
@@ -123,7 +121,7 @@ def chords(tool: Instrument, manner: Manner) -> Part:
 
 
 def repeated(tool: Instrument, manner: Manner) -> Part:
-    """The same note again and again."""
+    """One note, repeated."""
     count = int(min(manner.rng.integers(4, 14), 6.0 / manner.beat))
     key = _tonic(tool, manner.rng, 4)
     return Part(_line([key] * max(count, 3), manner, 0.8, 1.0), "the same note again and again", "a repeated note")
@@ -180,29 +178,34 @@ def effect(tool: Instrument, manner: Manner) -> Part:
     return Part([(0.0, float(manner.rng.uniform(1.0, 5.0)), key, manner.velocity)], "", "")
 
 
-TEMPI = [("", ""), ("fast", ""), ("slow", ""), ("", "loud"), ("", "soft"), ("fast", "loud"), ("slow", "soft"), ("fast", "soft"), ("slow", "loud")]  # fmt: skip
+TEMPI = [  # (tempo, volume) to draw from
+    *[("", ""), ("fast", ""), ("slow", ""), ("", "loud"), ("", "soft")],
+    *[("fast", "loud"), ("slow", "soft"), ("fast", "soft"), ("slow", "loud")],
+]
 
 
-def catalogue(tool: Instrument) -> dict[str, Callable[[Manner], Part]]:
-    """The patterns that suit an instrument, by name."""
+def patterns_of(tool: Instrument) -> dict[str, Callable[[Manner], Part]]:
+    """Returns the patterns that suit an instrument, by name, as functions of the manner."""
     if "x" in tool.flags:
-        return {"effect": lambda m: effect(tool, m)}
+        return {"effect": partial(effect, tool)}
     if "p" in tool.flags:
-        return {f.__name__: (lambda m, f=f: f(tool, m)) for f in (hit, strokes, roll)}
+        return {pattern.__name__: partial(pattern, tool) for pattern in (hit, strokes, roll)}
     table: dict[str, Callable[[Manner], Part]] = {
-        **{f"note-{w or 'middle'}": (lambda m, w=w: note(tool, m, w)) for w in ("low", "", "high")},
-        "scale-up": lambda m: scale(tool, m, False),
-        "scale-down": lambda m: scale(tool, m, True),
-        "scale-minor": lambda m: scale(tool, m, False, "minor"),
-        "arpeggio-up": lambda m: arpeggio(tool, m, False),
-        "arpeggio-down": lambda m: arpeggio(tool, m, True),
-        "repeated": lambda m: repeated(tool, m),
-        "melody": lambda m: melody(tool, m),
-        "melody-minor": lambda m: melody(tool, m, "minor"),
+        "note-low": partial(note, tool, where="low"),
+        "note-middle": partial(note, tool, where=""),
+        "note-high": partial(note, tool, where="high"),
+        "scale-up": partial(scale, tool, falling=False),
+        "scale-down": partial(scale, tool, falling=True),
+        "scale-minor": partial(scale, tool, falling=False, mode="minor"),
+        "arpeggio-up": partial(arpeggio, tool, falling=False),
+        "arpeggio-down": partial(arpeggio, tool, falling=True),
+        "repeated": partial(repeated, tool),
+        "melody": partial(melody, tool),
+        "melody-minor": partial(melody, tool, mode="minor"),
     }
     if "b" not in tool.flags:
-        table["trill"] = lambda m: trill(tool, m)
+        table["trill"] = partial(trill, tool)
     if "c" in tool.flags:
-        table |= {f"chord-{mode}": (lambda m, mode=mode: chord(tool, m, mode)) for mode in ("major", "minor")}
-        table["chords"] = lambda m: chords(tool, m)
+        table |= {f"chord-{mode}": partial(chord, tool, mode=mode) for mode in ("major", "minor")}
+        table["chords"] = partial(chords, tool)
     return table

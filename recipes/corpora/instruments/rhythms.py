@@ -1,13 +1,11 @@
-"""Simple drum kit beats with their names."""
-
-from __future__ import annotations
+"""Simple beats of a drum kit, by style."""
 
 import numpy as np
 
 from recipes.corpora.instruments.patterns import Part
 
 KICK, SNARE, HAT, OPEN, CRASH, RIDE, TOM = 36, 38, 42, 46, 49, 51, 45
-# style: sixteen steps a bar, one string per drum; x = hit
+# style -> key of a drum -> sixteen steps of a bar; x: hit
 STYLES = {
     "rock": {KICK: "x.......x.......", SNARE: "....x.......x...", HAT: "x.x.x.x.x.x.x.x."},
     "disco": {KICK: "x...x...x...x...", SNARE: "....x.......x...", OPEN: "..x...x...x...x."},
@@ -23,8 +21,8 @@ STEP = {"slow": (0.165, 0.2), "": (0.115, 0.14), "fast": (0.08, 0.095)}
 LABELS = ["Drum kit", "Drum", "Percussion", "Snare drum", "Bass drum", "Drum machine", "Hi-hat", "Cymbal"]
 
 
-def beats(rng: np.random.Generator, kit: int) -> tuple[Part, list[str], list[str], str]:
-    """A beat of one or two bars on a drum kit: its part, captions, labels and volume."""
+def draw_beat(rng: np.random.Generator, kit: int) -> tuple[Part, list[str], list[str], str]:
+    """Draws a beat of one or two bars on a drum kit; returns its part, captions, labels and volume."""
     style = str(rng.choice(list(STYLES)))
     tempo, volume = str(rng.choice(list(STEP))), str(rng.choice(["", "soft", "loud"]))
     step, force = float(rng.uniform(*STEP[tempo])), {"soft": 60, "": 92, "loud": 122}[volume]
@@ -39,8 +37,11 @@ def beats(rng: np.random.Generator, kit: int) -> tuple[Part, list[str], list[str
     word = " ".join(w for w in (tempo, volume) if w)
     kit_word = "drum machine" if kit in (24, 25) else "drum kit"
     captions = [
-        f"a {word} {style} beat on a {kit_word}".replace("  ", " "), f"a {kit_word} playing a {style} beat",
-        f"{style} drums", f"someone playing the drums{', ' + word.replace(' ', ' and ') if word else ''}", "a drum beat",
+        f"a {word} {style} beat on a {kit_word}".replace("  ", " "),
+        f"a {kit_word} playing a {style} beat",
+        f"{style} drums",
+        f"someone playing the drums{', ' + word.replace(' ', ' and ') if word else ''}",
+        "a drum beat",
         kit_word,
-    ]  # fmt: skip
+    ]
     return Part(notes, "a beat", "a beat"), captions, LABELS, volume

@@ -1,13 +1,12 @@
-"""When each phoneme of a recording sounds: the synthetic voice says the same line, told durations, and is warped onto the recording.
+"""Durations of the phonemes of recordings, by warping the same line of a synthetic voice onto each recording.
 
     python -m recipes.corpora.speech.align --corpus data/prompts [--jobs 2]
 
-For recordings that are read as the text is written. Writes NAME.json beside every clip (phonemes, seconds, measured F0), which
-recipes/text_to_speech/data.py reads; clips that are there are left alone. Dynamic time warping of cepstra (Sakoe & Chiba 1978), by librosa;
-each clip's cepstra are brought to zero mean and unit variance, so that two speakers can be compared. Nothing is trained.
+For recordings that are read as the text is written. Runs on a CPU and trains nothing: dynamic time warping of cepstra
+(Sakoe & Chiba 1978), by librosa; each clip's cepstra have zero mean and unit variance, so that two speakers can be
+compared. Writes NAME.json (phonemes, seconds, measured F0) beside every clip that has none. It timed the 469 clips of
+the bundled voice `prompts`.
 """
-
-from __future__ import annotations
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
@@ -21,65 +20,67 @@ from tqdm import tqdm
 from audiocm.audio.io import read_wave
 from audiocm.audio.pitch import estimate_f0
 from audiocm.data.manifest import Clip
+from audiocm.data.speech_corpora import read_speech_corpus
 from audiocm.data.utterances import pronounce_clip
-from recipes.corpora.speech.hibari import TellingVoice
-from recipes.corpora.speech.voices import tell
-from recipes.text_to_speech.data import corpus
+from recipes.corpora.manifests import RATE
+from recipes.corpora.speech.hibari import ControllableVoice
+from recipes.corpora.speech.voices import write_annotation
 
-RATE, HOP = 24000, 128  # samples a second, samples a step of the warping (5.3 ms)
+HOP = 128  # samples per step of the warping, 5.3 ms
 
 
 def cepstra(wav: np.ndarray) -> np.ndarray:
-    """wav [sample] -> [39, step]: 13 cepstral coefficients with two derivatives, zero mean and unit variance each."""
+    """Returns 13 cepstral coefficients with two derivatives, [39, step], of zero mean and unit variance each."""
     import librosa
 
-    found = librosa.feature.mfcc(y=wav, sr=RATE, n_mfcc=13, n_fft=1024, hop_length=HOP, n_mels=60)
-    found = np.concatenate([found, librosa.feature.delta(found), librosa.feature.delta(found, order=2)])
-    return (found - found.mean(1, keepdims=True)) / (found.std(1, keepdims=True) + 1e-6)
+    mfcc = librosa.feature.mfcc(y=wav, sr=RATE, n_mfcc=13, n_fft=1024, hop_length=HOP, n_mels=60)
+    rows = np.concatenate([mfcc, librosa.feature.delta(mfcc), librosa.feature.delta(mfcc, order=2)])
+    return (rows - rows.mean(1, keepdims=True)) / (rows.std(1, keepdims=True) + 1e-6)
 
 
-def warped(ends: np.ndarray, said: np.ndarray, heard: np.ndarray) -> np.ndarray:
-    """Places `ends` (seconds) in the wav `said` -> the same places in the wav `heard` [sample], rising, the last one its end."""
+def warp_times(ends: np.ndarray, synthetic: np.ndarray, recording: np.ndarray) -> np.ndarray:
+    """Maps times in the wav `synthetic` (seconds) to those in `recording`, in rising order; the last is its end."""
     import librosa
 
     steps = np.array([[1, 1], [1, 2], [2, 1], [1, 3], [3, 1]])  # a third to three times the pace: no phoneme is skipped
-    _, path = librosa.sequence.dtw(cepstra(said), cepstra(heard), step_sizes_sigma=steps, weights_add=np.zeros(5))
+    costs = np.zeros(len(steps))
+    _, path = librosa.sequence.dtw(cepstra(synthetic), cepstra(recording), step_sizes_sigma=steps, weights_add=costs)
     path = path[::-1]
-    moved = np.interp(ends * RATE / HOP, path[:, 0], path[:, 1]) * HOP / RATE
-    moved[-1] = len(heard) / RATE
-    return np.maximum.accumulate(np.clip(moved, 0, len(heard) / RATE))
+    times = np.interp(ends * RATE / HOP, path[:, 0], path[:, 1]) * HOP / RATE
+    times[-1] = len(recording) / RATE
+    return np.maximum.accumulate(np.clip(times, 0, len(recording) / RATE))
 
 
 @lru_cache(maxsize=1)
-def voice() -> TellingVoice:
-    """One a process."""
-    return TellingVoice()
+def _voice() -> ControllableVoice:
+    """Returns the voice of this process."""
+    return ControllableVoice()
 
 
-def align(clip: Clip, speeds: tuple[float, ...] = (0.8, 1.0, 1.25)) -> str | None:
-    """Write what is said when in one clip; or why not. The voice speaks at the pace that comes nearest to the clip's length."""
+def align_clip(clip: Clip, speeds: tuple[float, ...] = (0.8, 1.0, 1.25)) -> str | None:
+    """Writes the annotation of one clip, or returns why it cannot; the voice speaks at the speed that fits best."""
     try:
-        heard, line = read_wave(clip.path, RATE), pronounce_clip(clip)
-        told = min((voice()(line.phonemes, pace) for pace in speeds), key=lambda one: abs(len(one.wav) - len(heard)))
-        ends = warped(np.cumsum(told.seconds), told.wav, heard)
-        seconds = np.diff(ends, prepend=0.0)
-        tell(clip.path, line.phonemes, [round(float(value), 4) for value in seconds], estimate_f0(heard, RATE))
-    except (ValueError, IndexError) as error:  # librosa: no path between lengths this different
+        recording, line = read_wave(clip.path, RATE), pronounce_clip(clip)
+        lines = (_voice()(line.phonemes, speed) for speed in speeds)
+        spoken = min(lines, key=lambda one: abs(len(one.wav) - len(recording)))
+        seconds = np.diff(warp_times(np.cumsum(spoken.seconds), spoken.wav, recording), prepend=0.0)
+        rounded = [round(float(value), 4) for value in seconds]
+        write_annotation(clip.path, line.phonemes, rounded, estimate_f0(recording, RATE))
+    except (ValueError, IndexError) as error:  # librosa finds no path between lengths that differ too much
         return f"{clip.file}: {error}"
     return None
 
 
 def main() -> None:
-    """Command line; see the module's text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of recordings with their texts")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     args = parser.parse_args()
-    todo = [clip for clip in corpus(args.corpus) if not clip.path.with_suffix(".json").is_file()]
+    todo = [clip for clip in read_speech_corpus(args.corpus) if not clip.path.with_suffix(".json").is_file()]
     with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
-        bar = tqdm(pool.map(align, todo, chunksize=8), total=len(todo), desc="align")
-        failed = [why for why in bar if why]
-    print(f"{len(todo) - len(failed)} aligned, {len(failed)} not", *failed[:20], sep="\n")
+        results = list(tqdm(pool.map(align_clip, todo, chunksize=8), total=len(todo), desc="align"))
+    failed = [reason for reason in results if reason]
+    print(f"{len(todo) - len(failed)} clips aligned, {len(failed)} failed", *failed[:20], sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
-"""The synthetic voice of PyPI `hibari-tts` with what it knows of each clip, and with its timing, F0 and loudness told to it.
+"""The synthetic voice of PyPI `hibari-tts` with control of durations, F0 and loudness.
 
-Its net is a predictor (of durations, then of F0 and energy) and a decoder that hears these: so a clip can be made again with
-other durations and another F0, by the voice itself. Needs the `onnx` package, to open the model at these places.
+Its network is a predictor of durations, then of F0 and energy, and a decoder that takes these; its ONNX file is opened
+at these places (with PyPI `onnx`), so that a line can be synthesised again with other durations and another F0.
 """
-
-from __future__ import annotations
 
 import os
 import tempfile
@@ -15,39 +13,39 @@ from pathlib import Path
 import numpy as np
 
 FRAME = 600 / 24000  # seconds of one duration step; F0 and energy come twice as often
-POINT = FRAME / 2
-VOICED = 40.0  # Hz; what is below is unvoiced to the voice
-_OWN = -99.0  # told to the model: keep what you predict
+POINT = FRAME / 2  # seconds between values of F0 and energy
+VOICED = 40.0  # Hz; lower values are unvoiced
+_PREDICT = -99.0  # input value: use the predicted one
 
 
-def opened(model: str) -> str:
-    """A copy of the voice's ONNX file with durations, F0 and energy as outputs, and as inputs that replace them."""
+def expose_controls(model: str) -> str:
+    """Writes a copy of the voice's ONNX file with durations, F0 and energy as inputs and outputs; returns its path."""
     import onnx
     from onnx import TensorProto, helper
 
     graph = onnx.load(model)
-    nodes, maker = graph.graph.node, {name: node for node in graph.graph.node for name in node.output}
+    nodes, producer = graph.graph.node, {name: node for node in graph.graph.node for name in node.output}
     durations = next(node for node in nodes if node.op_type == "Clip").output[0]  # round(exp(..) / speed), at least 1
-    contours = maker[maker["f0"].input[0]].input[0]  # F0 and energy as rows of one tensor
+    contours = producer[producer["f0"].input[0]].input[0]  # F0 and energy as rows of one tensor
     rows = [node.output[0] for node in nodes if contours in node.input and node.op_type == "Gather"]
     energy = next(node.output[0] for node in nodes if set(rows) & set(node.input) and "f0" not in node.output)
-    graph.graph.initializer.append(helper.make_tensor("own", TensorProto.FLOAT, [1], [_OWN]))
+    graph.graph.initializer.append(helper.make_tensor("predict", TensorProto.FLOAT, [1], [_PREDICT]))
     for name, value, shape in (("frames", durations, ["n"]), ("hertz", "f0", [1, "h"]), ("energy", energy, [1, "e"])):
-        at = next(i for i, node in enumerate(nodes) if value in node.output)
-        nodes[at].output[list(nodes[at].output).index(value)] = f"{name}_own"
-        nodes.insert(at + 1, helper.make_node("Where", [f"{name}_told", name, f"{name}_own"], [value]))
-        nodes.insert(at + 1, helper.make_node("Greater", [name, "own"], [f"{name}_told"]))
+        index = next(i for i, node in enumerate(nodes) if value in node.output)
+        nodes[index].output[list(nodes[index].output).index(value)] = f"{name}_predicted"
+        nodes.insert(index + 1, helper.make_node("Where", [f"{name}_given", name, f"{name}_predicted"], [value]))
+        nodes.insert(index + 1, helper.make_node("Greater", [name, "predict"], [f"{name}_given"]))
         graph.graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     for value in (durations, energy):
         graph.graph.output.append(helper.make_tensor_value_info(value, TensorProto.FLOAT, None))
-    path = Path(tempfile.gettempdir()) / f"hibari-opened-{os.getpid()}.onnx"
+    path = Path(tempfile.gettempdir()) / f"hibari-controls-{os.getpid()}.onnx"
     onnx.save(graph, path)
     return str(path)
 
 
 @dataclass(frozen=True)
-class Told:
-    """A clip [sample] at 24 kHz with the seconds of each of our symbols and what the decoder heard."""
+class SpokenLine:
+    """A synthesised line [sample] at 24 kHz with the seconds of each of our symbols and the inputs of the decoder."""
 
     wav: np.ndarray
     seconds: list[float]
@@ -56,81 +54,92 @@ class Told:
     energy: np.ndarray  # [point]
 
 
-class TellingVoice:
-    """Speaks a line of phonemes and says when and how high; what is told to it is followed instead of predicted."""
+class ControllableVoice:
+    """Synthesises lines of phonemes; durations, F0 and energy that are given replace the predicted ones."""
 
     def __init__(self) -> None:
         from hibari import Hibari
         from hibari.voices import voice_path
 
-        path = opened(voice_path("heart"))
+        path = expose_controls(voice_path("heart"))
         self.voice = Hibari(model=path, threads=1)
         Path(path).unlink()
 
     def __call__(
-        self, phonemes: str, speed: float = 1.0, seed: int = 0, frames: Sequence[float] | None = None,
-        hertz: np.ndarray | None = None, energy: np.ndarray | None = None,
-    ) -> Told:  # fmt: skip
-        """phonemes: of the whole line, stress marks included. frames: of each of the voice's symbols, see `shared`;
-        hertz and energy: a value each POINT."""
+        self,
+        phonemes: str,
+        speed: float = 1.0,
+        seed: int = 0,
+        frames: Sequence[float] | None = None,
+        hertz: np.ndarray | None = None,
+        energy: np.ndarray | None = None,
+    ) -> SpokenLine:
+        """Synthesises `phonemes`, a whole line with its stress marks.
+
+        frames: of each of the voice's symbols, see `distribute_durations`; hertz and energy: a value per POINT."""
         from hibari import dsp
 
-        told = {"ids": np.array([self.voice.ids(phonemes)], np.int64), "speed": np.array([speed], np.float32)}
+        inputs = {"ids": np.array([self.voice.ids(phonemes)], np.int64), "speed": np.array([speed], np.float32)}
         for name, value in (("frames", frames), ("hertz", hertz), ("energy", energy)):
-            row = np.full(1, _OWN, np.float32) if value is None else np.asarray(value, np.float32)
-            told[name] = row if name == "frames" else row[None]
-        found = self.voice.sess.run(None, told)
-        parts, counts = [part[0] for part in found[:6]], np.asarray(found[6]).reshape(-1)
+            row = np.full(1, _PREDICT, np.float32) if value is None else np.asarray(value, np.float32)
+            inputs[name] = row if name == "frames" else row[None]
+        outputs = self.voice.sess.run(None, inputs)
+        parts, counts = [part[0] for part in outputs[:6]], np.asarray(outputs[6]).reshape(-1)
         wav = np.asarray(dsp.synth(*parts, np.random.default_rng(seed)), np.float32)
         f0 = np.where(parts[5] > VOICED, parts[5], 0.0)
-        return Told(wav, merged(phonemes, counts, self.voice.vocab), counts, f0, np.asarray(found[7]).reshape(-1))
+        seconds = merge_durations(phonemes, counts, self.voice.vocab)
+        return SpokenLine(wav, seconds, counts, f0, np.asarray(outputs[7]).reshape(-1))
 
 
-def owners(phonemes: str, vocabulary: dict[str, int]) -> list[int]:
-    """For each of the voice's symbols the place of ours: a stress mark belongs to its vowel."""
+def symbol_indices(phonemes: str, vocabulary: dict[str, int]) -> list[int]:
+    """Returns for each of the voice's symbols the index of ours; a stress mark belongs to its vowel."""
     from audiocm.speech.phonemes import STRESS, SYMBOLS
 
-    found, place = [0], 1
+    indices, index = [0], 1
     for symbol in phonemes:
         if symbol in vocabulary:
-            found.append(place)
-            place += symbol in SYMBOLS and symbol not in STRESS
-    return [*found, place]
+            indices.append(index)
+            index += symbol in SYMBOLS and symbol not in STRESS
+    return [*indices, index]
 
 
-def merged(phonemes: str, frames: np.ndarray, vocabulary: dict[str, int]) -> list[float]:
-    """The voice's frames of each of its symbols -> seconds of ours."""
-    places = owners(phonemes, vocabulary)
-    if len(frames) != len(places):
+def merge_durations(phonemes: str, frames: np.ndarray, vocabulary: dict[str, int]) -> list[float]:
+    """Converts frames of the voice's symbols to seconds of ours."""
+    indices = symbol_indices(phonemes, vocabulary)
+    if len(frames) != len(indices):
         raise ValueError(f"{len(frames)} durations for {phonemes!r}")
-    return [round(float(value) * FRAME, 4) for value in np.bincount(places, frames)]
+    return [round(float(value) * FRAME, 4) for value in np.bincount(indices, frames)]
 
 
-def shared(phonemes: str, seconds: Sequence[float], frames: np.ndarray, vocabulary: dict[str, int]) -> np.ndarray:
-    """Seconds of our symbols -> whole frames of the voice's: a stress mark keeps its own, its vowel gets the rest."""
-    places = np.array(owners(phonemes, vocabulary))
-    found, end, clock = np.ones(len(places)), 0.0, 0.0
-    for place, length in enumerate(seconds):
-        rows = np.flatnonzero(places == place)
+def distribute_durations(
+    phonemes: str, seconds: Sequence[float], frames: np.ndarray, vocabulary: dict[str, int]
+) -> np.ndarray:
+    """Converts seconds of our symbols to frames of the voice's: a stress mark keeps `frames`, its vowel the rest."""
+    indices = np.array(symbol_indices(phonemes, vocabulary))
+    counts, end, clock = np.ones(len(indices)), 0.0, 0.0
+    for index, length in enumerate(seconds):
+        rows = np.flatnonzero(indices == index)
         clock += length / FRAME
         total = max(round(clock - end), len(rows))
-        found[rows[:-1]] = np.minimum(frames[rows[:-1]], (total - 1) // max(len(rows) - 1, 1))
-        found[rows[-1]] = total - found[rows[:-1]].sum()
+        counts[rows[:-1]] = np.minimum(frames[rows[:-1]], (total - 1) // max(len(rows) - 1, 1))
+        counts[rows[-1]] = total - counts[rows[:-1]].sum()
         end += total
-    return found
+    return counts
 
 
-def source(frames: np.ndarray, stretched: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """The place of each point of a stretched clip in the clip as it was. Symbols that are `held` keep the pace of their
-    beginning and end and are stretched in the middle, as a sung vowel is; the others evenly."""
-    found, start = [], 0.0
-    for before, after, hold in zip(frames * 2, stretched * 2, held, strict=True):
+def stretch_positions(frames: np.ndarray, stretched: np.ndarray, is_vowel: np.ndarray) -> np.ndarray:
+    """Returns the point of the original line that each point of a line with `stretched` durations is taken from.
+
+    Vowels that become longer keep the pace of their beginning and end and are stretched in the middle, as singers do;
+    other symbols are stretched evenly."""
+    positions, start = [], 0.0
+    for before, after, vowel in zip(frames * 2, stretched * 2, is_vowel, strict=True):
         at = np.arange(int(after)) + 0.5
-        if hold and after > before:
+        if vowel and after > before:
             middle = 0.4 * before + (at - 0.4 * before) * 0.3 * before / (after - 0.7 * before)
             at = np.where(at < 0.4 * before, at, np.where(at > after - 0.3 * before, before - after + at, middle))
         else:
             at = at * before / after
-        found.append(start + at)
+        positions.append(start + at)
         start += before
-    return np.concatenate(found).astype(int).clip(max=int(start) - 1)
+    return np.concatenate(positions).astype(int).clip(max=int(start) - 1)

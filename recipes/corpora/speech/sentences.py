@@ -1,13 +1,11 @@
-"""English sentences for synthesis, free to use: WordNet's examples and glosses, the King James Bible, the US
-Constitution and Declaration, and generated ones with numbers, dates, times, money, abbreviations and questions.
+"""English sentences for synthesis, free to use, from WordNet, the King James Bible, US documents and templates.
 
-    python -m recipes.corpora.speech.sentences --packages UNPACKED --output data/speech/sentences.txt [--count 25000] [--seed 0]
+    python -m recipes.corpora.speech.sentences --packages UNPACKED --output data/speech/sentences.txt [--count 25000]
 
-UNPACKED holds Debian's `wordnet-base`, `miscfiles`, `bible-kjv` and `bible-kjv-text` (dpkg -x); those missing are named.
-The output has one `split <tab> source <tab> text` a line: 50 of valid, 50 of test, then train, shuffled.
+Runs on a CPU. UNPACKED holds Debian's `wordnet-base`, `miscfiles`, `bible-kjv` and `bible-kjv-text` (dpkg -x);
+missing ones are named. The templates have numbers, dates, times, money, abbreviations and questions. A line is `split
+<tab> source <tab> text`: 50 of valid, 50 of test, then train, shuffled. The bundled voice "heart" reads them.
 """
-
-from __future__ import annotations
 
 import argparse
 import gzip
@@ -23,108 +21,59 @@ UNWANTED = re.compile(
     r"offensive|slur|obscen|vulgar|derogat|disparag|ethnic|sexual|rape|nigg|fuck|shit|whore|slut|negro", re.I
 )
 CLEAN = re.compile(r"[A-Za-z0-9 ,.;:'?!$%&-]+")
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-NAMES = [
-    "Anna",
-    "Ben",
-    "Clara",
-    "David",
-    "Emma",
-    "Frank",
-    "Grace",
-    "Henry",
-    "Irene",
-    "Jack",
-    "Karen",
-    "Liam",
-    "Maria",
-    "Noah",
-    "Olivia",
-    "Peter",
-    "Rosa",
-    "Simon",
-    "Tina",
-    "Victor",
-]
-SURNAMES = [
-    "Adams",
-    "Baker",
-    "Clark",
-    "Davis",
-    "Evans",
-    "Foster",
-    "Green",
-    "Harris",
-    "Jones",
-    "King",
-    "Lewis",
-    "Miller",
-    "Nelson",
-    "Parker",
-    "Reed",
-    "Scott",
-    "Turner",
-    "Walker",
-    "Young",
-]
-TITLES = ["Dr.", "Mr.", "Mrs.", "Ms.", "Prof."]
-PLACES = [
-    "the station",
-    "the library",
-    "the market",
-    "the harbor",
-    "the old bridge",
-    "the hospital",
-    "Main St.",
-    "the airport",
-    "Paris",
-    "Boston",
-    "the north gate",
-]
-THINGS = [
-    "a green umbrella",
-    "two loaves of bread",
-    "the red notebook",
-    "a box of nails",
-    "an old map",
-    "a cup of tea",
-    "the blue suitcase",
-    "a pair of boots",
-]
-TEMPLATES = (
-    "The meeting is on {day}, {month} {date}, {year}, at {hour}:{minute} {half}.",
-    "{name} was born on {month} {date}, {year}, in {place2}.",
-    "The train to {place2} leaves at {hour}:{minute} {half} from platform {small}.",
-    "It costs ${dollars}.{cents}, or ${big} for a dozen.", "{title} {surname} will see you in room {room}.",
-    "Did {name} leave {thing} at {place}?", "Why was {place} closed on {day}?", "How many people live within {small} miles of {place2}?",
-    "{name} and {name2} walked to {place} and bought {thing}.", "Call me at {three}-{three2}-{four}, please.",
-    "About {percent}% of the {big} visitors came by train.", "The temperature fell to {small}.{digit} degrees on {day} night.",
-    "Turn left at {place}, then go straight for {small} miles.", "Chapter {small}: {name} finds {thing}.",
-    "Have you seen {thing}?", "\"I can't find {thing},\" said {name}.", "Wait! Isn't that {title} {surname}'s {animal}?",
-    "He weighed {room} lbs. and was {foot} ft. tall.", "No. {small} on the list is {thing}.", "{name}, bring {thing} to {place} by {hour} o'clock!",
-    "The {ordinal} of {month} was the coldest day since {year}.", "It took {small} hours and {minute} minutes to reach {place2}.",
-    "What time does {place} open on {day}s?", "Please hold the line; {title} {surname} is speaking with {name}.",
-)  # fmt: skip
+WORDS = """
+months: January; February; March; April; May; June; July; August; September; October; November; December
+days: Monday; Tuesday; Wednesday; Thursday; Friday; Saturday; Sunday
+names: Anna; Ben; Clara; David; Emma; Frank; Grace; Henry; Irene; Jack; Karen; Liam; Maria; Noah; Olivia; Peter; Rosa;
+   Simon; Tina; Victor
+surnames: Adams; Baker; Clark; Davis; Evans; Foster; Green; Harris; Jones; King; Lewis; Miller; Nelson; Parker; Reed;
+   Scott; Turner; Walker; Young
+titles: Dr.; Mr.; Mrs.; Ms.; Prof.
+places: the station; the library; the market; the harbor; the old bridge; the hospital; Main St.; the airport; Paris;
+   Boston; the north gate
+things: a green umbrella; two loaves of bread; the red notebook; a box of nails; an old map; a cup of tea;
+   the blue suitcase; a pair of boots
+halves: am; pm
+animals: dog; cat; horse; parrot
+"""
+TEMPLATES = """
+The meeting is on {day}, {month} {date}, {year}, at {hour}:{minute} {half}.
+{name} was born on {month} {date}, {year}, in {place2}.
+The train to {place2} leaves at {hour}:{minute} {half} from platform {small}.
+It costs ${dollars}.{cents}, or ${big} for a dozen.
+{title} {surname} will see you in room {room}.
+Did {name} leave {thing} at {place}?
+Why was {place} closed on {day}?
+How many people live within {small} miles of {place2}?
+{name} and {name2} walked to {place} and bought {thing}.
+Call me at {three}-{three2}-{four}, please.
+About {percent}% of the {big} visitors came by train.
+The temperature fell to {small}.{digit} degrees on {day} night.
+Turn left at {place}, then go straight for {small} miles.
+Chapter {small}: {name} finds {thing}.
+Have you seen {thing}?
+"I can't find {thing}," said {name}.
+Wait! Isn't that {title} {surname}'s {animal}?
+He weighed {room} lbs. and was {foot} ft. tall.
+No. {small} on the list is {thing}.
+{name}, bring {thing} to {place} by {hour} o'clock!
+The {ordinal} of {month} was the coldest day since {year}.
+It took {small} hours and {minute} minutes to reach {place2}.
+What time does {place} open on {day}s?
+Please hold the line; {title} {surname} is speaking with {name}.
+"""
 
 
-def generated(count: int, seed: int) -> Iterator[str]:
-    """`count` sentences from TEMPLATES."""
-    rng = rng_for(seed, "templates")
-    cities = [place for place in PLACES if place[0].isupper() and "." not in place]
+def read_words(table: str) -> dict[str, list[str]]:
+    """Reads lines `name: word; word ...`, which may go on in indented lines."""
+    lines = table.strip().replace("\n  ", "").splitlines()
+    return {name: words.strip().split("; ") for name, _, words in (line.partition(":") for line in lines)}
+
+
+def generate_sentences(count: int, seed: int) -> Iterator[str]:
+    """Yields `count` sentences from TEMPLATES, filled with words and numbers."""
+    rng, words, templates = rng_for(seed, "templates"), read_words(WORDS), TEMPLATES.strip().splitlines()
+    cities = [place for place in words["places"] if place[0].isupper() and "." not in place]
 
     def pick(items: list[str]) -> str:
         return items[int(rng.integers(len(items)))]
@@ -135,17 +84,21 @@ def generated(count: int, seed: int) -> Iterator[str]:
     for _ in range(count):
         day = number(1, 29)
         suffix = "th" if 10 < day < 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
-        yield TEMPLATES[number(0, len(TEMPLATES))].format(
-            day=pick(DAYS), month=pick(MONTHS), date=day, ordinal=f"{day}{suffix}", year=number(1780, 2031), hour=number(1, 13),
-            minute=number(10, 60), half=pick(["am", "pm"]), name=pick(NAMES), name2=pick(NAMES), surname=pick(SURNAMES), title=pick(TITLES),
-            place=pick(PLACES), place2=pick(cities), thing=pick(THINGS), small=number(2, 60), digit=number(1, 10), dollars=number(1, 90),
-            cents=number(10, 100), big=f"{number(1, 90)},{number(100, 1000)}", room=number(101, 400), percent=number(2, 99),
-            three=number(201, 900), three2=number(201, 900), four=number(1000, 9999), foot=number(5, 7), animal=pick(["dog", "cat", "horse", "parrot"]),
-        )  # fmt: skip
+        template = pick(templates)
+        values = {"date": day, "ordinal": f"{day}{suffix}", "day": pick(words["days"]), "month": pick(words["months"])}
+        values |= {"year": number(1780, 2031), "hour": number(1, 13), "minute": number(10, 60)}
+        values |= {"half": pick(words["halves"]), "name": pick(words["names"]), "name2": pick(words["names"])}
+        values |= {"surname": pick(words["surnames"]), "title": pick(words["titles"]), "place": pick(words["places"])}
+        values |= {"place2": pick(cities), "thing": pick(words["things"]), "small": number(2, 60)}
+        values |= {"digit": number(1, 10), "dollars": number(1, 90), "cents": number(10, 100)}
+        values |= {"big": f"{number(1, 90)},{number(100, 1000)}", "room": number(101, 400), "percent": number(2, 99)}
+        values |= {"three": number(201, 900), "three2": number(201, 900), "four": number(1000, 9999)}
+        values |= {"foot": number(5, 7), "animal": pick(words["animals"])}
+        yield template.format(**values)
 
 
 def wordnet(folder: Path) -> Iterator[tuple[str, str]]:
-    """WordNet's example sentences, and "word: gloss." for every fifth synset."""
+    """Yields (source, text): WordNet's example sentences, and "word: gloss" for every fifth synset."""
     for path in sorted(folder.rglob("wordnet/data.*")):
         for index, line in enumerate(path.read_text(encoding="latin-1").splitlines()):
             head, _, gloss = line.partition(" | ")
@@ -159,24 +112,19 @@ def wordnet(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def bible(folder: Path) -> Iterator[tuple[str, str]]:
-    """Verses of the King James Bible, printed by the package's own reader."""
+    """Yields (source, text): verses of the King James Bible, printed by the package's own reader."""
     program, data = folder / "usr/bin/bible", folder / "usr/lib"
     if not (program.exists() and (data / "bible.data").exists()):
         return
-    text = subprocess.run(
-        [program, "-p", f"{data}/", "gen1:1-rev22:21"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    ).stdout
+    command = [program, "-p", f"{data}/", "gen1:1-rev22:21"]
+    text = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False).stdout
     verses = re.split(r"\n\s+\d+ ", re.sub(r"\n\n.*\n\n", "\n", text))
     for verse in verses[1:]:
         yield "bible", " ".join(verse.split())
 
 
 def documents(folder: Path) -> Iterator[tuple[str, str]]:
-    """Sentences of the US Constitution and the Declaration of Independence."""
+    """Yields (source, text): sentences of the US Constitution and the Declaration of Independence."""
     for path in sorted(folder.rglob("state/us-*.gz")):
         text = gzip.decompress(path.read_bytes()).decode("latin-1")
         for paragraph in re.split(r"\n\s*\n", text):
@@ -185,7 +133,7 @@ def documents(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def tidy(text: str) -> str | None:
-    """One sentence of 3 to 26 words that reads aloud well, or None."""
+    """Returns a cleaned sentence of 3 to 26 words that can be read aloud, or None."""
     text = re.sub(r"\([^)]*\)", " ", text).replace("`", "'").replace(" - ", ", ")
     text = re.sub(r"\s+([,.;:?!])", r"\1", " ".join(text.split())).strip(" ;,:-")
     if not CLEAN.fullmatch(text.replace('"', "")) or not 3 <= len(text.split()) <= 26 or not 14 <= len(text) <= 170:
@@ -195,32 +143,46 @@ def tidy(text: str) -> str | None:
     return text[0].upper() + text[1:] + ("" if text[-1] in '.?!"' else ".")
 
 
-def sentences(packages: Path, count: int = 25_000, seed: int = 0) -> list[tuple[str, str, str]]:
-    """(split, source, text): a fifth generated, the rest from the packages, without repeats, shuffled by the seed."""
-    found: dict[str, str] = {}
+def collect_sentences(packages: Path, count: int = 25_000, seed: int = 0) -> list[tuple[str, str, str]]:
+    """Returns (split, source, text): a fifth generated, the rest from the packages, without repeats, shuffled."""
+    sources: dict[str, str] = {}
     for source, text in [*wordnet(packages), *bible(packages), *documents(packages)]:
         if clean := tidy(text):
-            found.setdefault(clean, source)
-    for source in {"wordnet example", "bible", "us-constitution"} - set(found.values()):
-        print(f"speech_text: nothing found for {source} below {packages}", file=sys.stderr)
-    order = rng_for(seed, "order").permutation(len(found))
-    texts = list(found.items())
-    made = list(dict.fromkeys(generated(count // 5, seed)))
-    chosen = [(texts[i][1], texts[i][0]) for i in order[: count - len(made)]] + [("generated", text) for text in made]
+            sources.setdefault(clean, source)
+    for source in {"wordnet example", "bible", "us-constitution"} - set(sources.values()):
+        print(f"no sentence of {source} found below {packages}", file=sys.stderr)
+    order = rng_for(seed, "order").permutation(len(sources))
+    texts = list(sources.items())
+    generated = list(dict.fromkeys(generate_sentences(count // 5, seed)))
+    chosen = [(texts[i][1], texts[i][0]) for i in order[: count - len(generated)]] + [
+        ("generated", text) for text in generated
+    ]
     chosen = [chosen[i] for i in rng_for(seed, "mix").permutation(len(chosen))]
     return [("valid" if i < 50 else "test" if i < 100 else "train", *pair) for i, pair in enumerate(chosen)]
 
 
-def write(lines: Iterable[tuple[str, str, str]], path: Path) -> None:
+def write_sentences(lines: Iterable[tuple[str, str, str]], path: Path) -> None:
+    """Writes one `split <tab> source <tab> text` per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
 
 
-if __name__ == "__main__":
+def read_sentences(path: Path) -> list[tuple[str, str, str]]:
+    """Reads (split, source, text) of each line. Raises FileNotFoundError if the file is missing."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no sentences at {path}: make them with recipes.corpora.speech.sentences")
+    return [tuple(line.split("\t")) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--packages", type=Path, required=True)
+    parser.add_argument("--packages", type=Path, required=True, help="folder of the unpacked packages")
     parser.add_argument("--output", type=Path, default=Path("data/speech/sentences.txt"))
-    parser.add_argument("--count", type=int, default=25_000)
+    parser.add_argument("--count", type=int, default=25_000, help="number of sentences")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    write(sentences(args.packages, args.count, args.seed), args.output)
+    write_sentences(collect_sentences(args.packages, args.count, args.seed), args.output)
+
+
+if __name__ == "__main__":
+    main()

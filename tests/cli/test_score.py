@@ -1,0 +1,103 @@
+"""`audiocm score` and `audiocm compare` on the command line, with a toy embedder."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from toy_scoring import RATE, ask, noise_folder, toy
+
+from audiocm.cli.main import main
+from audiocm.cli.score import format_scores
+from audiocm.evaluation.scoring import evaluate
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two systems and a reference as words of a command line, where `--embedder toy` is known."""
+    monkeypatch.setattr("audiocm.evaluation.session.load_embedder", lambda name, *_more: toy())
+    monkeypatch.setenv("AUDIOCM_CACHE", str(tmp_path / "cache"))
+    made = (noise_folder(tmp_path / name, 40, k, colour) for name, k, colour in (("a", 1, 0.0), ("b", 2, 0.7)))
+    return [str(folder) for folder in (*made, noise_folder(tmp_path / "real", 60, 3))]
+
+
+def error_of(capsys, *arguments):
+    """The one line on stderr of a command that fails; it has printed nothing else."""
+    assert main([str(word) for word in arguments]) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.count("\n") == 1
+    return err.strip()
+
+
+def test_score_prints_a_table_and_writes_the_result(folders, tmp_path, capsys):
+    a, _, real = folders
+    out = tmp_path / "out.json"
+    assert main(["score", a, "--reference", real, "--embedder", "toy", "--json", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert "FD bands" in printed.out and printed.out.count("outlier: ") == 5 and " to FD bands" in printed.out
+    assert "clips: generated 40 used, 0 silent, 0 corrupt, 0 too short, 0 truncated; reference 60 used" in printed.out
+    assert printed.err == ""  # no progress bars where nobody watches
+    assert json.loads(out.read_text())["scores"] and list((tmp_path / "cache").rglob("*.npz"))
+
+
+def test_options_reach_the_card(folders, tmp_path, capsys):
+    a, _, real = folders
+    options = "--trim --loudness active_rms --band-limit 4000 --max-seconds 10 --components 3 --resamples 50 --seed 4"
+    out, metrics = tmp_path / "out.json", ["--metrics", "fd-pca,fd-halves", "--no-cache"]
+    words = ["score", a, "--reference", real, "--embedder", "toy", *options.split(), *metrics, "--json", str(out)]
+    assert main(words) == 0
+    result = json.loads(out.read_text())
+    form = result["card"]["form"]
+    assert (form["ends"], form["loudness"], form["band_limit_rate"], form["longest_seconds"]) == (
+        "trimmed", "active_rms", 4000, 10.0
+    )  # fmt: skip
+    assert result["card"]["seed"] == 4 and result["card"]["draws"] == 50
+    assert list(result["scores"]) == ["FD bands pca3-of-reference", "FD-halves bands pca3-of-reference"]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_earlier_spellings_of_options_still_work(folders):
+    a, _, real = folders
+    assert main(f"score {a} --reference {real} --embedder toy --left-out 0 --longest 9 --draws 40".split()) == 0
+
+
+def test_compare_takes_two_folders_or_two_results(folders, tmp_path, capsys):
+    a, b, real = folders
+    assert main(["compare", a, b, "--reference", real, "--embedder", "toy", "--metrics", "fad"]) == 0
+    assert "first - second" in capsys.readouterr().out
+    files = [str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    for folder, file, more in zip((a, b), files, ([], ["--seed", "1"]), strict=True):
+        words = ["score", folder, "--reference", real, "--embedder", "toy", "--metrics", "fad", *more]
+        assert main([*words, "--json", file]) == 0
+    capsys.readouterr()
+    assert "seed: 0 != 1" in error_of(capsys, "compare", *files)
+    assert main(["compare", *files, "--anyway", "--json", str(tmp_path / "both.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "no paired test (compare the folders)" in printed and "differs: seed: 0 != 1" in printed
+    both = json.loads((tmp_path / "both.json").read_text())
+    assert set(both) == {"card", "first", "second", "differences"} and both["first"]["card"] == both["card"]
+
+
+def test_errors_are_one_line(folders, tmp_path, capsys):
+    a, _, real = folders
+    missing, file = tmp_path / "missing", tmp_path / "file.json"
+    file.write_text("{}")
+    score = ["score", a, "--reference", real, "--embedder", "toy"]
+    assert error_of(capsys, "score", missing, "--reference", real) == f"audiocm: {missing}: no such folder"
+    assert "name two folders, or two results" in error_of(capsys, "compare", a, file)
+    assert f"{missing}: no such file or folder" in error_of(capsys, "compare", file, missing)
+    folder = error_of(capsys, *score, "--json", tmp_path)
+    assert folder == f"audiocm: --json {tmp_path}: is a folder, name a file"
+    assert "--max-seconds must be finite" in error_of(capsys, *score, "--max-seconds", "nan")
+    soundfile.write(f"{a}/silent.wav", np.zeros(4000), RATE)
+    silent = error_of(capsys, *score, "--max-unusable", "0")
+    assert "generated: 1 of 41 clips cannot be used: 1 silent" in silent
+
+
+def test_the_table_counts_unusable_and_truncated_clips(folders, tmp_path):
+    a, _, real = folders
+    soundfile.write(f"{a}/silent.wav", np.zeros(4000), RATE)
+    text = format_scores(evaluate(ask(a, real)))
+    assert (
+        "clips: generated 40 used, 1 silent, 0 corrupt, 0 too short, 0 truncated; reference 60 used, 0 silent" in text
+    )

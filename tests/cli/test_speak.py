@@ -1,0 +1,115 @@
+"""`audiocm speak` as a user meets it: speech and song, what it prints, and errors of one line."""
+
+import os
+
+import numpy
+import pytest
+import soundfile
+import torch
+from tiny_speech import save_tiny_speech
+
+from audiocm.cli.main import main
+from audiocm.pipelines import loading
+from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+
+TEXT = "Hello there. The train leaves at 5:45 p.m., doesn't it?\n\nYes."
+WORDS, NOTES = "Twinkle, twinkle, little star.", "C4 C4 G4 G4 A4 A4 G4:2"
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with a tiny student, "tts", and teacher, "tts-teacher"."""
+    return save_tiny_speech(tmp_path_factory.mktemp("pretrained"))
+
+
+@pytest.fixture
+def place(models, tmp_path, monkeypatch):
+    """An empty working directory, with tiny models in the place of the bundled ones."""
+    monkeypatch.setattr(loading, "PRETRAINED", models)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def speak(*arguments: str) -> int:
+    """The exit code of a command."""
+    try:
+        return main(["speak", *arguments])
+    except SystemExit as stopped:
+        return stopped.code
+
+
+def test_speak_writes_a_file(place, capsys):
+    (place / "text.txt").write_text((TEXT + "\n") * 12, encoding="utf-8")
+    assert speak("Hello there.", "-o", "a.wav", "--voice", "ben", "--speed", "1.5", "--seed", "3") == 0
+    assert speak("--file", "text.txt", "-o", "b.flac") == 0
+    shown = capsys.readouterr()
+    assert "36 sentences" in shown.out and "first audio after" in shown.out and "letter" in shown.err
+    assert speak("Hello there.", "-o", "c.ogg", "--model", "tts-teacher") == 0
+    pipe = TextToSpeechPipeline.from_pretrained("tts")
+    wav, rate = soundfile.read("a.wav", dtype="float32")
+    same = pipe("Hello there.", voice="ben", speed=1.5, generator=seeded(3)).audios[0].numpy()
+    assert rate == 24_000 and wav.shape == same.shape and numpy.abs(wav - same).max() < 2 / 32768
+    assert sorted(os.listdir()) == ["a.wav", "b.flac", "c.ogg", "text.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["", "-o", "x.wav"], "the text is empty"),
+        (["-o", "x.wav"], "the text is empty"),
+        (["?!", "-o", "x.wav"], "no character that can be pronounced"),
+        (["мир", "-o", "x.wav"], "Cyrillic letters"),
+        (["Hi", "-o", "x.wav", "--voice", "carl"], "unknown voice 'carl': this model has anna, ben"),
+        (["Hi", "-o", "x.wav", "--speed", "3"], "speed 3 is outside what the model allows: 0.5 to 2"),
+        (["Hi", "-o", "x.wav", "--steps", "0"], "steps must be"),
+        (["Hi", "-o", "x.mp3"], "the extension must be"),
+        (["Hi", "-o", "folder"], "the extension must be"),
+        (["Hi", "-o", "x.wav", "--file", "y"], "not both"),
+        (["--file", "none.txt", "-o", "x.wav"], "cannot read the text file none.txt: No such file"),
+        (["Hi", "-o", "x.wav", "--model", "tta"], "unknown model 'tta': bundled are tts, tts-teacher"),
+        (["Hi", "-o", "x.wav", "--seed", "-1"], "--seed must lie between"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_no_file(place, capsys, arguments, message):
+    assert speak(*arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("audiocm") and message in lines[0] and not os.listdir()
+
+
+def test_a_warning_is_one_line(place, capsys):
+    assert speak("Hello 🙂 there.", "-o", "x.wav") == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert lines == ["audiocm: warning: text has symbols that are not read: 🙂 (slightly smiling face)"]
+
+
+def test_a_model_of_another_kind_is_refused(place, capsys):
+    assert main(["generate", "rain", "-o", "x.wav", "--model", "tts"]) == 2
+    assert "'tts' is no model for TextToAudioPipeline: it has speech_encoder" in capsys.readouterr().err
+
+
+def test_speak_sings_notes_and_scores(place, capsys):
+    assert speak(WORDS, "--notes", NOTES, "--tempo", "240", "-o", "a.wav") == 0
+    assert 8 * 0.25 < soundfile.info("a.wav").duration < 8 * 0.25 + 3
+    (place / "song.txt").write_text(f"{WORDS} | {NOTES}\nLa la. | C4 D4\n")
+    assert speak("--score", "song.txt", "-o", "a.wav") == 0
+    assert "2 sentences" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([WORDS, "--notes", "C4"], "1 notes for 7 syllables"),
+        ([WORDS, "--notes", NOTES, "--tempo", "0"], "--tempo must lie between 20 and 400"),
+        ([WORDS, "--score", "song.txt"], "not both"),
+        (["--score", "none.txt"], "cannot read the text file none.txt"),
+        (["Hi", "--notes", "C4:99"], "up to 10 seconds"),
+    ],
+)
+def test_bad_notes_are_one_line_exit_2_and_no_file(place, capsys, arguments, message):
+    assert speak(*arguments, "-o", "x.wav") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and message in lines[0] and not os.listdir()

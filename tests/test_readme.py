@@ -1,0 +1,234 @@
+"""The prose pages: the front page stays one page, links lead somewhere, and code and commands run as they stand."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audiocm.cli.main import main
+from audiocm.distillation import methods
+from audiocm.training.recipe import load_recipe, parse_fields
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, *sorted(ROOT.glob("*/README.md")), *sorted((ROOT / "audiocm").glob("*/**/README.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for name, text in FENCE.findall(page.read_text(encoding="utf-8")) if name == language]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of every `audiocm ...` line in the shell blocks of a page."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("audiocm ")]
+
+
+def anchors(page: Path) -> set[str]:
+    """GitHub's anchors of the headings of a page."""
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", prose, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """An empty folder in which the paths of a checkout are there, and whatever is written is thrown away."""
+    for name in ("samples", "recipes", "audiocm"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AUDIOCM_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_the_front_page_is_one_page():
+    assert len(README.read_bytes()) <= 9216
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page):
+    lost = []
+    for link in LINK.findall(re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            lost.append(link)
+    assert not lost
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_recipes_that_a_page_names_exist(page):
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"recipes/[\w/]+\.(?:py|txt|jsonl|tsv)", text))
+    named |= {module.replace(".", "/") + ".py" for module in re.findall(r"-m (recipes[\w.]+)", text)}
+    assert not {name for name in named if not (ROOT / name).exists()}
+
+
+def test_recipes_take_the_fields_that_pages_give_them():
+    """Of every `audiocm train recipes/...` in prose or in a block, on one line."""
+    wrong = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for recipe, options in re.findall(r"audiocm train (recipes/[\w/]+\.py)([^`#\n]*)", text):
+            fields = inspect.signature(load_recipe(ROOT / recipe)).parameters
+            given = {word.removeprefix("--").split("=")[0] for word in options.split() if word.startswith("--")}
+            wrong += [f"{page.parent.name}: {recipe} --{name}" for name in given - {*fields, "output"}]
+    assert not wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_python_blocks_run(page, checkout):
+    """In order and in one namespace, as a reader would paste them."""
+    namespace: dict = {}
+    for number, block in enumerate(blocks(page, "python"), 1):
+        exec(compile(block, f"{page.relative_to(ROOT)}, python block {number}", "exec"), namespace)
+
+
+def test_the_python_of_the_front_page_writes_sound(checkout):
+    import soundfile
+
+    first = blocks(README, "python")[0]
+    assert len(first.splitlines()) <= 12
+    exec(compile(first, "README.md, python block 1", "exec"), {})
+    for name in ("bark.wav", "hello.wav"):
+        wav, rate = soundfile.read(name)
+        assert rate == 24000 and len(wav) > 0.3 * rate and abs(wav).max() > 0.01
+
+
+@pytest.mark.parametrize("words", commands(README), ids=" ".join)
+def test_commands_of_the_front_page_run(words, checkout):
+    """Whatever is offline and fast runs; recipes that need a corpus must know the fields that they are given."""
+    _, name, first, *options = words
+    if name != "train":
+        assert main(words[1:]) == 0
+        for flag in {"-o", "--json"} & set(options):
+            assert Path(options[options.index(flag) + 1]).stat().st_size > 0
+    elif "--corpora" in options:
+        place = options.index("-o")
+        fields = parse_fields(load_recipe(Path(first)), options[:place] + options[place + 2 :])
+        assert set(fields) <= {"corpora", "start", "teacher", "minutes"}
+    else:  # in a process of its own, which keeps its threads and signals
+        short = ["--steps", "3", "--teacher_steps", "3", "--batch", "8", "-o", "runs/tiny"]
+        command = [sys.executable, "-m", "audiocm", *words[1:], *short]
+        assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
+
+
+@pytest.mark.parametrize("command", ("generate", "speak", "score", "compare"))
+def test_pages_use_options_that_a_command_has(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    known = capsys.readouterr().out
+    used = {word for page in PAGES for words in commands(page) if words[1] == command for word in words[2:]}
+    assert ended.value.code == 0 and used
+    assert not {word for word in used if word.startswith("-") and word not in known}
+
+
+def test_every_result_is_listed():
+    table = (ROOT / "samples" / "README.md").read_text(encoding="utf-8").split("## Files")[1]
+    stems = {path.name.split(".")[0] for path in (ROOT / "samples").iterdir() if path.name != "README.md"}
+    assert not {stem for stem in stems if f"`{stem}." not in table and f"`{stem}/" not in table}
+
+
+def test_the_catalogue_lists_every_method():
+    table = (ROOT / "audiocm" / "README.md").read_text(encoding="utf-8").split("## The catalogue")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.M) == [name.replace("-", "_") for name in methods.METHODS]
+    assert f"any of {len(methods.METHODS)} published methods" in front_page()
+
+
+def test_the_install_commands_stand_in_the_front_page():
+    text = README.read_text(encoding="utf-8")
+    install, tests = (line for block in blocks(README, "sh") for line in block.splitlines() if "pip install" in line)
+    assert install == "python -m venv .venv && .venv/bin/pip install ." and install[:-1] in tests
+    extras = re.search(r"^Extras: (.+)$", text, re.M)[1]
+    declared = re.findall(r"^(\S+) = \[", (ROOT / "pyproject.toml").read_text().split("[project.optional", 1)[1], re.M)
+    assert set(re.findall(r"`([\w-]+)`", extras)) <= set(declared)
+
+
+# --- the numbers of the front page are those of the results files ----------------------------------------------------
+
+
+def stored(name: str, *keys: str):
+    """The entry under `keys` of a results file."""
+    value = json.loads((ROOT / "samples" / f"{name}.json").read_text(encoding="utf-8"))
+    for key in keys:
+        value = value[key]
+    return value
+
+
+def value(file: str, system: str, score: str) -> float:
+    return stored(file, "systems", system, "scores", score, "value")
+
+
+def front_page() -> str:
+    return " ".join(README.read_text(encoding="utf-8").split())
+
+
+DISTANCES = [f"FD {embedder} pca64-of-reference vs test clips" for embedder in ("yamnet", "aisfx")]
+
+
+def test_times_and_sizes_of_the_front_page():
+    machines = list(stored("benchmark_cpu").values())
+    call = [machine["batch"]["1"]["whole"] for machine in machines]
+    speech = [machine["speech"] for machine in machines]
+    h100 = stored("benchmark_cuda", "H100")
+    cpu, gpu = machines[0]["teacher_200_queries"], h100["teacher_200_queries"]
+    files = [file for file in (ROOT / "audiocm" / "pretrained").rglob("*") if file.is_file()]
+    wanted = [
+        f"all bundled models together are {sum(file.stat().st_size for file in files) / 1e6:.0f} MB",
+        f"ten seconds of sound in {min(call):.2f} to {max(call):.2f} s",
+        f"speak {1 / max(one['rtf'] for one in speech):.0f} to {1 / min(one['rtf'] for one in speech):.0f} times faster",
+        f"{call[0]:.2f} s | {h100['batch']['1']['whole']:.2f} s |",
+        f"| {cpu['queries']} | 30.5 | {cpu['teacher']:.1f} s | {gpu['teacher']:.1f} s |",
+        f"{10 * speech[0]['rtf']:.2f} s | – |",
+        f"{10 * speech[0]['rtf'] * speech[0]['wall_ratio']:.1f} s | – |",
+    ]
+    assert not [text for text in wanted if text not in front_page()]
+    sizes = {"tta": "30.5", "tta-teacher": "30.5", "tts": "18.0", "tts-teacher": "17.9"}
+    for name, size in sizes.items():
+        (weights,) = (file for file in files if file.parent.name == name and file.suffix == ".safetensors")
+        assert f"{weights.stat().st_size / 1e6:.1f}" == size
+        assert re.search(rf"^\| \[`{name}`\].*\| {size} \|", README.read_text(encoding="utf-8"), re.M)
+
+
+def test_scores_of_the_front_page():
+    hits = ["top-5 hits captions", "top-5 hits prompts"]
+    ratios = [
+        value("tta_scores", "student-1 w=2.5", name) / value("tta_scores", "teacher-50", name) for name in DISTANCES
+    ]
+    wanted = [
+        "{:.2f} and {:.2f} times those".format(*ratios),
+        f"teacher's {stored('tta_scores', 'systems', 'teacher-50', 'queries'):.0f} queries",
+        f"{stored('tts_scores', 'systems', 'student-1', 'WER % by kind', 'twister'):.0f} % of its words",
+    ]
+    for label, system in (
+        ("real recordings, half against half (few: biased up) | | ", "real"),
+        ("real recordings through the codec | | ", "codec"),
+        ("teacher | 198 | ", "teacher-50"),
+        ("student, guidance 2.5 | 1 | ", "student-1 w=2.5"),
+        ("student, guidance 3 (default) | 1 | ", "student-1"),
+    ):
+        words = hits[:1] if system in ("real", "codec") else hits
+        cells = [f"{value('tta_scores', system, name):.3g}" for name in DISTANCES]
+        cells += [f"{value('tta_scores', system, name):.2f}" for name in words]
+        wanted.append(f"| {label}{' | '.join(cells)} |")
+    for label, system in (
+        ("the synthetic voice it learnt from | | ", "voice"),
+        ("teacher | 50 | ", "teacher-50"),
+        ("student | 1 | ", "student-1"),
+    ):
+        names = ("WER % whisper tiny.en", "DNSMOS overall", "speaker similarity resemblyzer")
+        cells = [value("tts_scores", system, name) for name in names]
+        wanted.append("| {}{:.1f} % | {:.2f} | {:.2f} |".format(label, *cells))
+    assert not [text for text in wanted if text not in front_page()]

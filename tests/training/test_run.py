@@ -1,0 +1,38 @@
+"""The settings of a run: ranges, learning-rate schedules, export."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from toy_training import make_run
+
+from audiocm.training.run import ResumableBatches, constant_rate, cosine_decay, save_net
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"precision": "fp16"}, "precision must be one of no, bf16, not 'fp16'"),
+        ({"ema": 1.0}, r"ema must be in \[0, 1\), not 1\.0"),
+        ({"keep_best": "a"}, "keep_best='a' needs a validate function"),
+    ],
+)
+def test_settings_out_of_range(change, message):
+    with pytest.raises(ValueError, match=message):
+        make_run(**change)
+
+
+def test_learning_rate_factors():
+    assert [cosine_decay(p) for p in (0.0, 0.5, 1.0, 2.0)] == pytest.approx([1, 0.5, 0, 0]) and constant_rate(0.7) == 1
+
+
+def test_a_network_that_is_no_diffusers_model_is_saved_as_safetensors(tmp_path):
+    net = nn.Linear(3, 2)
+    save_net(net, tmp_path / "a" / "model")
+    saved = load_file(tmp_path / "a" / "model" / "model.safetensors")
+    assert all(torch.equal(saved[name], value) for name, value in net.state_dict().items())
+
+
+def test_batches_with_a_state_are_resumable():
+    assert isinstance(make_run().batches, ResumableBatches) and not isinstance(iter([1]), ResumableBatches)
