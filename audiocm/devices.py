@@ -4,9 +4,7 @@ import warnings
 
 
 def resolve_device(name: str) -> str:
-    """Returns the torch device called `name`, after a test that it works; "auto" is the first GPU, else the CPU.
-
-    Raises ValueError with the allowed names."""
+    """Returns the torch device `name`; "auto" is the first GPU, else the CPU. Raises ValueError if it does not work."""
     import torch
 
     has_gpu = torch.cuda.is_available()

@@ -26,12 +26,12 @@ def atomic_write(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         if sync:
-            _sync(partial)
+            _sync(*partial.rglob("*"), partial)
         if partial.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(partial, path)
         if sync:
-            _sync(path.parent, recursive=False)
+            _sync(path.parent)
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -41,15 +41,14 @@ def atomic_write(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def _sync(path: Path, recursive: bool = True) -> None:
-    """Flushes a file, or a folder and the files in it, to the disk."""
-    for child in path.iterdir() if recursive and path.is_dir() else ():
-        _sync(child)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _sync(*paths: Path) -> None:
+    """Flushes files, and folders as lists of their files, to the disk."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -64,17 +63,22 @@ def write_json_lines(path: str | os.PathLike, rows: Iterable[Any]) -> None:
         partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
+def read_text(path: str | os.PathLike, kind: str = "", errors: str = "strict") -> str:
+    """Returns the content of a UTF-8 file. Raises ValueError, which calls it the `kind` file, if it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig", errors=errors)
+    except (OSError, UnicodeDecodeError) as error:
+        name, reason = f"the {kind} file {path}" if kind else path, getattr(error, "strerror", None)
+        raise ValueError(f"cannot read {name}: {reason or 'it is not UTF-8 text'}") from error
+
+
 def read_json_lines(path: str | os.PathLike, skip_damaged: bool = False) -> list[Any]:
     """Returns the values of a JSON-lines file; empty lines are skipped.
 
     skip_damaged: leave out lines that are not JSON, such as the last one of a killed process. Raises ValueError naming the
     file, and the line if one is not JSON."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig", errors="replace" if skip_damaged else "strict")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
     values = []
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(read_text(path, errors="replace" if skip_damaged else "strict").split("\n"), 1):
         try:
             values += [json.loads(line)] if line.strip() else []
         except (json.JSONDecodeError, RecursionError) as error:
@@ -85,7 +89,5 @@ def read_json_lines(path: str | os.PathLike, skip_damaged: bool = False) -> list
 
 def content_digest(*parts: bytes | str) -> str:
     """Returns sixteen hexadecimal digits of a SHA-256 hash, which change when any part does."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
-    return digest.hexdigest()[:16]
+    whole = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+    return hashlib.sha256(whole).hexdigest()[:16]

@@ -23,8 +23,7 @@ from audiocm.speech.encoder import SpeechEncoder
 def average_models(nets: Sequence[LatentTransformer], shares: Sequence[float]) -> LatentTransformer:
     """Returns sum_i shares[i] nets[i], written into the first network.
 
-    Raises ValueError if the configs differ, or if `shares` are not one number for each network with the sum 1.
-    """
+    Raises ValueError if the configs differ, or if `shares` are not one number for each network with the sum 1."""
     if any(net.config != nets[0].config for net in nets):
         raise ValueError("the configs of the networks differ: they must have one shape")
     if len(shares) != len(nets) or abs(sum(shares) - 1) > 1e-6:
@@ -40,8 +39,7 @@ def average_models(nets: Sequence[LatentTransformer], shares: Sequence[float]) -
 def move_voice(encoder: SpeechEncoder, voice: str, to: str, share: float) -> SpeechEncoder:
     """Moves a voice's vector by `share` of the way towards another one's, in place; returns the encoder.
 
-    Raises ValueError for an unknown voice and for a share outside [0, 1].
-    """
+    Raises ValueError for an unknown voice and for a share outside [0, 1]."""
     names = list(encoder.config.voices)
     if unknown := [name for name in (voice, to) if name not in names]:
         raise ValueError(f"unknown voice {unknown[0]!r}: must be one of {', '.join(names)}")
@@ -66,8 +64,8 @@ def write_average(args: argparse.Namespace) -> None:
 
 def write_voices(args: argparse.Namespace) -> None:
     """Writes the speech encoder with the moved voice; all other voices are unchanged."""
-    encoder = SpeechEncoder.from_pretrained(args.encoder)
-    move_voice(encoder, args.voice, args.to, args.share).save_pretrained(args.output, variant="int8")
+    encoder = move_voice(SpeechEncoder.from_pretrained(args.encoder), args.voice, args.to, args.share)
+    encoder.save_pretrained(args.output, variant="int8")
 
 
 def main() -> None:

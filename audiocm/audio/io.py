@@ -13,6 +13,7 @@ from ..files import atomic_write
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}
 UNREAD_SUFFIXES = {".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape"}  # audio formats that `decode` cannot read
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}  # that are written
+Append = Callable[[np.ndarray], None]
 _BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
 
 
@@ -25,9 +26,7 @@ class UnusableClipError(ValueError):
 
 
 def decode(source: bytes | str | os.PathLike) -> tuple[np.ndarray, int]:
-    """Decodes an audio file, given by its path or its content, to a wav [sample] or [sample, channel] and its rate in Hz.
-
-    Raises UnusableClipError ("corrupt") if it cannot be read."""
+    """Decodes an audio file, or its content, to a wav and its rate in Hz. Raises UnusableClipError ("corrupt")."""
     import soundfile
 
     try:
@@ -42,19 +41,16 @@ def to_mono(wav: np.ndarray) -> np.ndarray:
 
 
 def read_wave(path: str | os.PathLike, sample_rate: int) -> np.ndarray:
-    """Reads an audio file as mono float32 [sample] in [-1, 1] at `sample_rate`.
-
-    Raises ValueError if it cannot be read, is empty or holds samples that are not finite."""
+    """Reads an audio file as mono [sample] at a rate. Raises ValueError if it is unreadable, empty or not finite."""
     try:
         wav, rate = decode(path)
     except UnusableClipError as error:
         raise ValueError(f"cannot be read: {error.detail}") from error
-    wav = to_mono(wav)
     if not len(wav):
         raise ValueError("is empty")
     if not np.isfinite(wav).all():
         raise ValueError("holds samples that are not finite")
-    return resample(wav, rate, sample_rate).clip(-1.0, 1.0)
+    return resample(to_mono(wav), rate, sample_rate).clip(-1.0, 1.0)
 
 
 def resample(wav: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
@@ -66,9 +62,7 @@ def resample(wav: np.ndarray, rate: float, target_rate: float) -> np.ndarray:
 
 
 def file_format(file: str | os.PathLike) -> tuple[str, str]:
-    """Returns libsndfile's names of the container and sample format that an extension stands for.
-
-    Raises ValueError unless the extension is one of FORMATS."""
+    """Returns libsndfile's names of container and sample format by a file's extension. Raises ValueError for others."""
     suffix = Path(file).suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"cannot write {file}: the extension must be {', '.join(FORMATS)}, or give a folder")
@@ -76,27 +70,22 @@ def file_format(file: str | os.PathLike) -> tuple[str, str]:
 
 
 @contextmanager
-def open_wave_writer(
-    file: str | os.PathLike, sample_rate: int, channels: int = 1
-) -> Iterator[Callable[[np.ndarray], None]]:
+def open_wave_writer(file: str | os.PathLike, sample_rate: int, channels: int = 1) -> Iterator[Append]:
     """Yields a function that appends a wav to a WAV or FLAC (16 bit) or OGG Vorbis file, which appears at the end of the block.
 
     Raises ValueError for another extension or if the file cannot be written."""
-    import soundfile
+    from soundfile import SoundFile, SoundFileError
 
-    container, subtype = file_format(file)
+    form, subtype = file_format(file)
     try:
-        with (
-            atomic_write(file) as partial,
-            soundfile.SoundFile(partial, "w", sample_rate, channels, subtype, format=container) as output,
-        ):
+        with atomic_write(file) as path, SoundFile(path, "w", sample_rate, channels, subtype, format=form) as output:
 
             def append(wav: np.ndarray) -> None:
                 for start in range(0, len(wav), _BLOCK):
                     output.write(wav[start : start + _BLOCK])
 
             yield append
-    except soundfile.SoundFileError as error:
+    except SoundFileError as error:
         raise ValueError(f"cannot write {file}: {error}") from error
 
 

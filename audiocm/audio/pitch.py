@@ -30,8 +30,7 @@ def estimate_f0(wav: np.ndarray, rate: int = 24000, step: float = 0.0125) -> np.
 def voiced_frames(wav: np.ndarray, rate: int, f0: np.ndarray) -> np.ndarray:
     """Returns whether each frame is voiced, bool [frame].
 
-    A frame is voiced if wav [sample], low-passed at 1 kHz, repeats after 1 / f0 [frame] and is within 40 dB of the loudest.
-    """
+    It is if wav [sample], low-passed at 1 kHz, repeats after 1 / f0 [frame] and is within 40 dB of the loudest frame."""
     from scipy.signal import butter, sosfiltfilt
 
     wav = sosfiltfilt(butter(4, 1000.0, fs=rate, output="sos"), wav)

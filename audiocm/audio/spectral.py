@@ -39,10 +39,9 @@ def stft(wav: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
 
 
 def istft(spectrum: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
-    """Computes the least-squares inverse of `stft` (Griffin & Lim 1984, eq. 6).
+    """Computes the least-squares inverse of `stft` (Griffin & Lim 1984, eq. 6), exact for the spectrum of a wav.
 
-    complex `[batch, bin, frames]` -> `[batch, frames * hop]`. It is exact for the spectrum of a wav.
-    Raises ValueError if n_fft is not a multiple of hop."""
+    complex `[batch, bin, frames]` -> `[batch, frames * hop]`. Raises ValueError if n_fft is not a multiple of hop."""
     if n_fft % hop:
         raise ValueError(f"n_fft must be a multiple of hop, got n_fft={n_fft}, hop={hop}")
     pad = (n_fft - hop) // 2
@@ -54,17 +53,15 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
     """Adds overlapping frames: `[batch, frame, n_fft]` -> `[batch, (frame - 1) * hop + n_fft]`, as n_fft / hop shifted sums."""
-    batch, count, n_fft = frames.shape
-    parts = frames.view(batch, count, n_fft // hop, hop)
-    last = n_fft // hop - 1
-    return sum(F.pad(parts[:, :, k], (0, 0, k, last - k)) for k in range(last + 1)).reshape(batch, -1)  # type: ignore[union-attr]
+    parts = frames.unflatten(2, (-1, hop)).unbind(2)
+    shifted = [F.pad(part, (0, 0, k, len(parts) - 1 - k)) for k, part in enumerate(parts)]
+    return sum(shifted[1:], shifted[0]).flatten(1)
 
 
 class LogMel(nn.Module):
     """Log-mel analysis of a wav and its approximate inverses.
 
-    wav `[batch, frames * hop]` in [-1, 1] -> natural logarithm of mel magnitudes, `[batch, bins, frames]`, at least log(1e-5).
-    """
+    wav `[batch, frames * hop]` in [-1, 1] -> natural log of mel magnitudes, at least 1e-5, `[batch, bins, frames]`."""
 
     def __init__(self, sample_rate: int = 24000, n_fft: int = 1024, hop: int = 256, bins: int = 100):
         super().__init__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .loading import load_pipeline, quiet_libraries
 
@@ -32,14 +32,10 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--prompts", metavar="FILE", help="text file with more prompts, one per line")
     add("--seconds", type=float, default=4.0, help="length of each sound (default 4; bundled models: 0.5 to 10)")
     add("--steps", type=int, help="network calls of a student (default 1), solver steps of a teacher (default 18)")
-    guidance = (
-        "classifier-free guidance weight: 0 ignores the prompt, 1 is plain, more exaggerates (default: the model's, 3)"
-    )
-    add("--guidance", type=float, help=guidance)
-    temperature = (
-        "standard deviation of the initial noise: lower is safer, 1 gives more variety (default: the model's, 0.92)"
-    )
-    add("--temperature", type=float, help=temperature)
+    weight = "classifier-free guidance: 0 ignores the prompt, 1 is plain, more exaggerates (default: the model's, 3)"
+    add("--guidance", type=float, help=weight)
+    noise = "standard deviation of the initial noise: lower is safer, 1 gives more variety (default: the model's, 0.92)"
+    add("--temperature", type=float, help=noise)
     add("--seed", type=int, default=0, help="seed of the first take (default 0)")
     add("--num", type=int, default=1, help="takes per prompt (default 1)")
     add("--model", default="tta", help="tta (one network call), tta-teacher, a folder or a hub id (default tta)")
@@ -61,43 +57,38 @@ def generate_command(args: argparse.Namespace) -> None:
     with quiet_libraries():
         start = time.perf_counter()
         pipe = load_pipeline(args.model, args.device)
-        steps = pipe.config.num_inference_steps if args.steps is None else args.steps
-        guidance = pipe.config.guidance_scale if args.guidance is None else args.guidance
-        temperature = pipe.config.temperature if args.temperature is None else args.temperature
-        pipe.check_inputs(prompts, args.seconds, steps, guidance, temperature=temperature)
-        jobs = [(i, take, args.seed + take) for i in range(len(prompts)) for take in range(args.num)]
-        settings = {"steps": steps, "guidance": guidance, "temperature": temperature, "model": args.model}
-        _generate(pipe, prompts, jobs, destination, args.seconds, settings)
+        config = pipe.config
+        args.steps = config.num_inference_steps if args.steps is None else args.steps
+        args.guidance = config.guidance_scale if args.guidance is None else args.guidance
+        args.temperature = config.temperature if args.temperature is None else args.temperature
+        pipe.check_inputs(prompts, args.seconds, args.steps, args.guidance, temperature=args.temperature)
+        count = _generate(pipe, prompts, args, destination)
     elapsed = time.perf_counter() - start
-    amount = f"{len(jobs)} sounds" if len(jobs) > 1 else f"{args.seconds:g} s of sound"
-    print(f"{args.output}: {amount} in {elapsed:.1f} s, model {args.model}, steps {steps}, guidance {guidance:g}")
+    amount = f"{count} sounds in {elapsed:.1f} s" if count > 1 else f"{args.seconds:g} s of sound in {elapsed:.1f} s"
+    print(f"{args.output}: {amount}, model {args.model}, steps {args.steps}, guidance {args.guidance:g}")
 
 
-def _generate(
-    pipe: TextToAudioPipeline,
-    prompts: list[str],
-    jobs: list[tuple[int, int, int]],
-    destination: Destination,
-    seconds: float,
-    settings: dict[str, Any],
-) -> None:
-    """Writes the sounds of all jobs (prompt, take, seed), batch by batch, and a manifest of those written, even after an error."""
+def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Namespace, destination: Destination) -> int:
+    """Writes all takes of all prompts, batch by batch, and a manifest of those written, even after an error."""
     import torch
     from tqdm import tqdm
 
+    jobs = [(i, take) for i in range(len(prompts)) for take in range(args.num)]
+    settings = {name: getattr(args, name) for name in ("steps", "guidance", "temperature", "model")}
     size, rows = 16 if pipe.device.type == "cuda" else 4, []
     bar = tqdm(total=len(jobs), unit="sound", disable=len(jobs) == 1)
     try:
         for first in range(0, len(jobs), size):
             batch = jobs[first : first + size]
-            texts = [prompts[i] for i, _, _ in batch]
-            generators = [torch.Generator().manual_seed(seed) for _, _, seed in batch]
-            steps, guidance, temperature = (settings[key] for key in ("steps", "guidance", "temperature"))
-            output = pipe(texts, seconds, steps, guidance, generator=generators, temperature=temperature)
-            for (i, take, seed), wav in zip(batch, output.audios, strict=True):
+            texts = [prompts[i] for i, _ in batch]
+            generators = [torch.Generator().manual_seed(args.seed + take) for _, take in batch]
+            noise = {"generator": generators, "temperature": args.temperature}
+            output = pipe(texts, args.seconds, args.steps, args.guidance, **noise)
+            for (i, take), wav in zip(batch, output.audios, strict=True):
                 file = destination.write(i, take, wav.numpy(), pipe.sample_rate)
-                rows.append({"file": file, "prompt": prompts[i], "seed": seed, **settings})
+                rows.append({"file": file, "prompt": prompts[i], "seed": args.seed + take, **settings})
                 bar.update()
     finally:
         bar.close()
         destination.finish(rows)
+    return len(rows)

@@ -7,19 +7,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-QUIET_ENVIRONMENT = {
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "DIFFUSERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
-
 
 def load_pipeline(model: str, device: str, kind: str = "TextToAudioPipeline"):
-    """Returns the pipeline of class `kind` on a device, see `devices.resolve_device`.
+    """Returns the pipeline of class `kind` on a device. Raises ValueError for an unknown model or device.
 
-    Raises ValueError for an unknown model or device."""
-    with paused_garbage_collection():
+    Garbage collection, which would take a fifth of the start, is paused. Modules and models live until the end of the
+    process and stay exempt from it; the collector does not even look at them at exit."""
+    gc.disable()
+    try:
         from .. import pipelines
         from ..devices import resolve_device
         from ..pipelines.loading import model_folder
@@ -27,16 +22,6 @@ def load_pipeline(model: str, device: str, kind: str = "TextToAudioPipeline"):
         if "/" not in model:
             model_folder(model)  # a wrong name fails before the slow imports
         return getattr(pipelines, kind).from_pretrained(model, device=resolve_device(device))
-
-
-@contextmanager
-def paused_garbage_collection() -> Iterator[None]:
-    """Pauses garbage collection, which takes a fifth of the start, and exempts all objects created in the block from it.
-
-    Modules and models live until the end of the process; the collector does not even look at them at exit."""
-    gc.disable()
-    try:
-        yield
     finally:
         gc.freeze()
         gc.enable()
@@ -45,14 +30,12 @@ def paused_garbage_collection() -> Iterator[None]:
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Silences other libraries and shows audiocm's own warnings as one line each."""
-    for name, value in QUIET_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", message="(prompt|text) ")
-        warnings.showwarning = _print_warning
+        warnings.showwarning = lambda message, *_: print(f"audiocm: warning: {message}", file=sys.stderr)
         yield
-
-
-def _print_warning(message: Warning | str, *_args, **_kwargs) -> None:
-    print(f"audiocm: warning: {message}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """The command line: `audiocm generate | speak | train | score | compare`.
 
-A command is a function that adds its options to a parser and one that runs it. Their modules are imported when the command is
-called, and heavy packages inside their functions, so that `--help` is instant and no command waits for the packages of another.
+A command is a function that adds its options to a parser and one that runs it. Heavy packages are imported when it is
+called, so that `--help` is instant and no command waits for the packages of another.
 Any wrong input is a ValueError below this file: one line on stderr and exit code 2.
 """
 
@@ -13,9 +13,8 @@ from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from .generate import EXAMPLES
+from . import generate, speak, train
 
-Command = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], None]]
 COMMANDS = {
     "generate": "generate sounds from text prompts",
     "speak": "speak or sing a text",
@@ -33,27 +32,22 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def _load_command(name: str) -> Command:
-    if name == "generate":
-        from .generate import generate_arguments as arguments, generate_command as command
-    elif name == "speak":
-        from .speak import speak_arguments as arguments, speak_command as command
-    elif name == "train":
-        from .train import train_arguments as arguments, train_command as command
-    elif name == "score":
-        from .score import score_arguments as arguments, score_command as command
-    else:
-        from .score import compare_arguments as arguments, compare_command as command
-    return arguments, command
+def _load_command(name: str) -> tuple[Callable, Callable]:
+    """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
+    module = {"generate": generate, "speak": speak, "train": train}.get(name)
+    if module is None:
+        from . import score as module
+    return getattr(module, f"{name}_arguments"), getattr(module, f"{name}_command")
 
 
 def _parse_top_level(argv: Sequence[str]) -> None:
     """Handles `audiocm`, `audiocm --help`, `audiocm --version` and unknown commands; always exits."""
+    examples, _, _ = generate.EXAMPLES.partition("\n\n")
     listing = "\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())
     parser = Parser(
         prog="audiocm",
         description="One-step text-to-audio and text-to-speech, and their evaluation.",
-        epilog=f"commands (audiocm COMMAND --help says more):\n{listing}\n\n{EXAMPLES.split(chr(10) * 2)[0]}",
+        epilog=f"commands (audiocm COMMAND --help says more):\n{listing}\n\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"audiocm {__version__}")

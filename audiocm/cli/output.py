@@ -1,4 +1,4 @@
-"""The file or folder that a command writes sounds to, and the text files that it reads."""
+"""The file or folder that a command writes sounds to, and the file of prompts that it reads."""
 
 import os
 import tempfile
@@ -7,16 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.io import file_format, write_wave
-from ..files import write_json_lines
-
-
-def read_text(file: str | os.PathLike, kind: str) -> str:
-    """Returns the content of a UTF-8 file. Raises ValueError, which calls it the `kind` file, if it cannot be read."""
-    try:
-        return Path(file).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ValueError(f"cannot read the {kind} file {file}: {reason}") from error
+from ..files import read_text, write_json_lines
 
 
 def read_prompts(file: str | os.PathLike) -> list[str]:
@@ -41,12 +32,12 @@ class Destination:
                 raise ValueError(f"{output} is one file, but {count} sounds were asked for: give a folder")
         elif self.path.exists() and not self.path.is_dir():
             raise ValueError(f"cannot write to the folder {output}: a file is in its place")
-        parents = self.path.absolute().parents
-        existing = next(folder for folder in (self.path, *parents) if folder.is_dir())
+        folder = (self.path if self.is_folder else self.path.parent).absolute()
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not existing.is_dir():
+            raise ValueError(f"cannot write {output}: {existing} is not a folder")
         try:
             tempfile.TemporaryFile(dir=existing).close()
-            if blocked := next((p for p in parents if p.exists() and not p.is_dir()), None):
-                raise NotADirectoryError(20, f"{blocked} is not a folder")
         except OSError as error:
             raise ValueError(f"cannot write {output}: {error.strerror or error}") from error
 

@@ -11,7 +11,7 @@ from .loading import load_pipeline, quiet_libraries
 if TYPE_CHECKING:
     from ..pipelines.text_to_speech import TextToSpeechPipeline
 
-    Notes = list[tuple[float, float]]
+    Lines = list[tuple[str, list[tuple[float, float]] | None]]
 
 EXAMPLES = """examples:
   audiocm speak "The train leaves at 5:45 p.m." -o speech.wav
@@ -40,11 +40,11 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
 
 
-def requested_lines(args: argparse.Namespace) -> list[tuple[str, Notes | None]]:
+def requested_lines(args: argparse.Namespace) -> Lines:
     """Returns the texts to speak, and the notes (pitch, seconds) of those to sing. Raises ValueError for wrong options."""
+    from ..files import read_text
     from ..speech.phonemes import validate_text
     from ..speech.singing import check_notes, read_notes, read_score
-    from .output import read_text
 
     if bool(args.text) + bool(args.file) + bool(args.score) > 1:
         raise ValueError("give a text, --file or --score, not both")
@@ -82,9 +82,7 @@ def speak_command(args: argparse.Namespace) -> None:
     print(f"{args.output}: {sentences}{seconds:.1f} s of speech in {speed}")
 
 
-def _speak(
-    pipe: TextToSpeechPipeline, lines: list[tuple[str, Notes | None]], args: argparse.Namespace
-) -> tuple[float, float, int]:
+def _speak(pipe: TextToSpeechPipeline, lines: Lines, args: argparse.Namespace) -> tuple[float, float, int]:
     """Writes the speech; returns its seconds, the seconds until the first sentence was ready, and the number of sentences."""
     import torch
     from tqdm import tqdm
@@ -93,22 +91,16 @@ def _speak(
 
     start, first, samples, count = time.perf_counter(), 0.0, 0, 0
     letters = sum(len(text) for text, _ in lines)
-    bar = tqdm(total=letters, unit="letter", disable=letters < 500)
     options = (args.steps, args.speed, args.voice, args.guidance)
-    sentences = (
-        sentence
-        for i, (text, notes) in enumerate(lines)
-        for sentence in pipe.stream(text, *options, torch.Generator().manual_seed(args.seed + i), notes)
-    )
-    with open_wave_writer(args.output, pipe.sample_rate) as append:
-        last = None
-        for spoken in sentences:
-            first = first or time.perf_counter() - start
-            if last is not None:
-                append(last.audio.numpy())
-            last, count, samples = spoken, count + 1, samples + len(spoken.audio)
-            bar.update(min(len(spoken.sentence.text) + 1, letters - bar.n))
-        end = len(last.audio) - round(last.sentence.pause * pipe.sample_rate)
-        append(last.audio[:end].numpy())  # without the pause after the last sentence
-    bar.close()
-    return (samples - len(last.audio) + end) / pipe.sample_rate, first, count
+    pause = torch.zeros(0)  # after the sentence before; that after the last one is not written
+    bar = tqdm(total=letters, unit="letter", disable=letters < 500)
+    with bar, open_wave_writer(args.output, pipe.sample_rate) as append:
+        for i, (text, notes) in enumerate(lines):
+            for spoken in pipe.stream(text, *options, torch.Generator().manual_seed(args.seed + i), notes):
+                first = first or time.perf_counter() - start
+                end = len(spoken.audio) - round(spoken.sentence.pause * pipe.sample_rate)
+                sound = torch.cat([pause, spoken.audio[:end]])
+                append(sound.numpy())
+                pause, count, samples = spoken.audio[end:], count + 1, samples + len(sound)
+                bar.update(min(len(spoken.sentence.text) + 1, letters - bar.n))
+    return samples / pipe.sample_rate, first, count

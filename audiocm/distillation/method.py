@@ -31,12 +31,6 @@ class Loss(Protocol):
     ) -> Tensor: ...
 
 
-class EstimateLoss(Loss, Protocol):
-    """A loss that can also be computed from an estimate the student has already made."""
-
-    def loss_of_estimate(self, student: Net, target_net: Net | None, state: TrainingState, clean: Tensor) -> Tensor: ...
-
-
 @dataclass(frozen=True)
 class Method:
     """One training method. The networks live on `net_path`; training states are on `path`."""
@@ -130,9 +124,9 @@ class Mix:
 
 @dataclass(frozen=True)
 class SharedSampleMix(Mix):
-    """A Mix whose parts share one estimate of the student, at states drawn by the first part: one call for all."""
+    """A Mix whose parts share one estimate of the student, at states drawn by the first part: one call for all.
 
-    parts: tuple[tuple[float, EstimateLoss], ...]
+    Each part has a method loss_of_estimate(student, target_net, state, clean); the first one is a `Method`."""
 
     def loss(
         self, student: Net, target_net: Net | None, x: Samples, cond: Condition | None, progress: Progress

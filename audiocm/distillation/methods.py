@@ -23,7 +23,7 @@ from . import losses, states, targets, timesteps
 from .adversarial import AdversarialLoss, Discriminator, FakeScore, JointCritic
 from .losses import Distance, huber
 from .method import Method, Mix, SharedSampleMix
-from .states import teacher_field
+from .states import NoisePair, teacher_field
 from .targets import consistency_target, continuous_target, regression_target, trajectory_target
 from .timesteps import TimestepSampler
 
@@ -203,10 +203,11 @@ def reflow(teacher: Net, steps: int = 18, net_path: Path = paths.edm, **changes:
 
     Pass stored pairs as `NoisePair` to save the solving. Their one-step distillation of the result is `regression`."""
 
-    def solve(eps: Tensor, cond: Condition | None) -> Tensor:
-        return sample(teacher, net_path, eps, cond, ode_times(net_path, steps), solver=heun)
+    def coupling(x: Tensor, cond: Condition | None) -> NoisePair:
+        eps = torch.randn_like(x)
+        return NoisePair(sample(teacher, net_path, eps, cond, ode_times(net_path, steps), solver=heun), eps)
 
-    return rectified_flow(**({"net_path": net_path, "coupling": states.simulate_pairs(solve)} | changes))
+    return rectified_flow(**({"net_path": net_path, "coupling": coupling} | changes))
 
 
 def rectified_flow(**changes: Any) -> Method:

@@ -79,16 +79,6 @@ def prior_centred_noise(x: Tensor, cond: Condition | None) -> NoisePair:
     return NoisePair(x, torch.randn_like(x) + cond.prior)
 
 
-def simulate_pairs(solve: Callable[[Tensor, Condition | None], Tensor]) -> Callable[..., NoisePair]:
-    """Returns reflow's coupling: eps is drawn and x becomes solve(eps, cond). Liu et al. 2022, algorithm 1."""
-
-    def coupling(x: Tensor, cond: Condition | None) -> NoisePair:
-        eps = torch.randn_like(x)
-        return NoisePair(solve(eps, cond), eps)
-
-    return coupling
-
-
 def pure_noise_at_t_max(path: Path, x: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     """Adds noise as `Path.add_noise` does, but leaves pure noise at t_max, as at inference.
 

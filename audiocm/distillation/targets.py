@@ -13,7 +13,7 @@ from ..diffusion.denoiser import Net
 from ..diffusion.paths import Path, broadcast_like
 from ..diffusion.solvers import ODEState, Solver
 from .losses import masked_mean
-from .states import Field, Progress, TrainingState
+from .states import Field, TrainingState
 from .timesteps import TimestepSampler
 
 Function = Callable[[Tensor, Tensor], Tensor]  # of (x, t)
@@ -133,17 +133,6 @@ def grid_gain(intervals: int) -> Callable[[Path, Tensor], Tensor]:
     return lambda path, t: path.grid_spacing(t) / intervals
 
 
-def warmup_factor(progress: Progress, warmup: float) -> Tensor:
-    """Returns sCM's tangent warm-up min(1, progress / warmup); 1 for warmup = 0."""
-    progress = torch.as_tensor(progress)
-    return (progress / warmup).clamp(max=1) if warmup else torch.ones_like(progress, dtype=torch.float32)
-
-
-def keep_tangent(state: TrainingState, change: Tensor) -> Tensor:
-    """Leaves the change of the clean estimate as it is."""
-    return change
-
-
 def normalize_tangent(c: float = 0.1) -> Callable[[TrainingState, Tensor], Tensor]:
     """Returns sCM's g / (|g| + c), |g| the RMS change of F over a sample's valid part. Lu & Song 2024, section 4.
 
@@ -158,7 +147,7 @@ def normalize_tangent(c: float = 0.1) -> Callable[[TrainingState, Tensor], Tenso
 
 def continuous_target(
     gain: Callable[[Path, Tensor], Tensor],
-    normalise: Callable[[TrainingState, Tensor], Tensor] = keep_tangent,
+    normalise: Callable[[TrainingState, Tensor], Tensor] | None = None,
     warmup: float = 0.0,
     derivative: Derivative = exact_derivative,
 ) -> Target:
@@ -166,8 +155,8 @@ def continuous_target(
 
     dJ/dt = a (velocity of the field - velocity of the student) + b dclean/dt, because a step along the student's own
     line does not move J. Directions are scaled by the gain before the derivative is taken (sCM's "JVP rearrangement").
-    During warm-up (progress < warmup) the target changes from the field's estimate, times (gain/sigma)^2, to this.
-    Raises ValueError for discrete paths."""
+    During sCM's warm-up, by min(1, progress / warmup), the target changes from the field's estimate, times
+    (gain/sigma)^2, to this. `normalise` is applied to the change. Raises ValueError for discrete paths."""
 
     @Target
     def target(state: TrainingState, field: Field, target_net: Net, clean: Tensor) -> Tensor:
@@ -185,8 +174,8 @@ def continuous_target(
         velocity_per_clean = broadcast_like(dt * (d_alpha - d_sigma * path.alpha(t) / path.sigma(t)), x)
         residual = field_clean - value
         d_jump = a * velocity_per_clean * residual + b * d_clean
-        warm = warmup_factor(state.progress, warmup).to(x.device, x.dtype)
+        warm = (torch.as_tensor(state.progress) / warmup).clamp(max=1).to(x.device, x.dtype) if warmup else 1.0
         change = (1 - warm) * broadcast_like((dt / path.sigma(t)) ** 2, x) * residual - warm * d_jump
-        return value + normalise(state, change)
+        return value + (change if normalise is None else normalise(state, change))
 
     return target

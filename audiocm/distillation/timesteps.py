@@ -237,5 +237,4 @@ def discrete_levels(path: Path, x: Tensor, progress: Progress, levels: tuple[flo
     """Samples t uniformly from the few noise levels at which a student is called: ADD, DMD2."""
     index = (_uniform(x) * len(levels)).floor()
     level = sum(value * (index == i) for i, value in enumerate(levels))
-    t = path.time_of_noise_level(level).clamp_max(path.t_max)
-    return Timesteps(t, t)
+    return _at_noise_level(path, level)

@@ -36,6 +36,5 @@ from .score import (
 from .similarity import (
     cosine_similarities as cosine_similarities,
     retrieval_ranks as retrieval_ranks,
-    seed_diversity as seed_diversity,
     set_diversity as set_diversity,
 )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import entr, rel_entr
 
 from .score import Score, statistic_score
 
@@ -28,20 +29,16 @@ def kl_divergences(generated: np.ndarray, reference: np.ndarray, floor: float = 
     p, q = np.asarray(reference, dtype=np.float64), np.asarray(generated, dtype=np.float64)
     if p.shape != q.shape:
         raise ValueError(f"paired clips needed: generated {list(q.shape)}, reference {list(p.shape)}")
-    log_p = np.log(np.where(p > 0, p, 1.0))
-    return (p * (log_p - np.log(q + floor))).sum(axis=1)
+    return rel_entr(p, q + floor).sum(axis=1)
 
 
 def inception_score(probabilities: np.ndarray, name: str = "inception score", draws: int = 200, seed: int = 0) -> Score:
-    """Computes the inception score exp(E KL(p(y|x) ‖ p(y))) of distributions [clip, class] in one split.
-
-    Salimans et al. 2016."""
+    """Computes the inception score exp(E KL(p(y|x) ‖ p(y))), Salimans et al. 2016, of [clip, class] in one split."""
     p = np.asarray(probabilities, dtype=np.float64)
-    entropy = -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=1)
+    entropy = entr(p).sum(axis=1)
 
     def statistic(weight: np.ndarray) -> float:
-        marginal = weight @ p / weight.sum()
-        of_marginal = -(marginal * np.log(np.where(marginal > 0, marginal, 1.0))).sum()
-        return float(np.exp(of_marginal - weight @ entropy / weight.sum()))
+        weight = weight / weight.sum()
+        return float(np.exp(entr(weight @ p).sum() - weight @ entropy))
 
     return statistic_score(name, statistic, len(p), draws, seed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from .score import Clips, Score, cap_frames, frame_counts, independent_resample, spread_score, validate_vectors
+from .score import Clips, Score, cap_frames, clip_of_row, independent_resample, spread_score, validate_vectors
 
 
 @dataclass(frozen=True)
@@ -53,46 +53,44 @@ class RunningMoments:
         return Moments(self._mean, self._scatter / (self.count - 1), self.count)
 
 
-def moments(x: np.ndarray) -> Moments:
-    """Computes the moments of embeddings [count, dim]. Raises ValueError for fewer than 2, or if one is not finite."""
-    x = validate_vectors(x, "embeddings")
-    return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]), len(x))
+def moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
+    """Computes the moments of at least 2 embeddings [count, dim], each counted `weight` times, int [count] (None: once)."""
+    covariance = np.cov(x, rowvar=False, fweights=weight).reshape(x.shape[1], x.shape[1])
+    return Moments(np.average(x, axis=0, weights=weight), covariance, len(x) if weight is None else int(weight.sum()))
 
 
 def frechet_from_moments(first: Moments, second: Moments) -> float:
     """Computes |μ1−μ2|² + tr S1 + tr S2 − 2 tr (S1 S2)^½. Dowson & Landau 1982; FID, Heusel et al. 2017, eq. 6."""
-    values, vectors = linalg.eigh(first.covariance)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    root = _matrix_root(first.covariance)
     cross = np.sqrt(np.clip(linalg.eigvalsh(root @ second.covariance @ root), 0, None)).sum()
     gap = np.square(first.mean - second.mean).sum()
     return float(max(gap + np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross, 0.0))
 
 
-class _Gram:
-    """Fréchet distance of two sets under integer weights from inner products alone: one SVD of [n, m] per call."""
+def _matrix_root(covariance: np.ndarray) -> np.ndarray:
+    values, vectors = linalg.eigh(covariance)
+    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 
-    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
-        centre = y.mean(axis=0)  # shifting both sets keeps the distance and reduces rounding errors
-        self.x, self.y = x - centre, y - centre
-        self.inner = self.x @ self.y.T
-        self.square_x, self.square_y = np.square(self.x).sum(1), np.square(self.y).sum(1)
 
-    def cross(self, weight_x: np.ndarray, weight_y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-        """Returns A Bᵀ without rows and columns of weight 0, both means, and the sum of the two traces."""
+def distance_by_gram(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Returns the Fréchet distance as a function of the rows' integer weights, from inner products: one SVD per call."""
+    centre = y.mean(axis=0)  # shifting both sets keeps the distance and reduces rounding errors
+    x, y = x - centre, y - centre
+    inner, square_x, square_y = x @ y.T, np.square(x).sum(1), np.square(y).sum(1)
+
+    def distance(weight_x: np.ndarray, weight_y: np.ndarray) -> float:
         n, m = weight_x.sum(), weight_y.sum()
-        mean_x, mean_y = weight_x @ self.x / n, weight_y @ self.y / m
+        mean_x, mean_y = weight_x @ x / n, weight_y @ y / m
         i, j = np.flatnonzero(weight_x), np.flatnonzero(weight_y)
-        x_mean, mean_y_row = self.x[i] @ mean_y, mean_x @ self.y[j].T
-        product = self.inner[np.ix_(i, j)] - x_mean[:, None] - mean_y_row[None, :] + mean_x @ mean_y
+        x_mean, mean_y_row = x[i] @ mean_y, mean_x @ y[j].T
+        product = inner[np.ix_(i, j)] - x_mean[:, None] - mean_y_row[None, :] + mean_x @ mean_y  # A Bᵀ, not yet scaled
         product *= np.sqrt(weight_x[i] / (n - 1))[:, None] * np.sqrt(weight_y[j] / (m - 1))[None, :]
-        trace = (weight_x @ self.square_x - n * mean_x @ mean_x) / (n - 1)
-        trace += (weight_y @ self.square_y - m * mean_y @ mean_y) / (m - 1)
-        return product, mean_x, mean_y, float(trace)
-
-    def distance(self, weight_x: np.ndarray, weight_y: np.ndarray) -> float:
-        product, mean_x, mean_y, trace = self.cross(weight_x, weight_y)
+        trace = (weight_x @ square_x - n * mean_x @ mean_x) / (n - 1)
+        trace += (weight_y @ square_y - m * mean_y @ mean_y) / (m - 1)
         nuclear = linalg.svdvals(product, overwrite_a=True, check_finite=False).sum()
         return float(max(np.square(mean_x - mean_y).sum() + trace - 2 * nuclear, 0.0))
+
+    return distance
 
 
 def _by_gram(x: np.ndarray, y: np.ndarray) -> bool:
@@ -112,10 +110,7 @@ def frechet_distance(generated: Clips, reference: Clips) -> float:
 
     It is called FAD only if the embedder is VGGish. Raises ValueError if a set has fewer than 2 embeddings, if a value is
     not finite, or if the sets differ in dimension."""
-    x, y = _both(generated, reference)
-    if _by_gram(x, y):
-        return _Gram(x, y).distance(np.ones(len(x), dtype=np.int64), np.ones(len(y), dtype=np.int64))
-    return frechet_from_moments(moments(x), moments(y))
+    return weighted_distance(generated, reference)(np.ones(len(generated), dtype=np.int64))
 
 
 def frechet_contributions(generated: Clips, reference: Clips) -> np.ndarray:
@@ -127,24 +122,18 @@ def frechet_contributions(generated: Clips, reference: Clips) -> np.ndarray:
     x, y = _both(generated, reference)
     n, mean_x, mean_y = len(x), x.mean(axis=0), y.mean(axis=0)
     a, b = (x - mean_x) / np.sqrt(n - 1), (y - mean_y) / np.sqrt(len(y) - 1)
-    cross = _cross_by_gram(a, b) if _by_gram(x, y) else _cross_by_covariance(a, b)
+    if _by_gram(x, y):
+        product = a @ b.T
+        left, _, right = linalg.svd(product, full_matrices=False)
+        cross = (left @ right * product).sum(axis=1)
+    else:
+        m = a @ _matrix_root(b.T @ b)
+        values, vectors = linalg.eigh(m.T @ m)
+        kept = values > values[-1] * 1e-12
+        cross = (np.square(m @ vectors[:, kept]) / np.sqrt(values[kept])).sum(axis=1)
     shift = (x - mean_y) @ (mean_x - mean_y) / n
     shares = shift + np.square(a).sum(axis=1) - 2 * cross + np.square(b).sum() / n
-    return np.bincount(np.repeat(np.arange(len(generated)), frame_counts(generated)), shares)
-
-
-def _cross_by_gram(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    product = a @ b.T
-    left, _, right = linalg.svd(product, full_matrices=False)
-    return (left @ right * product).sum(axis=1)
-
-
-def _cross_by_covariance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    values, vectors = linalg.eigh(b.T @ b)
-    m = a @ ((vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T)
-    values, vectors = linalg.eigh(m.T @ m)
-    kept = values > values[-1] * 1e-12
-    return (np.square(m @ vectors[:, kept]) / np.sqrt(values[kept])).sum(axis=1)
+    return np.bincount(clip_of_row(generated), shares)
 
 
 @dataclass(frozen=True)
@@ -175,25 +164,16 @@ def weighted_distance(generated: Clips, reference: Clips) -> Callable[..., float
 
     Weights are int [clip]; None leaves the reference as it is."""
     x, y = _both(generated, reference)
-    own, other = (np.repeat(np.arange(len(s)), frame_counts(s)) for s in (generated, reference))
-    ones = np.ones(len(y), dtype=np.int64)
-    gram, whole = (_Gram(x, y), None) if _by_gram(x, y) else (None, moments(y))
+    own, other, ones = clip_of_row(generated), clip_of_row(reference), np.ones(len(y), dtype=np.int64)
+    by_gram, whole = (distance_by_gram(x, y), None) if _by_gram(x, y) else (None, moments(y))
 
     def distance(drawn: np.ndarray, drawn_reference: np.ndarray | None = None) -> float:
-        if gram is not None:
-            return gram.distance(drawn[own], ones if drawn_reference is None else drawn_reference[other])
-        second = whole if drawn_reference is None else _weighted_moments(y, drawn_reference[other])
-        return frechet_from_moments(_weighted_moments(x, drawn[own]), second)
+        if by_gram is not None:
+            return by_gram(drawn[own], ones if drawn_reference is None else drawn_reference[other])
+        second = whole if drawn_reference is None else moments(y, drawn_reference[other])
+        return frechet_from_moments(moments(x, drawn[own]), second)
 
     return distance
-
-
-def _weighted_moments(x: np.ndarray, weight: np.ndarray) -> Moments:
-    count, rows = int(weight.sum()), np.flatnonzero(weight)
-    x, weight = x[rows], weight[rows].astype(np.float64)
-    mean = weight @ x / count
-    scatter = (x * weight[:, None]).T @ x - count * np.outer(mean, mean)
-    return Moments(mean, scatter / (count - 1), count)
 
 
 def frechet_score(
@@ -206,7 +186,7 @@ def frechet_score(
     x, y = cap_frames(generated, reference, np.random.default_rng(seed))
     distance, generator = weighted_distance(x, y), np.random.default_rng(seed)
     values = [distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
-    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))), (0.0, np.inf))
+    return spread_score(name, value, values, len(generated), len(x), (0.0, np.inf))
 
 
 def _infinity(distance: Callable[..., float], clips: np.ndarray, count: int, steps: int, seed: int) -> float:
@@ -232,10 +212,9 @@ def frechet_infinity(generated: Clips, reference: Clips, steps: int = 15, seed: 
 
 def frechet_infinity_score(name: str, generated: Clips, reference: Clips, draws: int = 40, seed: int = 0) -> Score:
     """Computes `frechet_infinity` with an interval from repeating the extrapolation on resampled generated clips."""
-    generator = np.random.default_rng(seed)
+    generator, value = np.random.default_rng(seed), frechet_infinity(generated, reference, seed=seed)
     x, y = cap_frames(generated, reference, generator)
-    value, count = frechet_infinity(generated, reference, seed=seed), len(x)
-    distance = weighted_distance(x, y)
+    distance, count = weighted_distance(x, y), len(x)
     drawn = [generator.integers(0, count, count) for _ in range(draws)]
     values = [_infinity(distance, clips, count, 5, seed + k) for k, clips in enumerate(drawn)]
-    return spread_score(name, value, values, len(generated), float(np.sqrt(count / len(generated))))
+    return spread_score(name, value, values, len(generated), count)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from .score import Score, cap_frames, independent_resample, spread_score, validate_vectors
+from .score import Score, Statistic, cap_frames, independent_resample, spread_score, validate_vectors
 
 KAD_SCALE = 100.0
 
@@ -39,21 +39,19 @@ def _kernel_means(x: np.ndarray, y: np.ndarray, width: float) -> np.ndarray:
     return np.concatenate([np.exp(block / (-2 * width**2)).mean(axis=1) for block in _squares(x, y)])
 
 
-class _Kernel:
-    """Unbiased MMD² under integer weights; pairs of copies of the same clip do not count."""
+def _weighted_statistic(x: np.ndarray, y: np.ndarray, width: float) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Returns the unbiased MMD² as a function of integer weights; pairs of copies of the same clip do not count."""
+    xx, yy, xy = (np.exp(-cdist(a, b, "sqeuclidean") / (2 * width**2)) for a, b in ((x, x), (y, y), (x, y)))
+    np.fill_diagonal(xx, 0.0)
+    np.fill_diagonal(yy, 0.0)
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, bandwidth: float) -> None:
-        self.xx, self.yy, self.xy = (
-            np.exp(-cdist(a, b, "sqeuclidean") / (2 * bandwidth**2)) for a, b in ((x, x), (y, y), (x, y))
-        )
-        np.fill_diagonal(self.xx, 0.0)
-        np.fill_diagonal(self.yy, 0.0)
-
-    def distance(self, weight_x: np.ndarray, weight_y: np.ndarray) -> float:
+    def statistic(weight_x: np.ndarray, weight_y: np.ndarray) -> float:
         n, m = weight_x.sum(), weight_y.sum()
-        within_x = weight_x @ self.xx @ weight_x / (n * n - np.square(weight_x).sum())
-        within_y = weight_y @ self.yy @ weight_y / (m * m - np.square(weight_y).sum())
-        return float(within_x + within_y - 2 * (weight_x @ self.xy @ weight_y) / (n * m))
+        within_x = weight_x @ xx @ weight_x / (n * n - np.square(weight_x).sum())
+        within_y = weight_y @ yy @ weight_y / (m * m - np.square(weight_y).sum())
+        return float(within_x + within_y - 2 * (weight_x @ xy @ weight_y) / (n * m))
+
+    return statistic
 
 
 def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None) -> float:
@@ -66,9 +64,7 @@ def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: flo
     return kernel_statistic(x, reference, bandwidth)(np.arange(len(x)))
 
 
-def kernel_statistic(
-    generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None
-) -> Callable[[np.ndarray], float]:
+def kernel_statistic(generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None) -> Statistic:
     """Returns `kernel_distance` as a function of the indices of the generated clips to use (without repetition)."""
     x, y = validate_vectors(generated, "generated"), validate_vectors(reference, "reference")
     width = bandwidth or median_bandwidth(y)
@@ -94,9 +90,9 @@ def kernel_score(
     width = median_bandwidth(reference)
     value = kernel_distance(generated, reference, width)
     x, y = cap_frames(generated, reference, np.random.default_rng(seed))
-    kernel, generator = _Kernel(x, y, width), np.random.default_rng(seed)
-    values = [KAD_SCALE * kernel.distance(*draw(generator, len(x), len(y))) for _ in range(draws)]
-    return spread_score(name, value, values, len(generated), float(np.sqrt(len(x) / len(generated))))
+    statistic, generator = _weighted_statistic(x, y, width), np.random.default_rng(seed)
+    values = [KAD_SCALE * statistic(*draw(generator, len(x), len(y))) for _ in range(draws)]
+    return spread_score(name, value, values, len(generated), len(x))
 
 
 class Neighbours:

@@ -6,11 +6,17 @@ repeats points and so resembles a smaller set; its interval is therefore the boo
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 DRAWS = 1000
+MAX_RESAMPLED_CLIPS = 1000  # in one bootstrap resample; the spread is then scaled by sqrt(used / all)
+Clips = np.ndarray | list[np.ndarray]  # embeddings [clip, dim], or one array of frames [frame, dim] per clip
+Statistic = Callable[[np.ndarray], float]  # of the indices, or of the resampling weights, of the clips
+Weights = tuple[np.ndarray, np.ndarray]
+Range = tuple[float, float]
+UNBOUNDED: Range = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True)
@@ -53,9 +59,7 @@ def mean_score(name: str, items: Sequence[float] | np.ndarray, draws: int = DRAW
     return Score(name, float(items.mean()), float(low), float(high), items.size)
 
 
-def statistic_score(
-    name: str, statistic: Callable[[np.ndarray], float], count: int, draws: int = 200, seed: int = 0
-) -> Score:
+def statistic_score(name: str, statistic: Statistic, count: int, draws: int = 200, seed: int = 0) -> Score:
     """Computes a set statistic with its interval; `statistic` takes resampling weights, int [count] (ones: the set itself)."""
     generator = np.random.default_rng(seed)
     value = statistic(np.ones(count, dtype=np.int64))
@@ -63,21 +67,19 @@ def statistic_score(
 
 
 def spread_score(
-    name: str,
-    value: float,
-    draws: Sequence[float],
-    count: int,
-    scale: float = 1.0,
-    within: tuple[float, float] = (-np.inf, np.inf),
+    name: str, value: float, draws: Sequence[float], count: int, used: int | None = None, within: Range = UNBOUNDED
 ) -> Score:
-    """Places the spread of bootstrap `draws` around their mean, times `scale`, around `value` as its 95 % interval.
+    """Places the spread of bootstrap `draws` around `value` as its 95 % interval.
 
-    The interval is clipped to `within`, the statistic's possible range, and always contains `value`, even if almost all
-    resamples are identical."""
-    deviation = (np.asarray(draws) - np.mean(draws)) * scale
-    low, high = np.quantile(deviation, [0.025, 0.975])
+    The spread of draws of `used` of the `count` items (None: of all) is scaled by sqrt(used / count). The interval is
+    clipped to `within`, the statistic's range, and contains `value` even if almost all resamples are identical."""
+    low, high = np.quantile(_deviations(draws, count, used), [0.025, 0.975])
     low, high = np.clip([value + min(low, 0.0), value + max(high, 0.0)], *within)
     return Score(name, float(value), float(low), float(high), count)
+
+
+def _deviations(draws: Sequence[float], count: int, used: int | None) -> np.ndarray:
+    return (np.asarray(draws) - np.mean(draws)) * np.sqrt((used or count) / count)
 
 
 def paired_difference(name: str, first: np.ndarray, second: np.ndarray, draws: int = 2000, seed: int = 0) -> Score:
@@ -91,25 +93,12 @@ def paired_difference(name: str, first: np.ndarray, second: np.ndarray, draws: i
     score = mean_score(name, difference, draws, seed)
     signs = np.random.default_rng(seed + 1).choice([-1.0, 1.0], size=(draws, difference.size))
     extreme = np.abs(signs @ difference) >= abs(difference.sum()) - 1e-12
-    return Score(name, score.value, score.low, score.high, score.count, float((extreme.sum() + 1) / (draws + 1)))
+    return replace(score, p=float((extreme.sum() + 1) / (draws + 1)))
 
 
-def spread_p(value: float, draws: Sequence[float]) -> float:
-    """Returns the two-sided p-value of the hypothesis that the statistic is 0, from bootstrap `draws` shifted to mean 0."""
-    deviation = np.abs(np.asarray(draws) - np.mean(draws))
-    return float(((deviation >= abs(value)).sum() + 1) / (len(deviation) + 1))
-
-
-MAX_RESAMPLED_CLIPS = (
-    1000  # a bootstrap resample uses at most this many clips; its spread is scaled by sqrt(used / all)
-)
-Weights = tuple[np.ndarray, np.ndarray]
-Clips = np.ndarray | list[np.ndarray]  # embeddings [clip, dim], or one array of frames [frame, dim] per clip
-
-
-def frame_counts(clips: Clips) -> np.ndarray:
-    """Returns the number of rows of each clip, int [clip]: its frames, or 1 where a clip is a single embedding."""
-    return np.array([len(np.atleast_2d(clip)) for clip in clips], dtype=int)
+def clip_of_row(clips: Clips) -> np.ndarray:
+    """Returns the index of the clip that each frame belongs to, or each embedding where a clip is a single one."""
+    return np.repeat(np.arange(len(clips)), [len(np.atleast_2d(clip)) for clip in clips])
 
 
 def select(clips: Clips, rows: np.ndarray) -> Clips:
@@ -139,9 +128,7 @@ def paired_resample(generator: np.random.Generator, count: int, count_reference:
 
     Raises ValueError if the sets differ in size."""
     if count != count_reference:
-        raise ValueError(
-            f"a paired resample needs sets of equal size, not {count} generated and {count_reference} reference clips"
-        )
+        raise ValueError(f"a paired resample needs sets of equal size, not {count} and {count_reference} clips")
     weights = resample(count, generator)
     return weights, weights
 
@@ -153,12 +140,7 @@ def cap_frames(x: Clips, y: Clips, generator: np.random.Generator) -> tuple[Clip
 
 
 def subsampled_score(
-    name: str,
-    statistic: Callable[[np.ndarray], float],
-    x: np.ndarray,
-    draws: int = 100,
-    seed: int = 0,
-    within: tuple[float, float] = (-np.inf, np.inf),
+    name: str, statistic: Statistic, x: np.ndarray, draws: int = 100, seed: int = 0, within: Range = UNBOUNDED
 ) -> Score:
     """Computes a statistic that duplicate clips would bias (nearest neighbours, pairs), with its interval.
 
@@ -167,7 +149,7 @@ def subsampled_score(
     generator = np.random.default_rng(seed)
     subset = x[np.sort(generator.permutation(len(x))[:MAX_RESAMPLED_CLIPS])]
     values = [statistic(subset[random_half(len(subset), generator)]) for _ in range(draws)]
-    return spread_score(name, statistic(x), values, len(x), float(np.sqrt(len(subset) / len(x))), within)
+    return spread_score(name, statistic(x), values, len(x), len(subset), within)
 
 
 def random_half(count: int, generator: np.random.Generator) -> np.ndarray:
@@ -176,28 +158,21 @@ def random_half(count: int, generator: np.random.Generator) -> np.ndarray:
 
 
 def set_difference(
-    name: str,
-    first: Callable[[np.ndarray], float],
-    second: Callable[[np.ndarray], float],
-    count: int,
-    without_replacement: bool = False,
-    draws: int = 200,
-    seed: int = 0,
+    name: str, first: Statistic, second: Statistic, count: int, halves: bool = False, draws: int = 200, seed: int = 0
 ) -> Score:
     """Computes `first(rows) - second(rows)`, two systems' statistics over all clips, with its interval and p-value.
 
     Clip i of both systems answers the same prompt, so each resample uses the same indices for both: drawn with
-    replacement, or as random halves where `without_replacement`. The reference set is not resampled. Raises ValueError for
-    fewer than 4 clips."""
+    replacement, or random halves. The p-value is two-sided, from the draws shifted to mean 0. The reference set is not
+    resampled. Raises ValueError for fewer than 4 clips."""
     if count < 4:
         raise ValueError(f"{name}: a paired test needs at least 4 files of the same names in both folders, got {count}")
     generator, everything = np.random.default_rng(seed), np.arange(count)
     subset = np.sort(generator.permutation(count)[:MAX_RESAMPLED_CLIPS])
-    values = []
+    used, values = len(subset), []
     for _ in range(draws):
-        size = len(subset)
-        rows = random_half(size, generator) if without_replacement else generator.integers(0, size, size)
-        values.append(first(subset[rows]) - second(subset[rows]))
-    value, scale = first(everything) - second(everything), float(np.sqrt(len(subset) / count))
-    score = spread_score(name, value, values, count, scale)
-    return Score(name, value, score.low, score.high, count, spread_p(value, np.asarray(values) * scale))
+        rows = subset[random_half(used, generator) if halves else generator.integers(0, used, used)]
+        values.append(first(rows) - second(rows))
+    value = first(everything) - second(everything)
+    extreme = np.abs(_deviations(values, count, used)) >= abs(value)
+    return replace(spread_score(name, value, values, count, used), p=float((extreme.sum() + 1) / (draws + 1)))

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from ..audio.io import resample
+from ..audio.spectral import LogMel
+
+_log_mel = lru_cache(maxsize=4)(LogMel)  # of a sample rate
 
 
 def require_package(package: str):
@@ -27,36 +30,29 @@ def comparable_lengths(reference: float, estimate: float) -> bool:
 
 def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[Tensor, Tensor]:
     if not comparable_lengths(len(reference), len(estimate)):
-        raise ValueError(
-            f"paired clips differ in length by more than 10 %: {len(reference)} and {len(estimate)} samples"
-        )
+        samples = f"{len(reference)} and {len(estimate)} samples"
+        raise ValueError(f"paired clips differ in length by more than 10 %: {samples}")
     length = min(len(reference), len(estimate))
-    return torch.from_numpy(np.asarray(reference[:length], np.float32)), torch.from_numpy(
-        np.asarray(estimate[:length], np.float32)
-    )
+    return tuple(torch.from_numpy(np.asarray(wav[:length], np.float32)) for wav in (reference, estimate))
 
 
 def _magnitude(wav: Tensor, n_fft: int) -> Tensor:
-    spectrum = torch.stft(
-        wav, n_fft, n_fft // 4, window=torch.hann_window(n_fft), pad_mode="constant", return_complex=True
-    )
-    return spectrum.abs()
+    window = torch.hann_window(n_fft)
+    return torch.stft(wav, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True).abs()
 
 
-def multi_resolution_stft(
-    reference: np.ndarray, estimate: np.ndarray, sizes: tuple[int, ...] = (512, 1024, 2048)
-) -> float:
-    """Computes spectral convergence plus the L1 distance of log magnitudes (floor 1e-5), averaged over FFT sizes.
+def multi_resolution_stft(reference: np.ndarray, estimate: np.ndarray) -> float:
+    """Computes spectral convergence plus the L1 distance of log magnitudes (floor 1e-5), averaged over three FFT sizes.
 
     Yamamoto et al. 2020, eq. 3 to 5."""
     x, y = _pair(reference, estimate)
     total = 0.0
-    for size in sizes:
+    for size in (512, 1024, 2048):
         a, b = _magnitude(x, size), _magnitude(y, size)
         convergence = (a - b).norm() / a.norm().clamp_min(1e-8)
         logarithmic = (a.clamp_min(1e-5).log() - b.clamp_min(1e-5).log()).abs().mean()
         total += float(convergence + logarithmic)
-    return total / len(sizes)
+    return total / 3
 
 
 def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: int = 2048) -> float:
@@ -68,13 +64,6 @@ def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: in
     floor = float(a.max()) * 1e-8 + 1e-12
     ratio = 10 * (a.clamp_min(floor) / b.clamp_min(floor)).log10()
     return float(ratio.square().mean(dim=0).sqrt().mean())
-
-
-@lru_cache(maxsize=4)
-def _log_mel(rate: int):
-    from ..audio.spectral import LogMel
-
-    return LogMel(sample_rate=rate)
 
 
 @torch.inference_mode()

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .score import validate_vectors
+
 
 def _unit(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, dtype=np.float64)
@@ -18,23 +20,17 @@ def cosine_similarities(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (_unit(first) * _unit(second)).sum(axis=-1)
 
 
-def seed_diversity(embeddings: np.ndarray) -> np.ndarray:
-    """Returns the diversity of each prompt, [prompt]: the mean of 1 − cosine over all pairs of its takes.
-
-    `embeddings` are [prompt, take, dim]; only the seed differs between takes. Subtract the reference's mean first if an
-    embedder's cosines are all near 1. Raises ValueError for fewer than 2 takes."""
-    embeddings = np.asarray(embeddings)
-    if embeddings.ndim != 3 or embeddings.shape[1] < 2:
-        raise ValueError(f"embeddings must be [prompt, take >= 2, dim], not {list(embeddings.shape)}")
-    unit = _unit(embeddings)
-    takes = unit.shape[1]
-    total = np.square(unit.sum(axis=1)).sum(axis=-1)  # sum of all cosines, `takes` of them with themselves
-    return 1.0 - (total - takes) / (takes * (takes - 1))
-
-
 def set_diversity(embeddings: np.ndarray) -> float:
-    """Returns the mean of 1 − cosine over all pairs of clips of one set [clip, dim]."""
-    return float(seed_diversity(np.asarray(embeddings)[None])[0])
+    """Returns the mean of 1 − cosine over all pairs of clips of one set [clip, dim].
+
+    Subtract the reference's mean first if an embedder's cosines are all near 1. Raises ValueError for fewer than 2
+    clips."""
+    unit = _unit(validate_vectors(embeddings, "embeddings"))
+    total, count = (
+        np.square(unit.sum(axis=0)).sum(),
+        len(unit),
+    )  # the sum of all cosines, `count` of them with themselves
+    return float(1.0 - (total - count) / (count * (count - 1)))
 
 
 def ranks(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:

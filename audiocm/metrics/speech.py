@@ -12,9 +12,7 @@ from .signal import _pair, require_package
 
 
 def dnsmos(wav: np.ndarray, rate: int) -> dict[str, float]:
-    """Predicts DNSMOS P.835 and P.808 opinion scores at 16 kHz: `overall`, `signal`, `background`, `p808`.
-
-    Reddy et al. 2022."""
+    """Predicts DNSMOS P.835 and P.808 scores (Reddy et al. 2022) at 16 kHz: `overall`, `signal`, `background`, `p808`."""
     scores = require_package("speechmos.dnsmos").run(np.clip(resample(wav, rate, 16000), -1, 1), 16000)
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
     return {name: float(scores[key]) for name, key in names.items()}
@@ -45,11 +43,12 @@ def word_errors(expected: str, transcript: str) -> dict[str, tuple[int, int]]:
     expected, transcript = normalize_words(expected), normalize_words(transcript)
     if not expected:
         raise ValueError("the expected transcript is empty")
-    counts = {"WER": jiwer.process_words(expected, transcript), "CER": jiwer.process_characters(expected, transcript)}
-    return {
-        name: (c.substitutions + c.deletions + c.insertions, c.hits + c.substitutions + c.deletions)
-        for name, c in counts.items()
-    }
+    errors = {}
+    for name, align in (("WER", jiwer.process_words), ("CER", jiwer.process_characters)):
+        counts = align(expected, transcript)
+        changed = counts.substitutions + counts.deletions
+        errors[name] = (changed + counts.insertions, changed + counts.hits)
+    return errors
 
 
 def pitch_statistics(wav: np.ndarray, rate: int) -> tuple[float, float]:
@@ -67,16 +66,12 @@ def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict
     """Computes the RMS error of F0 in cents where both clips are voiced, and the share of frames whose voicing differs.
 
     Raises ValueError if no frame is voiced in both."""
-    tracks = (track_pitch(wav.numpy(), rate) for wav in _pair(reference, estimate))
-    (f0, voiced), (f0_estimate, voiced_estimate) = tracks
+    (f0, voiced), (f0_estimate, voiced_estimate) = (track_pitch(w.numpy(), rate) for w in _pair(reference, estimate))
     both = voiced & voiced_estimate
     if not both.any():
         raise ValueError("no frame is voiced in both clips")
-    cents = 1200 * np.log2(f0_estimate[both] / f0[both])
-    return {
-        "f0_rmse_cents": float(np.sqrt(np.mean(cents**2))),
-        "voicing_error": float(np.mean(voiced != voiced_estimate)),
-    }
+    cents, differing = 1200 * np.log2(f0_estimate[both] / f0[both]), voiced != voiced_estimate
+    return {"f0_rmse_cents": float(np.sqrt(np.mean(cents**2))), "voicing_error": float(np.mean(differing))}
 
 
 def pitch_tracks(wav: np.ndarray, rate: int, target: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:

@@ -128,8 +128,9 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
 
     def student(self, guidance_range: tuple[float, float], target_time: bool = False) -> "LatentTransformer":
         """Returns a copy conditioned on w and, with `target_time`, on s; without dropout, equal until trained."""
+        config = {key: value for key, value in self.config.items() if not key.startswith("_")}
         changes = {"guidance_range": guidance_range, "target_time": target_time, "dropout": 0.0}
-        net = type(self).from_config({**self.config, **changes})
+        net = type(self).from_config(config | changes)
         net.load_state_dict(self.state_dict(), strict=False)
         return net
 

@@ -6,6 +6,7 @@ All private names of torch that training depends on are in this file (`forward_a
 
 import dataclasses
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -18,38 +19,34 @@ def tree_tensors(tree: Any) -> list[Tensor]:
     """Returns all tensors of a batch of nested tuples, lists, dicts and dataclasses; other leaves are skipped."""
     if isinstance(tree, Tensor):
         return [tree]
-    return [leaf for child in _children(tree) for leaf in tree_tensors(child)]
+    return [leaf for child in _children(tree).values() for leaf in tree_tensors(child)]
 
 
 def clone_tree(tree: Any) -> Any:
     """Returns a copy of a batch whose tensors have memory of their own."""
     if isinstance(tree, Tensor):
         return tree.clone(memory_format=torch.contiguous_format)
+    children = {key: clone_tree(child) for key, child in _children(tree).items()}
     if dataclasses.is_dataclass(tree):
-        return dataclasses.replace(
-            tree, **{f.name: clone_tree(getattr(tree, f.name)) for f in dataclasses.fields(tree)}
-        )
-    if isinstance(tree, dict):
-        return {key: clone_tree(value) for key, value in tree.items()}
+        return dataclasses.replace(tree, **children)
     if isinstance(tree, (tuple, list)):
-        parts = [clone_tree(child) for child in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return tree
+        return type(tree)(*children.values()) if hasattr(tree, "_fields") else type(tree)(children.values())
+    return children if isinstance(tree, dict) else tree
 
 
-def _children(tree: Any) -> list[Any]:
+def _children(tree: Any) -> dict[Any, Any]:
     if dataclasses.is_dataclass(tree):
-        return [getattr(tree, f.name) for f in dataclasses.fields(tree)]
+        return {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
     if isinstance(tree, dict):
-        return list(tree.values())
-    return list(tree) if isinstance(tree, (tuple, list)) else []
+        return tree
+    return dict(enumerate(tree)) if isinstance(tree, (tuple, list)) else {}
 
 
 def tree_signature(tree: Any) -> tuple:
     """Returns the structure, shapes and dtypes of a batch; batches with equal signatures can run through one CUDA graph."""
     if isinstance(tree, Tensor):
         return (tuple(tree.shape), tree.dtype)
-    return (type(tree).__name__, *(tree_signature(child) for child in _children(tree)))
+    return (type(tree).__name__, *(tree_signature(child) for child in _children(tree).values()))
 
 
 class CUDAGraphStep:
@@ -61,26 +58,28 @@ class CUDAGraphStep:
 
     def __init__(self, step: Callable[..., None], eager: int = 3):
         self.step, self.eager = step, eager
-        self.calls: dict[tuple, int] = {}
+        self.calls: Counter[tuple] = Counter()
         self.graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, Any]] = {}
-        self.pool: Any = None
+        self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, *batch: Any) -> None:
         key = tree_signature(batch)
-        if key in self.graphs:
-            graph, static = self.graphs[key]
-            for own, new in zip(tree_tensors(static), tree_tensors(batch), strict=True):
-                own.copy_(new, non_blocking=True)
-            graph.replay()
-            return
-        self.calls[key] = self.calls.get(key, 0) + 1
+        self.calls[key] += 1
         if self.calls[key] <= self.eager:
             self.step(*batch)
             return
+        if key not in self.graphs:
+            self.graphs[key] = self._record(batch)
+        graph, static = self.graphs[key]
+        for own, new in zip(tree_tensors(static), tree_tensors(batch), strict=True):
+            own.copy_(new, non_blocking=True)
+        graph.replay()
+
+    def _record(self, batch: Any) -> tuple[torch.cuda.CUDAGraph, Any]:
+        """Returns the graph of a step and the batch with memory of its own that it reads."""
         if len(self.graphs) == 8:
             warnings.warn("more than 8 batch shapes: each has its own CUDA graph and memory", stacklevel=2)
         static, graph = clone_tree(batch), torch.cuda.CUDAGraph()
-        self.pool = self.pool or torch.cuda.graph_pool_handle()
         stream = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"):
@@ -90,8 +89,7 @@ class CUDAGraphStep:
                 "this step cannot be recorded as a CUDA graph: something in the losses waits for the device or copies "
                 f"from the CPU; train with cuda_graph=False. First cause: {str(error).splitlines()[0]}"
             ) from error
-        self.graphs[key] = graph, static
-        graph.replay()
+        return graph, static
 
 
 class CompiledBlock:
@@ -120,10 +118,8 @@ def compile_blocks(net: nn.Module) -> None:
     """Compiles the repeated blocks of a diffusers network in place, or the whole network if it names none.
 
     Each kind of block is compiled once for any depth, in a tenth of the time that the whole network takes."""
-    limit = max(64, torch._dynamo.config.recompile_limit)  # the same code serves many networks and shapes
-    torch._dynamo.config.recompile_limit = limit
+    config = torch._dynamo.config
+    config.recompile_limit = max(64, config.recompile_limit)  # the same code serves many networks and shapes
     names = {name for part in net.modules() for name in getattr(part, "_repeated_blocks", None) or ()}
     for block in [part for part in net.modules() if type(part).__name__ in names] or [net]:
-        block._compiled_call_impl = CompiledBlock(
-            block
-        )  # as nn.Module.compile does; copies of the network are made without it
+        block._compiled_call_impl = CompiledBlock(block)  # as nn.Module.compile does; copies of the network lack it

@@ -11,33 +11,28 @@ class Meters:
 
     All are entries of one tensor `values`, which a step recorded as a CUDA graph can update and a checkpoint can hold:
 
-    - `loss`, `critic_loss`, `grad_norm`: sums over the good steps since the last reading, and `counted`, their number
+    - `sums` over the good steps since the last reading, of loss, critic_loss, grad_norm and 1
     - `in_a_row`: bad steps up to now without a good one, and `longest`, the largest `in_a_row` since the last reading
     - `skipped`: all bad steps of the run"""
 
-    def __init__(self, device: torch.device):
-        self.values = torch.zeros(7, device=device)
-        views = self.values.unbind()
-        self.loss, self.critic_loss, self.grad_norm, self.counted, self.in_a_row, self.longest, self.skipped = views
+    def __init__(self, device: torch.device, with_critic: bool = True):
+        self.values, self.with_critic = torch.zeros(7, device=device), with_critic
+        self.sums = self.values[:4]
+        self.in_a_row, self.longest, self.skipped = self.values[4:].unbind()
 
-    @torch.no_grad()
-    def update(self, loss: Tensor, critic_loss: Tensor | float, norm: Tensor, finite: Tensor) -> None:
+    def update(self, loss: Tensor, critic_loss: Tensor, norm: Tensor, finite: Tensor) -> None:
         """Adds one step, all numbers 0-dimensional; `finite`: whether loss and gradient are. Does not wait for the device."""
-        good = finite.float()
-        bad, zero = 1 - good, torch.zeros_like(loss)
-        self.loss += torch.where(finite, loss, zero)
-        self.critic_loss += torch.where(finite, critic_loss + zero, zero)
-        self.grad_norm += torch.where(finite, norm, zero)
-        self.counted += good
-        self.in_a_row.copy_((self.in_a_row + 1) * bad)
+        numbers = torch.stack([loss, critic_loss, norm, torch.ones_like(loss)])
+        self.sums += torch.where(finite, numbers, torch.zeros_like(numbers))
+        self.in_a_row.add_(1).mul_(~finite)
         torch.maximum(self.longest, self.in_a_row, out=self.longest)
-        self.skipped += bad
+        self.skipped += ~finite
 
     def read(self) -> dict[str, float]:
         """Returns the means over the good steps and the number of bad ones, then starts new sums. Waits for the device."""
-        loss, critic_loss, grad_norm, count, _, _, skipped = self.values.tolist()
-        sums = {"loss": loss, "critic_loss": critic_loss, "grad_norm": grad_norm}
-        for total in (self.loss, self.critic_loss, self.grad_norm, self.counted):
-            total.zero_()
+        *sums, count, _, _, skipped = self.values.tolist()
+        self.sums.zero_()
         self.longest.copy_(self.in_a_row)
-        return {name: total / count if count else math.nan for name, total in sums.items()} | {"skipped": skipped}
+        loss, critic_loss, norm = (total / count if count else math.nan for total in sums)
+        critic = {"critic_loss": critic_loss} if self.with_critic else {}
+        return {"loss": loss, **critic, "grad_norm": norm, "skipped": skipped}

@@ -20,8 +20,7 @@ from .trainer import train
 def train_recipe(path: str | Path, fields: list[str], output: str | Path | None = None) -> nn.Module:
     """Trains the run that a recipe describes; the default of `output` is runs/ and the run's name.
 
-    Raises ValueError if the file does not exist or defines no run(), for a field that run() does not take and for a value of
-    the wrong type."""
+    Raises ValueError for a file that does not exist or defines no run(), and for an unknown field or wrong type."""
     path = Path(path)
     make_run = load_recipe(path)
     values = parse_fields(make_run, fields)
@@ -74,15 +73,13 @@ def parse_fields(make_run: Callable[..., Run], fields: list[str]) -> dict[str, A
         key = name.removeprefix("--").replace("-", "_")
         if not name.startswith("--") or key not in parameters:
             raise ValueError(f"unknown field {name!r}; this recipe takes: {allowed}")
-        if not equals:
-            if not rest:
-                raise ValueError(f"field {name} needs a value")
-            text = rest.pop(0)
+        if not equals and not rest:
+            raise ValueError(f"field {name} needs a value")
+        text = text if equals else rest.pop(0)
         default = parameters[key].default
         values[key] = parse_value(name, text, hints.get(key, type(default) if default is not None else str))
-    missing = [n for n, p in parameters.items() if p.default is p.empty and n not in values]
-    if missing:
-        raise ValueError(f"this recipe needs: {', '.join(f'--{name}' for name in missing)}")
+    if missing := [f"--{n}" for n, p in parameters.items() if p.default is p.empty and n not in values]:
+        raise ValueError(f"this recipe needs: {', '.join(missing)}")
     return values
 
 

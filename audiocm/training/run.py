@@ -18,17 +18,10 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-PRECISIONS = ("no", "bf16")
-
 
 def cosine_decay(progress: float) -> float:
     """Returns a learning-rate factor that falls from 1 to 0 along half a cosine."""
     return 0.5 + 0.5 * math.cos(math.pi * min(progress, 1.0))
-
-
-def constant_rate(progress: float) -> float:
-    """Returns the learning-rate factor 1."""
-    return 1.0
 
 
 def save_net(net: nn.Module, folder: Path) -> None:
@@ -37,7 +30,7 @@ def save_net(net: nn.Module, folder: Path) -> None:
         net.save_pretrained(folder)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        state = {name: value.detach().cpu().contiguous().clone() for name, value in net.state_dict().items()}
+        state = {name: value.cpu().contiguous().clone() for name, value in net.state_dict().items()}
         save_file(state, folder / "model.safetensors")
 
 
@@ -46,7 +39,6 @@ class Loss(Protocol):
 
     def loss(self, student: nn.Module, target: nn.Module | None, x: Any, cond: Any, progress: Tensor) -> Tensor:
         """Returns the scalar loss of a batch (x, cond); `progress` [] is in [0, 1], `target` None if no target is kept."""
-        ...
 
 
 class Critic(Loss, Protocol):
@@ -114,12 +106,11 @@ class Run:
         for name in ("steps", "save_every", "log_every", "validate_every", "sample_every", "bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.precision not in ("no", "bf16"):
+            raise ValueError(f"precision must be one of no, bf16, not {self.precision!r}")
         for name in ("ema", "target_ema"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise ValueError(f"{name} must be in [0, 1), not {value}")
+            if not 0 <= (getattr(self, name) or 0) < 1:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         if self.keep_best and self.validate is None:
             raise ValueError(f"keep_best={self.keep_best!r} needs a validate function")
 

@@ -60,28 +60,25 @@ class Trainer:
         self.averages: dict[str, tuple[FlatParameters, nn.Module]] = {}
         for name, module in (("ema", self.ema), ("target", self.target)):
             if module is not None:
-                flat = FlatParameters(p for p in module.parameters() if p.requires_grad)
-                flat.freeze()
-                module.requires_grad_(False)
-                self.averages[name] = (flat, module)
-        self.optimizers = {"student": Optimizer(self.flat, run.betas, run.weight_decay, run.max_grad_norm)}
+                flat = FlatParameters((p for p in module.parameters() if p.requires_grad), trained=False)
+                self.averages[name] = (flat, module.requires_grad_(False))
+        settings = run.betas, run.weight_decay, run.max_grad_norm
+        self.optimizers = {"student": Optimizer(self.flat, *settings)}
         self.critic = None
         if run.critic is not None:
             if isinstance(run.critic, nn.Module):
                 run.critic.to(device)
             self.critic = FlatParameters(run.critic.parameters())
-            if self.critic.values.device != self.flat.values.device:
-                where = f"the critic is on {self.critic.values.device}, the run on {self.flat.values.device}"
-                raise ValueError(f"{where}: move it there")
-            self.optimizers["critic"] = Optimizer(self.critic, run.betas, run.weight_decay, run.max_grad_norm)
+            if (there := self.critic.values.device) != (here := self.flat.values.device):
+                raise ValueError(f"the critic is on {there}, the run on {here}: move it there")
+            self.optimizers["critic"] = Optimizer(self.critic, *settings)
         if self.accelerator.num_processes > 1:
             for optimizer in self.optimizers.values():
                 torch.distributed.broadcast(optimizer.flat.values, 0)
             for flat, _ in self.averages.values():
                 flat.values.copy_(self.flat.values)
-        self.progress = torch.zeros((), device=device)
-        self.ema_weight = torch.zeros((), device=device)
-        self.meters = Meters(device)
+        self.progress, self.ema_weight = torch.zeros(2, device=device).unbind()
+        self.meters = Meters(device, with_critic=run.critic is not None)
         for net in (self.net, self.target):
             if run.compile and net is not None:
                 compile_blocks(net)
@@ -103,15 +100,13 @@ class Trainer:
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
         """Makes SIGTERM and the first SIGINT end the run with a checkpoint after the current step."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
         def stop(number: int, frame: object) -> None:
             self.stop_signal = number
             signal.signal(number, before[number])
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        numbers = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
+        before = {number: signal.signal(number, stop) for number in numbers}
         try:
             yield
         finally:
@@ -124,15 +119,17 @@ class Trainer:
         """Fills the gradients of `flat`; returns the loss."""
         flat.grads.zero_()
         # no cache of cast weights: one filled under no_grad (by the target's call) would cut the student's gradient
-        bf16 = self.run.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
+        with self._autocast(cache_enabled=False):
             value = loss(self.net, self.target, x, cond, self.progress)
         value.backward()
         return value.detach().float()
 
+    def _autocast(self, **options: bool) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16", **options)
+
     def step(self, x: Any, cond: Any) -> None:
         """Updates critic, student, averages and meters. It only uses device tensors and never waits for them."""
-        run, critic_loss = self.run, 0.0
+        run, critic_loss = self.run, torch.zeros((), device=self.device)
         if self.critic is not None:
             self.critic.require_grad(True)
             critic_loss = self._gradient(self.critic, run.critic.loss, x, cond)
@@ -143,7 +140,6 @@ class Trainer:
         self._update_averages()
         self.meters.update(loss, critic_loss, norm, finite)
 
-    @torch.no_grad()
     def _update_averages(self) -> None:
         """Moves each average towards the student: average += (1 - decay) (student - average)."""
         weights = {"ema": self.ema_weight, "target": 1 - (self.run.target_ema or 0.0)}
@@ -162,8 +158,7 @@ class Trainer:
 
     def clock(self) -> tuple[float, float, int]:
         """Returns (seconds of this call, seconds of training in all calls, signal or 0), the same on every rank."""
-        now = time.monotonic() - self.start_time
-        values = [now, self.earlier_seconds + now - self.untimed_seconds, float(self.stop_signal or 0)]
+        values = [time.monotonic() - self.start_time, self.trained_seconds(), float(self.stop_signal or 0)]
         if self.accelerator.num_processes > 1:
             if self.step_count % self.run.log_every == 0 or self._shared_clock is None:
                 shared = torch.tensor(values, device=self.device, dtype=torch.float64)
@@ -172,13 +167,16 @@ class Trainer:
             values = self._shared_clock
         return values[0], values[1], int(values[2])
 
+    def trained_seconds(self) -> float:
+        """Returns the seconds of training in all calls."""
+        return self.earlier_seconds + time.monotonic() - self.start_time - self.untimed_seconds
+
     def loop(self) -> None:
         """Takes steps until the run is complete, its time is over or a signal arrives."""
-        run, first = self.run, self.step_count
+        run, first, timed_out = self.run, self.step_count, False
         self.untimed_seconds = time.monotonic() - self.start_time  # setting up is not training
         bar = tqdm(total=run.steps, initial=first, disable=not self.is_main, desc=run.name, mininterval=0.5)
         window_start, window_first, samples = time.monotonic(), first, 0  # of the steps whose rate is logged
-        timed_out = False
         while self.step_count < run.steps:
             wall, trained, stop = self.clock()
             over = run.train_seconds is not None and trained >= run.train_seconds
@@ -199,8 +197,8 @@ class Trainer:
                 self.raise_on_divergence()
             if logging:
                 steps, seconds = self.step_count - window_first, time.monotonic() - window_start
-                line = self.read_meters() | {"progress": progress, "lr": rate}
-                line |= {"steps_per_second": steps / seconds, "samples_per_second": samples / seconds}
+                rates = {"steps_per_second": steps / seconds, "samples_per_second": samples / seconds}
+                line = {**self.meters.read(), "progress": progress, "lr": rate, **rates}
                 self.log(line)
                 bar.set_postfix(loss=f"{line['loss']:.4g}", refresh=False)
             if self.run_callbacks() or logging:
@@ -232,19 +230,12 @@ class Trainer:
                 "or try precision 'no'"
             )
 
-    def read_meters(self) -> dict[str, float]:
-        """Returns the means since the last call. Waits for the device."""
-        values = self.meters.read()
-        if self.critic is None:
-            values.pop("critic_loss")
-        return values
-
     def log(self, values: dict[str, float]) -> None:
         """Appends a line to log.jsonl and to the trackers."""
         if self.is_main:
-            seconds = self.earlier_seconds + time.monotonic() - self.start_time - self.untimed_seconds
+            line = {"step": self.step_count, **values, "seconds": round(self.trained_seconds(), 3)}
             with (self.output / "log.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": self.step_count, **values, "seconds": round(seconds, 3)}) + "\n")
+                file.write(json.dumps(line) + "\n")
         self.accelerator.log(values, step=self.step_count)
 
     def run_callbacks(self) -> bool:
@@ -257,10 +248,8 @@ class Trainer:
             self.evaluate(validating, sampling)
         if saving and self.step_count < run.steps:
             self.save()
-        if validating or sampling or saving:
-            self.untimed_seconds += time.monotonic() - start
-            return True
-        return False
+        self.untimed_seconds += time.monotonic() - start
+        return validating or sampling or saving
 
     def averaged_net(self) -> nn.Module:
         """Returns the network that is validated and exported, in eval mode: the average, or the student if there is none."""
@@ -269,42 +258,40 @@ class Trainer:
     @torch.no_grad()
     def evaluate(self, validating: bool, sampling: bool) -> None:
         """Validates and samples the averaged network on the main rank, without effect on training's random generators."""
-        run, values = self.run, {}
-        bf16 = run.precision == "bf16"
-        with checkpoint.preserved_rng(self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            if self.is_main and validating:
-                values = {key: float(value) for key, value in run.validate(self.averaged_net()).items()}
-            if self.is_main and sampling:
+        validating, sampling = validating and self.is_main, sampling and self.is_main
+        rng = checkpoint.get_rng(self.device)
+        with self._autocast():
+            if validating:
+                values = {key: float(value) for key, value in self.run.validate(self.averaged_net()).items()}
+            if sampling:
                 folder = self.output / "samples" / f"step-{self.step_count:08d}"
                 folder.mkdir(parents=True, exist_ok=True)
-                run.sample(self.averaged_net(), folder)
+                self.run.sample(self.averaged_net(), folder)
+        checkpoint.set_rng(rng, self.device)
         self.net.train()
-        if self.is_main and validating:
+        if validating:
             self.log({f"valid/{key}": value for key, value in values.items()})
             self._keep_best(values)
         self.accelerator.wait_for_everyone()
 
     def _keep_best(self, values: dict[str, float]) -> None:
         """Writes the averaged network to best/ if its metric is the best one so far."""
-        name = self.run.keep_best
-        if name is None:
-            return
-        if name not in values:
+        run, name = self.run, self.run.keep_best
+        if name is not None and name not in values:
             raise ValueError(f"keep_best={name!r} is not among the metrics of validate: {', '.join(values)}")
-        if self.best is None or self.run.is_better(values[name], self.best):
+        if name is not None and (self.best is None or run.is_better(values[name], self.best)):
             self.best = values[name]
-            tensors = {f"net.{k}": v for k, v in self.averaged_net().state_dict().items()}
-            state = {"run": self.run.name, "metrics": values}
-            checkpoint.write(self.output / "best", self.step_count, tensors, state, self.run.shard_mb)
+            tensors, state = self.averaged_net().state_dict(prefix="net."), {"run": run.name, "metrics": values}
+            checkpoint.write(self.output / "best", self.step_count, tensors, state, run.shard_mb)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all tensors of the run that change, by name; not copies, so they can be restored."""
-        tensors = {"meters": self.meters.values}
+        tensors = {f"{name}.values": flat.values for name, (flat, _) in self.averages.items()}
+        tensors["meters"] = self.meters.values
         for name, optimizer in self.optimizers.items():
             tensors |= optimizer.tensors(name)
-        tensors |= {f"{name}.values": flat.values for name, (flat, _) in self.averages.items()}
         for name, module in (("buffer", self.net), ("critic.buffer", self.run.critic)):
             if isinstance(module, nn.Module):
                 persistent = module.state_dict().keys()
@@ -319,18 +306,13 @@ class Trainer:
             own["batches"] = self.run.batches.state_dict()
         ranks = gather_object([own]) if self.accelerator.num_processes > 1 else [own]
         if self.is_main:
-            tensors = dict(self.tensors())
-            trained = self.earlier_seconds + start - self.start_time - self.untimed_seconds
-            state = {"run": self.run.name, "trained": trained, "best": self.best}
-            state["ranks"] = checkpoint.split_tensors(ranks, "rank", tensors)
-            checkpoint.write(self.output / "checkpoints", self.step_count, tensors, state, self.run.shard_mb)
+            state = {"run": self.run.name, "trained": self.trained_seconds(), "best": self.best, "ranks": ranks}
+            checkpoint.write(self.output / "checkpoints", self.step_count, self.tensors(), state, self.run.shard_mb)
         self.accelerator.wait_for_everyone()
         self.save_seconds = max(self.save_seconds, time.monotonic() - start)
 
     def resume(self) -> None:
-        """Continues from the newest checkpoint in the output folder, if there is one.
-
-        Raises ValueError if it is damaged or does not fit this run."""
+        """Continues from the newest checkpoint, if any. Raises ValueError if it is damaged or does not fit the run."""
         path = checkpoint.newest_checkpoint(self.output / "checkpoints")
         self.save_seconds = sum(t.nbytes for t in self.tensors().values()) / 2e8  # an estimate: 200 MB a second
         if path is not None:
@@ -339,39 +321,32 @@ class Trainer:
             for name, tensor in self.tensors().items():
                 tensor.copy_(saved[name])
             self._copy_buffers()
-            own = checkpoint.join_tensors(state["ranks"], saved)[self.accelerator.process_index]
+            own = state["ranks"][self.accelerator.process_index]
             if "batches" in own:
                 self.run.batches.load_state_dict(own["batches"])
             checkpoint.set_rng(own["rng"], self.device)
             self.step_count, self.earlier_seconds, self.best = state["step"], state["trained"], state["best"]
-        self._trim_log()
+        log = self.output / "log.jsonl"
+        if self.is_main and log.is_file():  # without the steps after the checkpoint, which this call repeats
+            lines = read_json_lines(log, skip_damaged=True)
+            write_json_lines(log, [line for line in lines if line["step"] <= self.step_count])
 
     def _check_fits(self, path: Path, saved: dict[str, Tensor], state: dict[str, Any]) -> None:
         if state["run"] != self.run.name:
             raise ValueError(f"{path} is of run {state['run']!r}, not {self.run.name!r}: choose another output folder")
-        here = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
-        there = {name: tuple(tensor.shape) for name, tensor in saved.items() if not name.startswith("rank.")}
-        different = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
-        if different:
-            raise ValueError(
-                f"{path} does not fit this run (net, critic or averages differ): {', '.join(different[:5])}"
-            )
+        here, there = ({(name, x.shape) for name, x in tensors.items()} for tensors in (self.tensors(), saved))
+        if different := sorted({name for name, _ in here ^ there}):
+            names = ", ".join(different[:5])
+            raise ValueError(f"{path} does not fit this run (net, critic or averages differ): {names}")
         if len(state["ranks"]) != self.accelerator.num_processes:
             raise ValueError(f"{path} was written by {len(state['ranks'])} ranks, now {self.accelerator.num_processes}")
-
-    def _trim_log(self) -> None:
-        """Deletes the log of steps after the checkpoint, which a killed call took and this one repeats."""
-        path = self.output / "log.jsonl"
-        if self.is_main and path.is_file():
-            lines = read_json_lines(path, skip_damaged=True)
-            write_json_lines(path, [line for line in lines if line["step"] <= self.step_count])
 
     def finish(self) -> nn.Module:
         """Saves, then exports and returns the averaged network, or the best one with keep_best."""
         self.save()
         net = self.averaged_net()
-        best = checkpoint.newest_checkpoint(self.output / "best") if self.best is not None else None
-        if best is not None:
+        best = checkpoint.newest_checkpoint(self.output / "best")
+        if self.best is not None and best is not None:
             saved, _ = checkpoint.read(best)
             net.load_state_dict({name.removeprefix("net."): value for name, value in saved.items()})
         if self.is_main:

@@ -57,11 +57,8 @@ def make_files(folder: Path, entries: list[dict], count: int) -> list[Path]:
 
 def file_by_file(files: list[Path], embedder: Embedder) -> np.ndarray:
     """Reads, resamples and embeds one file after the other, in a plain loop."""
-    parts = []
-    for file in files:
-        wav, rate = soundfile.read(file, dtype="float32")
-        parts.append(embedder.features([resample(wav, rate, embedder.sample_rate)])["embedding"])
-    return np.concatenate(parts)
+    wavs = (resample(*soundfile.read(file, dtype="float32"), embedder.sample_rate) for file in files)
+    return np.concatenate([embedder.features([wav])["embedding"] for wav in wavs])
 
 
 def timed(function: Callable, *arguments: Any) -> tuple[tuple[float, float], Any]:

@@ -107,21 +107,19 @@ def main() -> None:
     parser.add_argument("--corpora", type=lambda text: text.split(","), default=CORPORA)
     parser.add_argument("--vae", default=f"{CODEC}/vae")
     parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--widths", type=lambda text: [int(x) for x in text.split(",")], default=[384])
+    parser.add_argument("--width", type=int, default=384, help="of the teacher")
     parser.add_argument("--results", type=Path, default=Path("samples/throughput.json"))
     args = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("no CUDA device: this measures one")
-    results = {}
-    for width in args.widths:
-        torch.manual_seed(0)
-        one = run(args.corpora, args.vae, width=width)
-        with tempfile.TemporaryDirectory() as folder:
-            training = Trainer(one, Path(folder))
-            with training.stream():
-                size = sum(p.numel() for p in one.net.parameters()) / 1e6
-                results[f"width {width}, {size:.0f} M"] = measure(training, one.net, args.steps)
-        print(json.dumps(results, indent=1), flush=True)
+    torch.manual_seed(0)
+    one = run(args.corpora, args.vae, width=args.width)
+    size = sum(p.numel() for p in one.net.parameters()) / 1e6
+    with tempfile.TemporaryDirectory() as folder:
+        training = Trainer(one, Path(folder))
+        with training.stream():
+            results = {f"width {args.width}, {size:.0f} M": measure(training, one.net, args.steps)}
+    print(json.dumps(results, indent=1))
     card = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "commit": commit(), "seed": 0}
     write_json(args.results, {"card": card, "teacher": results})
 

@@ -43,8 +43,7 @@ class Stage:
     """One training: a method's name (or "progressive-STEPS"), and the share of the seconds of its row that it takes.
 
     `pairs`: train on stored trajectories, made in the same seconds. `calls`: the numbers of calls at which this stage's
-    student is sampled.
-    """
+    student is sampled."""
 
     method: str
     lr: float

@@ -52,9 +52,6 @@ NOT_SHOWN = [
 ]  # facts of a method, not of a row
 
 
-# --- latents -> sounds -> scores --------------------------------------------------------------------------------------
-
-
 def rows_of(out: Path, names: list[str]) -> dict[str, tuple[str, int]]:
     """Returns the rows of the methods that are trained: row -> (method, calls)."""
     rows = {}
@@ -87,13 +84,6 @@ def decode(out: Path, entries: list[dict], pipe: SimpleNamespace, row: str, name
     write_json(folder / "facts.json", kept | {"calls": calls, "refused": refused})
 
 
-def real_through_codec(out: Path, entries: list[dict], pipe: SimpleNamespace) -> None:
-    """Writes the sounds of the row "codec", the encoded and decoded test clips."""
-    for entry in entries:
-        if entry["set"] == "captions" and not sound_file(out / "codec", entry).exists():
-            write_sound(out / "codec", entry, round_trip(pipe, [entry])[0], pipe.sample_rate)
-
-
 @functools.cache
 def loaded_codec(folder: str, device: str) -> SimpleNamespace:
     """Returns the codec in the form of a pipeline, one for each process."""
@@ -119,7 +109,9 @@ def score(args: argparse.Namespace) -> None:
     """Decodes and scores, several rows at a time; writes JSON, table and plot."""
     out = Path(args.output)
     entries = json.loads((out / "plan.json").read_text())
-    real_through_codec(out, entries, loaded_codec(args.codec, args.device))
+    pipe = loaded_codec(args.codec, args.device)
+    for entry in [e for e in entries if e["set"] == "captions" and not sound_file(out / "codec", e).exists()]:
+        write_sound(out / "codec", entry, round_trip(pipe, [entry])[0], pipe.sample_rate)
     chance, card = prepare(out, args, guidance="w = 3 as an input where the method has one")
     rows = {"chance": chance} | {row: score_system(row, out) for row in ("real", "codec")}
     wanted = rows_of(out, args.methods or [*TEACHERS, *SETTINGS])
@@ -197,9 +189,6 @@ def draw(rows: dict, path: Path) -> None:
         axes[-1, j].set_xlabel("calls", fontsize=8)
         axes[-1, j].legend(handles, labels, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.32), frameon=False)
     figure.savefig(path, dpi=130, bbox_inches="tight")
-
-
-# --- command line -----------------------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str] | None = None) -> None:

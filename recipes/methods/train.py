@@ -91,7 +91,7 @@ class TimedTrainer(Trainer):
             self.wait()
             seconds = self.clock()[1]
             if self.step_count % self.run.log_every:
-                self.losses.append(self.read_meters()["loss"])
+                self.losses.append(self.meters.read()["loss"])
         if not math.isfinite(self.losses[-1]) or not self.counted:
             raise FloatingPointError(f"{self.counted} timed steps, last loss {self.losses[-1]:g}")
         facts = {"warm_up_steps": self.step_count - self.counted, "warm_up_seconds": self.warm_seconds}

@@ -37,8 +37,7 @@ def run(
 ) -> Run:
     """Returns the training: `minutes` in all calls together, at most `steps`; `levels` as in matching.py.
 
-    `warmup` is the number of steps until the student learns at its full rate; its critics start untrained.
-    """
+    `warmup` is the number of steps until the student learns at its full rate; its critics start untrained."""
     guide = load_teacher(teacher, compile)
     net = LatentTransformer.from_pretrained(start)
     source = load_batches(corpora, vae, seed, scale=scale)

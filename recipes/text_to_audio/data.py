@@ -100,8 +100,7 @@ def load_batches(
 class Trajectories:
     """An endless source of stored (NoisePair, Condition): noise and end point of the guided teacher, its w and words.
 
-    `count` pairs are made by 10 steps of Heun's method with w uniform in a range, and stay on the device in float16.
-    """
+    `count` pairs are made by 10 steps of Heun's method with w uniform in a range, and stay on the device in float16."""
 
     def __init__(self, teacher: Net, source: Iterator, count: int, w: tuple[float, float], seed: int = 0):
         self.step, self.seed, self.parts = 0, seed, []

@@ -30,8 +30,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from audiocm.files import read_json_lines
 from recipes.judges import columns_of, corpus_entries, earlier_rows, score_sounds, table_card, write_results
-from recipes.text_to_audio.generate import clip_name, generate, load_plan, read_prompts, systems, time_system
+from recipes.text_to_audio.generate import clip_name, generate, load_plan, systems, time_system
 
 HERE = Path(__file__).parent
 WORDS, DISTANCES = ("alignment", "hits"), ("fd-pca", "fad", "kad")
@@ -92,12 +93,9 @@ def prepare(out: Path, args: argparse.Namespace, **more) -> tuple[dict, dict]:
     return {"clips": str(len(captions)), "scores": columns_of(chance, "captions")}, table_card(chance, **more)
 
 
-COLUMNS = [
-    "FD yamnet pca* vs test clips", "FD aisfx pca* vs test clips",
-    "FD yamnet pca* vs other clips", "FD aisfx pca* vs other clips",
-    "alignment captions", "top-5 hits captions", "alignment prompts", "top-5 hits prompts", "diversity yamnet",
-    "diversity aisfx", "KL tags captions",
-]  # fmt: skip
+COLUMNS = [f"FD {embedder} pca* vs {clips} clips" for clips in ("test", "other") for embedder in ("yamnet", "aisfx")]
+COLUMNS += [f"{score} {part}" for part in ("captions", "prompts") for score in ("alignment", "top-5 hits")]
+COLUMNS += ["diversity yamnet", "diversity aisfx", "KL tags captions"]
 
 
 def score(args: argparse.Namespace) -> None:
@@ -119,7 +117,7 @@ def score(args: argparse.Namespace) -> None:
 def time_rows(args: argparse.Namespace) -> None:
     """Times the model of every row of the results file on this device, eight prompts at once."""
     results = json.loads(Path(args.results).read_text())
-    prompts = read_prompts(args.prompts)[:8]
+    prompts = read_json_lines(args.prompts)[:8]
     for system in systems(args):
         if row := results["systems"].get(system.name):
             row.pop("seconds a sound", None)
@@ -159,11 +157,6 @@ def words(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def numbers(text: str) -> list[float]:
-    """Splits a comma-separated argument into numbers."""
-    return [float(part) for part in words(text)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=["plan", "generate", "score", "time"])
@@ -175,9 +168,9 @@ def main() -> None:
     parser.add_argument("--kinds", type=words, default=["effect", "music", "instrument"])
     parser.add_argument("--student", default="tta")
     parser.add_argument("--teacher", default="tta-teacher")
-    parser.add_argument("--teacher-steps", type=lambda s: [int(x) for x in s.split(",")], default=[9, 18, 50])
+    parser.add_argument("--teacher-steps", type=lambda text: [*map(int, words(text))], default=[9, 18, 50])
     parser.add_argument("--guidance", type=float, default=3.0)
-    parser.add_argument("--sweep", type=numbers, default=[])
+    parser.add_argument("--sweep", type=lambda text: [*map(float, words(text))], default=[])
     row = "another student at one call: NAME=MODEL[@GUIDANCE]; may be repeated"
     parser.add_argument("--row", action="append", default=[], help=row)
     parser.add_argument("--systems", type=words, default=[], help="only these rows")

@@ -74,17 +74,12 @@ def draw_plan(args: argparse.Namespace) -> list[dict]:
         entries.append(
             {"set": "captions", "id": i, "take": 0, **words, "seconds": float(seconds), "seed": args.seed + i}
         )
-    for i, p in enumerate(read_prompts(args.prompts)):
+    for i, p in enumerate(read_json_lines(args.prompts)):
         for take in range(args.takes):
             words = {key: p[key] for key in ("prompt", "labels", "kind")}
             seed = args.seed + 100_000 + 100 * i + take
             entries.append({"set": "prompts", "id": i, "take": take, **words, "seconds": args.seconds, "seed": seed})
     return entries
-
-
-def read_prompts(file: str | Path) -> list[dict]:
-    """Returns the lines of a file of free prompts: prompt, labels, kind."""
-    return read_json_lines(file)
 
 
 def clip_name(entry: dict) -> str:

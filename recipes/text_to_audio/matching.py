@@ -34,8 +34,7 @@ def run(
 ) -> Run:
     """Returns the training: `minutes` in all calls together, at most `steps`.
 
-    `levels` are the noise levels at which the student is trained, from the highest down: one for each of its calls.
-    """
+    `levels` are the noise levels at which the student is trained, from the highest down: one for each of its calls."""
     guide = load_teacher(teacher, compile)
     net = LatentTransformer.from_pretrained(start)
     source = load_batches(corpora, vae, seed, scale=scale)

@@ -19,9 +19,8 @@ from audiocm import TextToAudioPipeline
 from audiocm.audio.spectral import LogMel
 from audiocm.evaluation.features import collect_features
 from audiocm.evaluation.preprocessing import LoadReport
-from audiocm.files import write_json, write_json_lines
+from audiocm.files import read_json_lines, write_json, write_json_lines
 from recipes.judges import PREPROCESSING, corpus_entries, embedders, score_sounds, table_card
-from recipes.text_to_audio.generate import read_prompts
 
 HERE = Path(__file__).parent
 SYSTEMS = (("student", "tta", 1), ("teacher", "tta-teacher", 18))
@@ -29,7 +28,7 @@ SYSTEMS = (("student", "tta", 1), ("teacher", "tta-teacher", 18))
 
 def choose_prompts(corpora: list[Path]) -> list[dict]:
     """Returns the prompts. Raises ValueError if one of them is also a caption of the corpora."""
-    prompts = read_prompts(HERE / "prompts.jsonl")[::5]
+    prompts = read_json_lines(HERE / "prompts.jsonl")[::5]
     captions = {words.lower() for entry in corpus_entries(corpora) for words in entry["captions"]}
     known = [p["prompt"] for p in prompts if p["prompt"].lower() in captions]
     if known:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from audiocm.cli.output import Destination, read_prompts, read_text
+from audiocm.cli.output import Destination, read_prompts
 
 
 def test_prompt_files_are_read_line_by_line(tmp_path):
@@ -16,8 +16,8 @@ def test_prompt_files_are_read_line_by_line(tmp_path):
 def test_unreadable_text_files_are_named(tmp_path):
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     for name, reason in (("bytes", "it is not UTF-8 text"), ("none", "No such file or directory")):
-        with pytest.raises(ValueError, match=f"cannot read the text file .*{name}: {reason}"):
-            read_text(tmp_path / name, "text")
+        with pytest.raises(ValueError, match=f"cannot read the prompt file .*{name}: {reason}"):
+            read_prompts(tmp_path / name)
 
 
 def test_a_folder_numbers_its_files_and_a_file_stays_one(tmp_path):

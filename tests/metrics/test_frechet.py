@@ -46,7 +46,7 @@ def test_both_formulas_and_the_stream_agree():
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(90, 20)) * 2, rng.normal(size=(70, 20))
     ones = np.ones(90, dtype=int), np.ones(70, dtype=int)
-    by_gram = frechet._Gram(x, y).distance(*ones)
+    by_gram = frechet.distance_by_gram(x, y)(*ones)
     stream = metrics.RunningMoments()
     for part in np.array_split(x, 7):
         stream.update(part)

@@ -1,8 +1,16 @@
 """Diversity and retrieval."""
 
 import numpy as np
+import pytest
 
 from audiocm import metrics
+
+
+def test_diversity_is_the_mean_of_all_pairs():
+    assert metrics.set_diversity(np.array([[1, 0], [0, 1], [-1, 0]])) == pytest.approx((1 + 2 + 1) / 3)
+    assert metrics.set_diversity(np.array([[1, 1], [1, 1], [2, 2]])) == pytest.approx(0)
+    with pytest.raises(ValueError, match="at least 2 clips"):
+        metrics.set_diversity(np.ones((1, 2)))
 
 
 def test_retrieval_counts_equal_captions_as_one():

@@ -66,7 +66,9 @@ def test_student_equals_its_teacher_at_step_zero():
     assert sorted(missing) == ["guidance.weight", "target.weight"]
     x, t, s = torch.randn(2, 4, 9), torch.tensor([1.0, 40.0]), torch.tensor([0.1, 3.0])
     cond = tiny_condition(2, 9, guidance=torch.tensor([0.5, 6.0]))
-    assert torch.equal(student(x, t, s, cond), teacher(x, t, None, tiny_condition(2, 9)))
+    for net in (student, teacher.student((0.0, 6.0), target_time=True).eval()):
+        assert net.config.guidance_range == (0.0, 6.0) and net.config.target_time
+        assert torch.equal(net(x, t, s, cond), teacher(x, t, None, tiny_condition(2, 9)))
 
 
 def test_guidance_and_target_time_have_an_effect():

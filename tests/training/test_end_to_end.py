@@ -14,6 +14,7 @@ import torch
 
 from audiocm.diffusion import paths, solvers
 from audiocm.training import checkpoint
+from audiocm.training.compile import tree_tensors
 from audiocm.training.recipe import load_recipe
 from audiocm.training.trainer import train
 
@@ -130,6 +131,9 @@ def test_a_killed_process_resumes_bit_for_bit(tiny, tmp_path):
     (b, state_b), log_b = finish(tmp_path / "whole")
     assert state_a["step"] == state_b["step"] > reached
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    assert all(
+        torch.equal(x, y) for x, y in zip(*(tree_tensors(one["ranks"]) for one in (state_a, state_b)), strict=True)
+    )
     assert log_a == log_b
 
 
@@ -169,6 +173,7 @@ assert (rank_a, rank_b) == (0, 1) and step_a == step_b == 11 or step_a == step_b
 assert all(torch.equal(p, q) for p, q in zip(net_a, net_b)), "ranks drifted apart"
 assert not torch.equal(x_a, x_b), "ranks see the same data"
 print("both agree")
+torch.distributed.destroy_process_group()
 """
 
 

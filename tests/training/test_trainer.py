@@ -10,7 +10,7 @@ from torch import nn
 from toy_training import Killed, LineLoss, NoiseBatches, make_run, read_log, same_state
 
 from audiocm.training import checkpoint
-from audiocm.training.run import Run, constant_rate, cosine_decay
+from audiocm.training.run import Run, cosine_decay
 from audiocm.training.trainer import train
 
 
@@ -44,7 +44,7 @@ def test_learning_rate_rises_then_falls(tmp_path):
     rates = [line["lr"] for line in read_log(tmp_path)]
     assert rates[:10] == pytest.approx([1e-2 * (k + 1) / 10 * cosine_decay(k / 40) for k in range(10)])
     assert rates[10:] == pytest.approx([1e-2 * cosine_decay(k / 40) for k in range(10, 40)])
-    train(make_run(steps=3, warmup=0, log_every=1, decay=constant_rate), tmp_path / "b")
+    train(make_run(steps=3, warmup=0, log_every=1, decay=lambda progress: 1.0), tmp_path / "b")
     assert [line["lr"] for line in read_log(tmp_path / "b")] == [1e-2] * 3
 
 
