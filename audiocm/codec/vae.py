@@ -23,8 +23,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
         self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, width * expansion)
-        self.down = nn.Linear(width * expansion, width)
+        self.up, self.down = nn.Linear(width, width * expansion), nn.Linear(width * expansion, width)
         self.scale = nn.Parameter(torch.full((width,), scale))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 It is an optional tool for evaluation and not a dependency; its weights are CC-BY-4.0.
 """
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..files import content_digest
-from .checkpoints import load_without_code, package_file
-from .layers import DoubleConvBlock, magnitude_frames, split_in_blocks
+from .checkpoints import load_strictly, load_without_code, package_file
+from .layers import DoubleConvBlock, apply_by_clip, magnitude_frames, mel_filters, split_in_blocks
 
 
 class _EffectsNet(nn.Module):
@@ -25,8 +24,8 @@ class _EffectsNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = [1, 64, 128, 256, 512]
-        for k, (narrow, wide) in enumerate(itertools.pairwise(widths), start=1):
-            setattr(self, f"conv_block{k}", DoubleConvBlock(narrow, wide))
+        for k in (1, 2, 3, 4):
+            setattr(self, f"conv_block{k}", DoubleConvBlock(widths[k - 1], widths[k]))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.unsqueeze(1)
@@ -45,17 +44,13 @@ class Aisfx:
     name, sample_rate = "aisfx", 44100
 
     def __init__(self, source: str | Path | None = None, device: str = "cpu", batch: int = 4) -> None:
-        import librosa
-
         packed = package_file("aisfx", "models/checkpoint.pth", source)
         weights, _ = load_without_code(packed)
-        prefix = "embedding_net."
-        net = _EffectsNet()
-        net.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)})
-        self._net, self._batch = net.eval().to(device, memory_format=torch.channels_last), batch
+        state = {key.removeprefix("embedding_net."): value for key, value in weights.items()}
+        net = load_strictly(_EffectsNet(), state, "aisfx")
+        self._net, self._device, self._batch = net.to(device, memory_format=torch.channels_last), device, batch
         self._window = torch.hann_window(2048, periodic=False)
-        filters = librosa.filters.mel(sr=44100, n_fft=2048, n_mels=96, fmin=0, fmax=22050, htk=True, norm=1)
-        self._filters = torch.from_numpy(filters)
+        self._filters = mel_filters(sr=44100, n_fft=2048, n_mels=96, fmin=0, fmax=22050, htk=True, norm=1)
         self.digest = content_digest(packed, "hann2048s/1024 htk96 norm1 log10 100/50")
 
     def spectrum(self, wav: np.ndarray) -> Tensor:
@@ -68,7 +63,5 @@ class Aisfx:
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Returns "embedding" [clip, 512] of wavs [sample] at 44.1 kHz."""
         parts = [split_in_blocks(self.spectrum(wav), 100, 50, 0.0) for wav in wavs]
-        device = next(self._net.parameters()).device
-        outputs = [self._net(part.to(device)).cpu() for part in torch.cat(parts).split(self._batch)]
-        by_clip = torch.cat(outputs).split([len(p) for p in parts])
+        by_clip = apply_by_clip(self._net, parts, self._batch, self._device)
         return {"embedding": torch.stack([part.mean(dim=0) for part in by_clip]).numpy()}

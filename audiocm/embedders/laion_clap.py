@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
 
-from .checkpoints import read_weights
+from .checkpoints import load_strictly, read_weights
 
 KEY_NAMES = (  # (LAION, transformers)
     ("text_branch", "text_model"),
@@ -25,6 +25,7 @@ KEY_NAMES = (  # (LAION, transformers)
     ("norm2", "layernorm_after"),
     ("bn0", "batch_norm"),
 )
+CONSTANTS = ("position_ids", "token_type_ids", "relative_position_index", "logit_scale_a", "logit_scale_t")
 # LAION's front end (its htsat.py and model_configs); transformers' default has a lowest frequency of 0 Hz instead
 FRONT_END = {"frequency_min": 50, "frequency_max": 14000, "sampling_rate": 48000, "padding": "repeatpad"}
 
@@ -79,17 +80,10 @@ def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes
     try:
         config = config_from_weights(state)
     except (KeyError, IndexError) as error:
-        raise ValueError(
-            f"{file}: not a LAION CLAP checkpoint with an HTSAT audio tower ({error} is missing)"
-        ) from error
-    model = ClapModel(config)
-    missing, _ = model.load_state_dict(state, strict=False)
-    constants = ("position_ids", "token_type_ids", "relative_position_index", "logit_scale_a", "logit_scale_t")
-    missing = [k for k in missing if not k.endswith(constants)]
-    if missing:
-        raise ValueError(f"{file}: {len(missing)} weights of CLAP are missing (first: {missing[0]})")
+        raise ValueError(f"{file}: not a LAION CLAP checkpoint with an HTSAT tower ({error} is missing)") from error
+    model = load_strictly(ClapModel(config), state, file, CONSTANTS)
     truncation = "fusion" if config.audio_config.enable_fusion else "rand_trunc"
-    return model.eval(), ClapFeatureExtractor(truncation=truncation, **FRONT_END), data
+    return model, ClapFeatureExtractor(truncation=truncation, **FRONT_END), data
 
 
 def quantize_int16(wav: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Layers and framing shared by the embedders."""
 
+from collections.abc import Callable, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +18,19 @@ class DoubleConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x))))))
+
+
+def apply_by_clip(net: Callable, parts: Sequence[Tensor], batch: int, device: str | torch.device) -> tuple[Tensor, ...]:
+    """Applies `net` to the blocks [block, ...] of all clips in batches, and returns its outputs by clip on the CPU."""
+    outputs = [net(blocks.to(device)).cpu() for blocks in torch.cat(list(parts)).split(batch)]
+    return torch.cat(outputs).split([len(part) for part in parts])
+
+
+def mel_filters(**options: float) -> Tensor:
+    """Returns librosa's mel filters, [bins, n_fft // 2 + 1]."""
+    import librosa
+
+    return torch.from_numpy(librosa.filters.mel(**options))
 
 
 def split_in_blocks(frames: Tensor, size: int, hop: int, fill: float) -> Tensor:

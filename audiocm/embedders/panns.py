@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..files import content_digest
 from .checkpoints import load_strictly, read_weights
-from .layers import DoubleConvBlock, magnitude_frames
+from .layers import DoubleConvBlock, magnitude_frames, mel_filters
 
 
 class _Cnn14(nn.Module):
@@ -46,8 +46,6 @@ class Panns:
     name = "panns"
 
     def __init__(self, file: str | Path, device: str = "cpu", batch: int = 8) -> None:
-        import librosa
-
         state, data = read_weights(file)
         key = "spectrogram_extractor.stft.conv_real.weight"
         sizes = {n_fft: rate for rate, (n_fft, *_) in FRONT_ENDS.items()}
@@ -58,8 +56,8 @@ class Panns:
         classes = len(state["fc_audioset.bias"])
         self._net, self._device, self._batch = load_strictly(_Cnn14(classes), state, file).to(device), device, batch
         self._window = torch.hann_window(self._n_fft)
-        filters = librosa.filters.mel(sr=self.sample_rate, n_fft=self._n_fft, n_mels=64, fmin=low, fmax=high)
-        self._filters = torch.from_numpy(filters.T.copy())
+        filters = mel_filters(sr=self.sample_rate, n_fft=self._n_fft, n_mels=64, fmin=low, fmax=high)
+        self._filters = filters.T.contiguous()
         self.digest = content_digest(data, f"cnn14 {self.sample_rate}")
 
     def log_mel(self, wav: np.ndarray) -> Tensor:
@@ -76,19 +74,11 @@ class Panns:
 
         The papers' KL and IS take the softmax."""
         parts = [self.log_mel(wav) for wav in wavs]
-        outputs: dict[int, list[Tensor]] = {}
+        embedding, logits = (torch.empty(len(parts), size) for size in (2048, self._net.fc_audioset.out_features))
         for length in {len(part) for part in parts}:  # clips of equal length form batches, so none is padded
-            same = [i for i, part in enumerate(parts) if len(part) == length]
-            for start in range(0, len(same), self._batch):
-                group = same[start : start + self._batch]
-                batch = self._net(torch.stack([parts[i] for i in group]).to(self._device))
-                for i, *output in zip(group, *(part.cpu() for part in batch), strict=True):
-                    outputs[i] = output
-        embedding, logits = (
-            torch.stack(column) for column in zip(*(outputs[i] for i in range(len(parts))), strict=True)
-        )
-        return {
-            "embedding": embedding.numpy(),
-            "probabilities": logits.sigmoid().numpy(),
-            "distribution": logits.softmax(dim=1).numpy(),
-        }
+            same = torch.tensor([i for i, part in enumerate(parts) if len(part) == length])
+            for rows in same.split(self._batch):
+                outputs = self._net(torch.stack([parts[i] for i in rows]).to(self._device))
+                embedding[rows], logits[rows] = (output.cpu() for output in outputs)
+        features = {"embedding": embedding, "probabilities": logits.sigmoid(), "distribution": logits.softmax(dim=1)}
+        return {key: value.numpy() for key, value in features.items()}

@@ -36,7 +36,11 @@ class Tagger(Embedder, Protocol):
 
     classes: Sequence[str]
 
-    def class_indices(self, labels: Sequence[str]) -> list[int]: ...
+    def class_indices(self, labels: Sequence[str]) -> list[int]:
+        """Returns the indices of class names. Raises ValueError naming unknown ones."""
+        if unknown := sorted(set(labels) - set(self.classes)):
+            raise ValueError(f"not among the classes of {self.name}: {', '.join(unknown)}")
+        return [self.classes.index(label) for label in labels]
 
 
 class CallableEmbedder:

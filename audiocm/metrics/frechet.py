@@ -18,45 +18,39 @@ from .score import Clips, Score, cap_frames, clip_of_row, independent_resample, 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean [dim] and unbiased covariance [dim, dim] of `count` embeddings."""
+    """Mean [dim] and unbiased covariance [dim, dim] of embeddings."""
 
     mean: np.ndarray
     covariance: np.ndarray
-    count: int
 
 
 class RunningMoments:
     """Accumulates the moments of a stream of embeddings in O(dim²) memory, in float64 (Chan's pairwise update)."""
 
     def __init__(self) -> None:
-        self.count, self._mean, self._scatter = 0, None, None
+        self.count, self._mean, self._scatter = 0, 0.0, 0.0
 
     def update(self, x: np.ndarray) -> None:
         """Adds embeddings [count, dim], or one [dim]."""
         x = np.atleast_2d(np.asarray(x, dtype=np.float64))
         mean = x.mean(axis=0)
         centred = x - mean
-        scatter = centred.T @ centred
-        if self._mean is None:
-            self._mean, self._scatter = mean, scatter
-        else:
-            delta = mean - self._mean
-            total = self.count + len(x)
-            self._scatter += scatter + np.outer(delta, delta) * (self.count * len(x) / total)
-            self._mean = self._mean + delta * (len(x) / total)
-        self.count += len(x)
+        delta, total = mean - self._mean, self.count + len(x)
+        self._scatter += centred.T @ centred + np.outer(delta, delta) * (self.count * len(x) / total)
+        self._mean = self._mean + delta * (len(x) / total)
+        self.count = total
 
     def moments(self) -> Moments:
         """Returns the moments so far. Raises ValueError for fewer than 2 embeddings."""
         if self.count < 2:
             raise ValueError(f"need at least 2 embeddings for a covariance, got {self.count}")
-        return Moments(self._mean, self._scatter / (self.count - 1), self.count)
+        return Moments(self._mean, self._scatter / (self.count - 1))
 
 
 def moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
-    """Computes the moments of at least 2 embeddings [count, dim], each counted `weight` times, int [count] (None: once)."""
+    """Computes the moments of at least 2 embeddings [count, dim], each counted `weight` times, int [count]."""
     covariance = np.cov(x, rowvar=False, fweights=weight).reshape(x.shape[1], x.shape[1])
-    return Moments(np.average(x, axis=0, weights=weight), covariance, len(x) if weight is None else int(weight.sum()))
+    return Moments(np.average(x, axis=0, weights=weight), covariance)
 
 
 def frechet_from_moments(first: Moments, second: Moments) -> float:
@@ -73,7 +67,7 @@ def _matrix_root(covariance: np.ndarray) -> np.ndarray:
 
 
 def distance_by_gram(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Returns the Fréchet distance as a function of the rows' integer weights, from inner products: one SVD per call."""
+    """Returns the Fréchet distance as a function of integer weights of rows, by inner products: one SVD per call."""
     centre = y.mean(axis=0)  # shifting both sets keeps the distance and reduces rounding errors
     x, y = x - centre, y - centre
     inner, square_x, square_y = x @ y.T, np.square(x).sum(1), np.square(y).sum(1)

@@ -23,13 +23,9 @@ def cosine_similarities(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def set_diversity(embeddings: np.ndarray) -> float:
     """Returns the mean of 1 − cosine over all pairs of clips of one set [clip, dim].
 
-    Subtract the reference's mean first if an embedder's cosines are all near 1. Raises ValueError for fewer than 2
-    clips."""
+    Subtract the reference's mean first if an embedder's cosines are all near 1. Raises ValueError for a single clip."""
     unit = _unit(validate_vectors(embeddings, "embeddings"))
-    total, count = (
-        np.square(unit.sum(axis=0)).sum(),
-        len(unit),
-    )  # the sum of all cosines, `count` of them with themselves
+    total, count = np.square(unit.sum(axis=0)).sum(), len(unit)  # sum of all cosines, `count` of a clip with itself
     return float(1.0 - (total - count) / (count * (count - 1)))
 
 

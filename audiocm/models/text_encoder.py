@@ -64,8 +64,7 @@ class TextConditioner:
 
     def __init__(self, encoder: torch.nn.Module, tokenizer: Any, max_tokens: int = 32):
         self.encoder = encoder.requires_grad_(False).eval()
-        self.tokenizer = tokenizer
-        self.max_tokens = max_tokens
+        self.tokenizer, self.max_tokens = tokenizer, max_tokens
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike = BUNDLED_ENCODER, max_tokens: int = 32) -> "TextConditioner":
@@ -91,13 +90,12 @@ class TextConditioner:
         Both are float32. Prompts longer than `max_tokens` are cut, with a UserWarning."""
         prompts = list(prompts)
         self._warn_of_cuts(prompts)
-        encoded = self.tokenizer(
-            prompts, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )
+        options = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
         device = next(self.encoder.parameters()).device
-        mask = encoded["attention_mask"].to(device)
+        encoded = self.tokenizer(prompts, **options).to(device)
+        mask = encoded["attention_mask"]
         with torch.autocast(device.type, enabled=False):
-            tokens = self.encoder(input_ids=encoded["input_ids"].to(device), attention_mask=mask).last_hidden_state
+            tokens = self.encoder(input_ids=encoded["input_ids"], attention_mask=mask).last_hidden_state
         return Condition(tokens=tokens, token_mask=mask.bool(), pooled=sentence_vector(tokens, mask))
 
     def _warn_of_cuts(self, prompts: list[str]) -> None:
@@ -105,11 +103,9 @@ class TextConditioner:
         for prompt, count in zip(prompts, counts, strict=True):
             if count > self.max_tokens:
                 shown = prompt if len(prompt) <= 40 else prompt[:37] + "..."
-                warnings.warn(
-                    f"prompt {shown!r} has {count} tokens, the text encoder takes {self.max_tokens}: "
-                    f"its last {count - self.max_tokens} are cut ({1 - self.max_tokens / count:.0%} of it)",
-                    stacklevel=3,
-                )
+                cut = f"its last {count - self.max_tokens} are cut ({1 - self.max_tokens / count:.0%} of it)"
+                limit = f"has {count} tokens, the text encoder takes {self.max_tokens}"
+                warnings.warn(f"prompt {shown!r} {limit}: {cut}", stacklevel=3)
 
 
 def sentence_vector(tokens: Tensor, mask: Tensor) -> Tensor:

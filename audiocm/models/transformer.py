@@ -26,15 +26,11 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
-        self.heads = heads
-        self.dropout = dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.cross_q = nn.Linear(width, width)
-        self.cross_kv = nn.Linear(width, 2 * width)
+        self.heads, self.dropout = heads, dropout
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.cross_q, self.cross_kv = nn.Linear(width, width), nn.Linear(width, 2 * width)
         self.cross_out = nn.Linear(width, width)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
         self.cross_norm = nn.Parameter(torch.ones(width))
         self.qk_norm = nn.Parameter(torch.ones(width // heads))  # shared: only the product of q's and k's scales counts
         self.cross_qk_norm = nn.Parameter(torch.ones(width // heads))
@@ -160,8 +156,7 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
     def _text_condition(self, batch: int, cond: Condition) -> tuple[Tensor, Tensor | None, Tensor]:
         """Returns token states [batch, token, dim], their mask, and the pooled vector [batch, dim].
 
-        Rows that are dropped (`cond.null`) and missing inputs are replaced by the learned null token and null vector.
-        """
+        The learned null token and null vector replace dropped rows (`cond.null`) and missing inputs."""
         tokens, token_mask, pooled, null = cond.tokens, cond.token_mask, cond.pooled, cond.null
         if tokens is None:
             tokens, token_mask = self.null_token.expand(batch, 1, -1), None

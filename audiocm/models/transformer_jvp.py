@@ -96,5 +96,4 @@ def _split_heads(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
 
 
 def _swap(x: Tensor) -> Tensor:
-    """Swaps frames and heads."""
-    return x.transpose(1, 2)
+    return x.transpose(1, 2)  # frames and heads

@@ -53,12 +53,10 @@ def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     Inverts `quantize` up to half a quantization step, which is 1/127 of a row's largest magnitude."""
     state: dict[str, Tensor] = {}
     for name, value in stored.items():
-        if name.endswith(_SCALE):
-            continue
-        scale = stored.get(name + _SCALE)
-        if scale is not None:
-            state[name] = value.float().mul_(scale.float().reshape(-1, *[1] * (value.ndim - 1)))
-        else:
+        if name + _SCALE in stored:
+            scale = stored[name + _SCALE].float()
+            state[name] = value.float().mul_(scale.reshape(-1, *[1] * (value.ndim - 1)))
+        elif not name.endswith(_SCALE):
             state[name] = value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
     return state
 
@@ -151,8 +149,7 @@ class StoredWeights:
 
         file = weight_file(folder, *([(variant,)] if variant else []))
         with no_init_weights():
-            model = cls.from_config(config)
-        load_weights(model, file)
+            model = load_weights(cls.from_config(config), file)
         return (model if torch_dtype is None else model.to(torch_dtype)).eval()
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
