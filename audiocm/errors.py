@@ -7,7 +7,8 @@ PACKAGES = {  # optional packages that are built for one release of torch -> wha
 
 
 def explain_import_error(error: BaseException) -> Exception:
-    """Returns a new one-line error that explains `error`, so that `raise explain_import_error(error) from error` is safe.
+    """Returns a new one-line error that explains `error`, so that `raise explain_import_error(error) from error` is
+    safe.
 
     A torchaudio or torchvision that does not fit the installed torch breaks the model classes of transformers; it is
     recognised anywhere in the chain of causes and gives an ImportError with the remedy. Any other ImportError keeps its

@@ -15,8 +15,8 @@ def atomic_write(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
     """Yields a temporary path that takes the place of `path` at the end of the block, and is deleted after an error.
 
     The block makes a file or a folder there, named `.NAME.PID.partial` beside `path`, whose parents are created.
-    sync: flush everything to the disk, so that it also survives a power failure. Raises ValueError if the operating system
-    refuses to write."""
+    sync: flush everything to the disk, so that it also survives a power failure. Raises ValueError if the operating
+    system refuses to write."""
     path = Path(path).resolve() if os.path.islink(path) else Path(path)
     if path.exists() and not path.is_file() and not path.is_dir():  # a device such as /dev/null
         yield path
@@ -75,8 +75,8 @@ def read_text(path: str | os.PathLike, kind: str = "", errors: str = "strict") -
 def read_json_lines(path: str | os.PathLike, skip_damaged: bool = False) -> list[Any]:
     """Returns the values of a JSON-lines file; empty lines are skipped.
 
-    skip_damaged: leave out lines that are not JSON, such as the last one of a killed process. Raises ValueError naming the
-    file, and the line if one is not JSON."""
+    skip_damaged: leave out lines that are not JSON, such as the last one of a killed process. Raises ValueError naming
+    the file, and the line if one is not JSON."""
     values = []
     for number, line in enumerate(read_text(path, errors="replace" if skip_damaged else "strict").split("\n"), 1):
         try:

@@ -71,7 +71,8 @@ def file_format(file: str | os.PathLike) -> tuple[str, str]:
 
 @contextmanager
 def open_wave_writer(file: str | os.PathLike, sample_rate: int, channels: int = 1) -> Iterator[Append]:
-    """Yields a function that appends a wav to a WAV or FLAC (16 bit) or OGG Vorbis file, which appears at the end of the block.
+    """Yields a function that appends a wav to a WAV or FLAC (16 bit) or OGG Vorbis file, which appears at the end of
+    the block.
 
     Raises ValueError for another extension or if the file cannot be written."""
     from soundfile import SoundFile, SoundFileError

@@ -1,8 +1,8 @@
 """Two trackers of the fundamental frequency (F0).
 
-`estimate_f0` is YIN with a voicing decision of its own and short windows: it follows a moving F0 at about 40 times real time
-on one core, finer than pYIN's bins. `track_pitch` is librosa's pYIN, which smooths over time and is the usual measure of the
-F0 of speech.
+`estimate_f0` is YIN with a voicing decision of its own and short windows: it follows a moving F0 at about 40 times real
+time on one core, finer than pYIN's bins. `track_pitch` is librosa's pYIN, which smooths over time and is the usual
+measure of the F0 of speech.
 """
 
 import numpy as np
@@ -30,7 +30,8 @@ def estimate_f0(wav: np.ndarray, rate: int = 24000, step: float = 0.0125) -> np.
 def voiced_frames(wav: np.ndarray, rate: int, f0: np.ndarray) -> np.ndarray:
     """Returns whether each frame is voiced, bool [frame].
 
-    It is if wav [sample], low-passed at 1 kHz, repeats after 1 / f0 [frame] and is within 40 dB of the loudest frame."""
+    It is if wav [sample], low-passed at 1 kHz, repeats after 1 / f0 [frame] and is within 40 dB of the loudest
+    frame."""
     from scipy.signal import butter, sosfiltfilt
 
     wav = sosfiltfilt(butter(4, 1000.0, fs=rate, output="sos"), wav)
@@ -47,7 +48,8 @@ def voiced_frames(wav: np.ndarray, rate: int, f0: np.ndarray) -> np.ndarray:
 
 
 def track_pitch(wav: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns F0 in Hz and whether it is voiced, both [frame], by librosa's pYIN (Mauch & Dixon 2014) from 65 to 500 Hz."""
+    """Returns F0 in Hz and whether it is voiced, both [frame], by librosa's pYIN (Mauch & Dixon 2014) from 65 to 500
+    Hz."""
     import librosa
 
     return librosa.pyin(np.asarray(wav, np.float32), fmin=65, fmax=500, sr=rate)[:2]

@@ -1,7 +1,7 @@
 """Short-time Fourier and mel spectra and their inverses. Everything is `[batch, ...]`, float32.
 
-A signal of `frames * hop` samples has exactly `frames` spectra (reflect padding of (n_fft - hop) / 2 on both sides), so mel frames and
-samples line up without an odd frame at the end, and `istft(stft(y)) == y` holds to rounding everywhere.
+A signal of `frames * hop` samples has exactly `frames` spectra (reflect padding of (n_fft - hop) / 2 on both sides), so
+mel frames and samples line up without an odd frame at the end, and `istft(stft(y)) == y` holds to rounding everywhere.
 """
 
 import math
@@ -17,7 +17,8 @@ FLOOR = 1e-5
 
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, bins: int) -> Tensor:
-    """Returns Slaney's mel filterbank `[bins, n_fft // 2 + 1]`: triangles of unit area per Hz, from 0 Hz to half the rate.
+    """Returns Slaney's mel filterbank `[bins, n_fft // 2 + 1]`: triangles of unit area per Hz, from 0 Hz to half the
+    rate.
 
     It equals librosa's to the bit, without its import, and torchaudio's to 3.4e-7. The mel scale is linear up to 1 kHz
     (15 mel) and logarithmic above, with 27 mel for a factor of 6.4."""
@@ -52,7 +53,8 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
 
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
-    """Adds overlapping frames: `[batch, frame, n_fft]` -> `[batch, (frame - 1) * hop + n_fft]`, as n_fft / hop shifted sums."""
+    """Adds overlapping frames: `[batch, frame, n_fft]` -> `[batch, (frame - 1) * hop + n_fft]`, as n_fft / hop shifted
+    sums."""
     parts = frames.unflatten(2, (-1, hop)).unbind(2)
     shifted = [F.pad(part, (0, 0, k, len(parts) - 1 - k)) for k, part in enumerate(parts)]
     return sum(shifted[1:], shifted[0]).flatten(1)
@@ -84,7 +86,8 @@ class LogMel(nn.Module):
         return istft(spectrum, self.n_fft, self.hop, self.window)
 
     def magnitude(self, log_mel: Tensor, iterations: int = 0) -> Tensor:
-        """Estimates magnitudes `[batch, bin, frames]` with this mel, refined by Lee & Seung's multiplicative updates."""
+        """Estimates magnitudes `[batch, bin, frames]` with this mel, refined by Lee & Seung's multiplicative
+        updates."""
         mel = log_mel.exp()
         spread = self.filters / self.filters.sum(0, keepdim=True).clamp_min(1e-8)
         guess = spread.T @ (mel / self.filters.sum(1, keepdim=True).clamp_min(1e-8))
@@ -101,7 +104,8 @@ class LogMel(nn.Module):
         return (power / self.window.square().sum()).sqrt()
 
     def limit(self, log_mel: Tensor, max_rms: float, reach: int = 4) -> Tensor:
-        """Lowers frames whose RMS exceeds `max_rms` to it, in all bands alike, and the `reach` frames around them gradually."""
+        """Lowers frames whose RMS exceeds `max_rms` to it, in all bands alike, and the `reach` frames around them
+        gradually."""
         over = (self.rms(log_mel) / max_rms).log().clamp_min(0)[:, None]
         held = F.max_pool1d(over, 2 * reach + 1, 1, reach)
         return log_mel - F.avg_pool1d(held, 2 * reach + 1, 1, reach, count_include_pad=False)

@@ -41,7 +41,8 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def requested_lines(args: argparse.Namespace) -> Lines:
-    """Returns the texts to speak, and the notes (pitch, seconds) of those to sing. Raises ValueError for wrong options."""
+    """Returns the texts to speak, and the notes (pitch, seconds) of those to sing. Raises ValueError for wrong
+    options."""
     from ..files import read_text
     from ..speech.phonemes import validate_text
     from ..speech.singing import check_notes, read_notes, read_score
@@ -83,7 +84,8 @@ def speak_command(args: argparse.Namespace) -> None:
 
 
 def _speak(pipe: TextToSpeechPipeline, lines: Lines, args: argparse.Namespace) -> tuple[float, float, int]:
-    """Writes the speech; returns its seconds, the seconds until the first sentence was ready, and the number of sentences."""
+    """Writes the speech; returns its seconds, the seconds until the first sentence was ready, and the number of
+    sentences."""
     import torch
     from tqdm import tqdm
 

@@ -19,7 +19,8 @@ from .layers import DoubleConvBlock, apply_by_clip, magnitude_frames, mel_filter
 class _EffectsNet(nn.Module):
     """aiSFX's embedding network, [block, 100, 96] to [block, 512]. Ma & Lerch, ISMIR 2022.
 
-    Four double convolution blocks, the first three followed by 2 × 2 max pooling; mean over frequency, maximum over time."""
+    Four double convolution blocks, the first three followed by 2 × 2 max pooling; mean over frequency, maximum over
+    time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +39,8 @@ class _EffectsNet(nn.Module):
 class Aisfx:
     """aiSFX (X-Sequential-CE): 512-d at 44.1 kHz, averaged over blocks of 2.3 s every 1.16 s.
 
-    The front end is the paper's: symmetric Hann frames of 2048 samples every 1024, 96 HTK mel bands of power whose weights
-    sum to 1, log10(10,000 x + 1), divided by 9.4578."""
+    The front end is the paper's: symmetric Hann frames of 2048 samples every 1024, 96 HTK mel bands of power whose
+    weights sum to 1, log10(10,000 x + 1), divided by 9.4578."""
 
     name, sample_rate = "aisfx", 44100
 

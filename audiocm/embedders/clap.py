@@ -96,8 +96,8 @@ class ClapScorer:
 class ZeroShotTagger(Tagger):
     """A CLAP as a zero-shot tagger: class probabilities are the softmax of scaled cosines with class names.
 
-    Radford et al. 2021. The classes are by default the 521 AudioSet names. It serves KL, inception score and hits where no
-    trained tagger is installed, and its name is part of their names."""
+    Radford et al. 2021. The classes are by default the 521 AudioSet names. It serves KL, inception score and hits where
+    no trained tagger is installed, and its name is part of their names."""
 
     def __init__(self, clap: ClapScorer, classes: Sequence[str] | None = None, scale: float = 20.0) -> None:
         self.clap, self.scale = clap, scale
@@ -114,8 +114,8 @@ class ZeroShotTagger(Tagger):
 
 
 def _audio_encoder(model: Any, front_end: Any, prepare: Callable[[torch.Tensor], torch.Tensor]) -> AudioEncoder:
-    """Wraps a ClapModel's audio tower. Clips are embedded one by one, so that none depends on its neighbours: the front end
-    draws random numbers for a whole batch. It cuts clips over 10 s at random, with the same seed for each clip."""
+    """Wraps a ClapModel's audio tower. Clips are embedded one by one, so that none depends on its neighbours: the front
+    end draws random numbers for a whole batch. It cuts clips over 10 s at random, with the same seed for each clip."""
 
     @torch.inference_mode()
     def embed_audio(wavs: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Converts LAION's CLAP checkpoints (.pt) to transformers' ClapModel; nothing but tensors is unpickled.
 
-Papers score with `music_audioset_epoch_15_esc_90.14.pt`, `630k-audioset-best.pt` and similar files. They have no tokenizer;
-it is RoBERTa's, from a folder or hub id that the user names.
+Papers score with `music_audioset_epoch_15_esc_90.14.pt`, `630k-audioset-best.pt` and similar files. They have no
+tokenizer; it is RoBERTa's, from a folder or hub id that the user names.
 """
 
 import re
@@ -74,7 +74,8 @@ def config_from_weights(state: dict[str, Tensor]) -> ClapConfig:
 
 
 def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes]:
-    """Loads the model in eval mode, its front end and the file's bytes. Raises ValueError if it is another checkpoint."""
+    """Loads the model in eval mode, its front end and the file's bytes. Raises ValueError if it is another
+    checkpoint."""
     state, data = read_weights(file)
     state = rename_keys(state)
     try:

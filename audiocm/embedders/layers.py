@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 
 class DoubleConvBlock(nn.Module):
-    """Two 3 × 3 convolutions with batch norm and ReLU: [batch, narrow, height, width] to [batch, wide, height, width]."""
+    """Two 3 × 3 convolutions with batch norm and ReLU: [batch, narrow, height, width] to [batch, wide, height,
+    width]."""
 
     def __init__(self, narrow: int, wide: int) -> None:
         super().__init__()
@@ -41,7 +42,8 @@ def split_in_blocks(frames: Tensor, size: int, hop: int, fill: float) -> Tensor:
 
 
 def magnitude_frames(wav: Tensor, n_fft: int, hop: int, window: Tensor, center: bool) -> Tensor:
-    """Computes STFT magnitudes [frame, n_fft // 2 + 1] of wav [sample]; a wav shorter than a frame is padded with zeros."""
+    """Computes STFT magnitudes [frame, n_fft // 2 + 1] of wav [sample]; a wav shorter than a frame is padded with
+    zeros."""
     if len(wav) < n_fft:
         wav = F.pad(wav, (0, n_fft - len(wav)))
     mode = "constant" if center else "reflect"

@@ -61,7 +61,8 @@ class Panns:
         self.digest = content_digest(data, f"cnn14 {self.sample_rate}")
 
     def log_mel(self, wav: np.ndarray) -> Tensor:
-        """Computes 10 log10 of Slaney-mel power [frame, 64] of wav [sample], floor 1e-10; frames centred, ends reflected."""
+        """Computes 10 log10 of Slaney-mel power [frame, 64] of wav [sample], floor 1e-10; frames centred, ends
+        reflected."""
         wav = torch.from_numpy(np.ascontiguousarray(wav)).float()
         wav = F.pad(wav, (0, max(0, 32 * self._hop - len(wav))))  # five poolings by 2 need 32 frames
         wav = F.pad(wav[None], (self._n_fft // 2, self._n_fft // 2), mode="reflect")[0]
@@ -70,7 +71,8 @@ class Panns:
 
     @torch.inference_mode()
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns "embedding" [clip, 2048] after its ReLU, "probabilities" (sigmoid) and "distribution" (softmax) [clip, 527].
+        """Returns "embedding" [clip, 2048] after its ReLU, "probabilities" (sigmoid) and "distribution" (softmax)
+        [clip, 527].
 
         The papers' KL and IS take the softmax."""
         parts = [self.log_mel(wav) for wav in wavs]

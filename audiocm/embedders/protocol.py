@@ -9,7 +9,8 @@ import numpy as np
 class Embedder(Protocol):
     """A pretrained network that maps waveforms to features.
 
-    `name` is part of the names of its metrics, `sample_rate` is in Hz, and `digest` identifies weights and front end."""
+    `name` is part of the names of its metrics, `sample_rate` is in Hz, and `digest` identifies weights and front
+    end."""
 
     name: str
     sample_rate: int

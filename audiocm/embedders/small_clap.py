@@ -1,6 +1,7 @@
 """The bundled small CLAP: a convolutional audio tower trained contrastively beside a frozen sentence encoder.
 
-It is for evaluation only: no generator of audiocm is trained with it. See recipes/clap/train.py and recipes/clap/evaluate.py.
+It is for evaluation only: no generator of audiocm is trained with it. See recipes/clap/train.py and
+recipes/clap/evaluate.py.
 """
 
 import math
@@ -101,7 +102,8 @@ def contrastive_loss(audio: Tensor, text: Tensor, scale: Tensor, same: Tensor) -
 
 
 def split_in_windows(wav: Tensor, size: int) -> Tensor:
-    """Cuts wav [sample] into half-overlapping windows [window, size], the last ending with the clip; pads short clips."""
+    """Cuts wav [sample] into half-overlapping windows [window, size], the last ending with the clip; pads short
+    clips."""
     if len(wav) <= size:
         return F.pad(wav, (0, size - len(wav)))[None]
     starts = [*range(0, len(wav) - size, size // 2), len(wav) - size]

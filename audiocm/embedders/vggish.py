@@ -14,7 +14,8 @@ from .layers import apply_by_clip, split_in_blocks
 
 
 def mel_domain_filters(bins: int, n_fft: int, rate: int, low: float, high: float) -> Tensor:
-    """Returns mel filters [n_fft // 2 + 1, bins] whose triangles are linear in HTK mel, not in Hz, without the bin at 0 Hz.
+    """Returns mel filters [n_fft // 2 + 1, bins] whose triangles are linear in HTK mel, not in Hz, without the bin at 0
+    Hz.
 
     This is the front end of TensorFlow's AudioSet models."""
 
@@ -62,7 +63,8 @@ class Vggish:
         self.digest = content_digest(data, "vggish 400/160/512 log+.01 96/96")
 
     def patches(self, wav: np.ndarray) -> Tensor:
-        """Computes log-mel patches [patch, 96, 64] of wav [sample]; a shorter clip is padded with silence to one patch."""
+        """Computes log-mel patches [patch, 96, 64] of wav [sample]; a shorter clip is padded with silence to one
+        patch."""
         wav = torch.from_numpy(np.asarray(wav, dtype=np.float64))
         wav = F.pad(wav, (0, max(0, 15600 - len(wav))))
         frames = wav.unfold(0, 400, 160) * self._window

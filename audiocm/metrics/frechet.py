@@ -1,7 +1,8 @@
 """Fréchet distances between two sets of embeddings, with confidence intervals.
 
-A set is an array [clip, dim] or, for embedders that give frames, a list of arrays [frame, dim], one per clip. The distance
-is then over all frames, as FAD is defined, but whole clips are resampled, because frames of one clip are not independent.
+A set is an array [clip, dim] or, for embedders that give frames, a list of arrays [frame, dim], one per clip. The
+distance is then over all frames, as FAD is defined, but whole clips are resampled, because frames of one clip are not
+independent.
 
 The trace of the square root of a product of covariances, tr (S1 S2)^½, is the nuclear norm of A Bᵀ, where A and B hold
 the centred rows divided by √(n−1). With fewer clips than dimensions this is smaller, exact, and needs no matrix root.
@@ -102,8 +103,8 @@ def _both(generated: Clips, reference: Clips) -> tuple[np.ndarray, np.ndarray]:
 def frechet_distance(generated: Clips, reference: Clips) -> float:
     """Computes the Fréchet distance of two sets of embeddings in float64; exact also for fewer clips than dimensions.
 
-    It is called FAD only if the embedder is VGGish. Raises ValueError if a set has fewer than 2 embeddings, if a value is
-    not finite, or if the sets differ in dimension."""
+    It is called FAD only if the embedder is VGGish. Raises ValueError if a set has fewer than 2 embeddings, if a value
+    is not finite, or if the sets differ in dimension."""
     return weighted_distance(generated, reference)(np.ones(len(generated), dtype=np.int64))
 
 
@@ -112,7 +113,8 @@ def frechet_contributions(generated: Clips, reference: Clips) -> np.ndarray:
 
     (x_i−μ2)·(μ1−μ2)/n + |a_i|² − 2 d_i + tr S2 / n with a_i = (x_i−μ1)/√(n−1), and d_i the parts of tr (S1 S2)^½: with
     A Bᵀ = U diag(s) Vᵀ they are Σ_j (U Vᵀ)_ij (A Bᵀ)_ij = m_i C^-½ m_iᵀ, m_i = a_i S2^½, C = S2^½ S1 S2^½.
-    A clip's share is the sum over its frames; a large share marks an outlier. Raises ValueError as `frechet_distance`."""
+    A clip's share is the sum over its frames; a large share marks an outlier. Raises ValueError as
+    `frechet_distance`."""
     x, y = _both(generated, reference)
     n, mean_x, mean_y = len(x), x.mean(axis=0), y.mean(axis=0)
     a, b = (x - mean_x) / np.sqrt(n - 1), (y - mean_y) / np.sqrt(len(y) - 1)
@@ -198,8 +200,8 @@ def frechet_infinity(generated: Clips, reference: Clips, steps: int = 15, seed: 
     """Extrapolates the Fréchet distance to infinitely many generated clips; the reference is not subsampled.
 
     The result is the intercept of a line through the distances of random subsets over 1 / size (Chong & Forsyth 2020;
-    FAD-infinity, Gui et al. 2024). Deviation: whole clips are drawn; Gui et al. draw frames, which keeps the bias of few
-    clips. Raises ValueError for fewer than 3 clips, or as `frechet_distance`."""
+    FAD-infinity, Gui et al. 2024). Deviation: whole clips are drawn; Gui et al. draw frames, which keeps the bias of
+    few clips. Raises ValueError for fewer than 3 clips, or as `frechet_distance`."""
     count = len(generated)
     return _infinity(weighted_distance(generated, reference), np.arange(count), count, steps, seed)
 

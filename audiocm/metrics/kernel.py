@@ -25,7 +25,8 @@ def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
 
 
 def _squares(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
-    """Yields squared distances of all pairs in blocks of `rows`, so that 10,000 × 10,000 are never in memory at once."""
+    """Yields squared distances of all pairs in blocks of `rows`, so that 10,000 × 10,000 are never in memory at
+    once."""
     centre = y.mean(axis=0)
     x, y = x - centre, y - centre
     square_y = np.square(y).sum(axis=1)
@@ -58,8 +59,8 @@ def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: flo
     """Computes the kernel audio distance: 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²).
 
     Chung et al. 2025; σ is `bandwidth`, by default `median_bandwidth(reference)`. It is unbiased at any sample size for
-    independent sets, so it may be slightly negative for equal distributions. Codec round trips of the reference's own clips
-    are not independent of it, which lowers it by up to 200 / clips."""
+    independent sets, so it may be slightly negative for equal distributions. Codec round trips of the reference's own
+    clips are not independent of it, which lowers it by up to 200 / clips."""
     x = validate_vectors(generated, "generated")
     return kernel_statistic(x, reference, bandwidth)(np.arange(len(x)))
 
@@ -99,8 +100,8 @@ class Neighbours:
     """Nearest-neighbour metrics: density, coverage, and improved precision and recall.
 
     A generated clip lies in a reference clip's ball if it is nearer than that clip's k-th neighbour in the reference.
-    Naeem et al. 2020, eq. 3 and 4; Kynkäänniemi et al. 2019. Each method takes the indices of the generated clips to use.
-    Raises ValueError if a set has no k neighbours."""
+    Naeem et al. 2020, eq. 3 and 4; Kynkäänniemi et al. 2019. Each method takes the indices of the generated clips to
+    use. Raises ValueError if a set has no k neighbours."""
 
     def __init__(self, generated: np.ndarray, reference: np.ndarray, k: int = 5) -> None:
         self.x, self.y, self.k = validate_vectors(generated, "generated"), validate_vectors(reference, "reference"), k

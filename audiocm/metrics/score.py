@@ -1,8 +1,9 @@
 """Scores with 95 % confidence intervals: bootstrap resampling and paired significance tests.
 
 A *mean* over items (hits, cosines, PESQ per file) gets a percentile bootstrap over the items. A *set statistic*
-(Fréchet distance, MMD, inception score) is a function of resampling weights. Its bootstrap is biased, because a resample
-repeats points and so resembles a smaller set; its interval is therefore the bootstrap's spread placed around the estimate.
+(Fréchet distance, MMD, inception score) is a function of resampling weights. Its bootstrap is biased, because a
+resample repeats points and so resembles a smaller set; its interval is therefore the bootstrap's spread placed around
+the estimate.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,7 +61,8 @@ def mean_score(name: str, items: Sequence[float] | np.ndarray, draws: int = DRAW
 
 
 def statistic_score(name: str, statistic: Statistic, count: int, draws: int = 200, seed: int = 0) -> Score:
-    """Computes a set statistic with its interval; `statistic` takes resampling weights, int [count] (ones: the set itself)."""
+    """Computes a set statistic with its interval; `statistic` takes resampling weights, int [count] (ones: the set
+    itself)."""
     generator = np.random.default_rng(seed)
     value = statistic(np.ones(count, dtype=np.int64))
     return spread_score(name, value, [statistic(resample(count, generator)) for _ in range(draws)], count)
@@ -109,7 +111,8 @@ def select(clips: Clips, rows: np.ndarray) -> Clips:
 def validate_vectors(x: Clips, role: str) -> np.ndarray:
     """Returns the embeddings as float64 [clip or frame, dim].
 
-    Raises ValueError naming `role` if the shape is wrong, if there are fewer than 2 rows, or if a value is not finite."""
+    Raises ValueError naming `role` if the shape is wrong, if there are fewer than 2 rows, or if a value is not
+    finite."""
     x = np.asarray(np.concatenate(x) if isinstance(x, list) and x and np.ndim(x[0]) == 2 else x, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
         raise ValueError(f"{role}: need embeddings [clip, dim] of at least 2 clips, got shape {list(x.shape)}")
@@ -134,7 +137,8 @@ def paired_resample(generator: np.random.Generator, count: int, count_reference:
 
 
 def cap_frames(x: Clips, y: Clips, generator: np.random.Generator) -> tuple[Clips, Clips]:
-    """Limits both sets to MAX_RESAMPLED_CLIPS random clips; sets of equal size keep the same indices, so pairs stay pairs."""
+    """Limits both sets to MAX_RESAMPLED_CLIPS random clips; sets of equal size keep the same indices, so pairs stay
+    pairs."""
     orders = {n: np.sort(generator.permutation(n)[:MAX_RESAMPLED_CLIPS]) for n in {len(x), len(y)}}
     return select(x, orders[len(x)]), select(y, orders[len(y)])
 

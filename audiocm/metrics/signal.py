@@ -16,7 +16,8 @@ _log_mel = lru_cache(maxsize=4)(LogMel)  # of a sample rate
 
 
 def require_package(package: str):
-    """Imports an optional package of the extra `speech`. Raises ValueError with the install command if it is missing."""
+    """Imports an optional package of the extra `speech`. Raises ValueError with the install command if it is
+    missing."""
     try:
         return import_module(package)
     except ImportError as error:
@@ -56,9 +57,11 @@ def multi_resolution_stft(reference: np.ndarray, estimate: np.ndarray) -> float:
 
 
 def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: int = 2048) -> float:
-    """Computes the log-spectral distance in dB: the RMS over frequency of the ratio of power spectra, averaged over frames.
+    """Computes the log-spectral distance in dB: the RMS over frequency of the ratio of power spectra, averaged over
+    frames.
 
-    Gray & Markel 1976. Power is floored 80 dB below the reference's maximum, so that digital silence does not dominate."""
+    Gray & Markel 1976. Power is floored 80 dB below the reference's maximum, so that digital silence does not
+    dominate."""
     x, y = _pair(reference, estimate)
     a, b = _magnitude(x, n_fft).square(), _magnitude(y, n_fft).square()
     floor = float(a.max()) * 1e-8 + 1e-12
@@ -68,7 +71,8 @@ def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: in
 
 @torch.inference_mode()
 def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -> float:
-    """Computes the mean absolute difference of the codec's log-mel spectrograms (natural log, 100 bands, floor 1e-5)."""
+    """Computes the mean absolute difference of the codec's log-mel spectrograms (natural log, 100 bands, floor
+    1e-5)."""
     x, y = _pair(reference, estimate)
     keep = len(x) // 256 * 256
     mel = _log_mel(rate)

@@ -32,13 +32,15 @@ def set_diversity(embeddings: np.ndarray) -> float:
 def ranks(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """Returns the rank of each query's best relevant item, int [query], 0 being first.
 
-    `relevant` is bool [query, item]. Ties count against the query, and a query without a relevant item is ranked last."""
+    `relevant` is bool [query, item]. Ties count against the query, and a query without a relevant item is ranked
+    last."""
     best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
     return (~relevant & (similarity >= best)).sum(axis=1)
 
 
 def recalls(similarity: np.ndarray, relevant: np.ndarray, top: int) -> np.ndarray:
-    """Returns 1.0 for each query with a relevant item (bool [query, item]) among the `top` most similar ones, else 0.0."""
+    """Returns 1.0 for each query with a relevant item (bool [query, item]) among the `top` most similar ones, else
+    0.0."""
     return ((ranks(similarity, relevant) < top) & relevant.any(axis=1)).astype(np.float64)
 
 

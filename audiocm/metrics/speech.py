@@ -12,7 +12,8 @@ from .signal import _pair, require_package
 
 
 def dnsmos(wav: np.ndarray, rate: int) -> dict[str, float]:
-    """Predicts DNSMOS P.835 and P.808 scores (Reddy et al. 2022) at 16 kHz: `overall`, `signal`, `background`, `p808`."""
+    """Predicts DNSMOS P.835 and P.808 scores (Reddy et al. 2022) at 16 kHz: `overall`, `signal`, `background`,
+    `p808`."""
     scores = require_package("speechmos.dnsmos").run(np.clip(resample(wav, rate, 16000), -1, 1), 16000)
     names = {"overall": "ovrl_mos", "signal": "sig_mos", "background": "bak_mos", "p808": "p808_mos"}
     return {name: float(scores[key]) for name, key in names.items()}
@@ -26,7 +27,8 @@ def _normalizer():
 
 
 def normalize_words(text: str) -> str:
-    """Normalizes a text for word error rates by Whisper's English normalizer (case, punctuation, contractions, numbers).
+    """Normalizes a text for word error rates by Whisper's English normalizer (case, punctuation, contractions,
+    numbers).
 
     Before it, 5:45 becomes 545, as the normalizer writes "five forty-five", and p.m. becomes pm."""
     text = re.sub(r"(\d):(?=\d\d\b)", r"\1", text)
@@ -35,10 +37,11 @@ def normalize_words(text: str) -> str:
 
 
 def word_errors(expected: str, transcript: str) -> dict[str, tuple[int, int]]:
-    """Counts the word and character errors of one English transcript: {"WER": (errors, words), "CER": (errors, characters)}.
+    """Counts the word and character errors of one English transcript: {"WER": (errors, words), "CER": (errors,
+    characters)}.
 
-    Both texts go through `normalize_words`. The rate of a set is the sum of its errors over the sum of its words. Raises
-    ValueError if `expected` is empty."""
+    Both texts go through `normalize_words`. The rate of a set is the sum of its errors over the sum of its words.
+    Raises ValueError if `expected` is empty."""
     jiwer = require_package("jiwer")
     expected, transcript = normalize_words(expected), normalize_words(transcript)
     if not expected:
@@ -77,8 +80,8 @@ def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict
 def pitch_tracks(wav: np.ndarray, rate: int, target: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the requested and the measured F0 in Hz of each frame of a clip, both [frame].
 
-    0 means unvoiced; None in `target`, whose values are spread evenly over the clip, means unconstrained and becomes nan.
-    F0 is measured by `audio.pitch.estimate_f0`, whose short windows follow a moving F0."""
+    0 means unvoiced; None in `target`, whose values are spread evenly over the clip, means unconstrained and becomes
+    nan. F0 is measured by `audio.pitch.estimate_f0`, whose short windows follow a moving F0."""
     measured = estimate_f0(wav, rate)
     target = np.array([np.nan if value is None else value for value in target], dtype=np.float64)
     position = (np.arange(len(measured)) + 0.5) * len(target) / len(measured)

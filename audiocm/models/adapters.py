@@ -78,7 +78,8 @@ class HiddenFeatures:
     """Hidden activations of a frozen network at (x_t, t): the feature space in which SoundCTM compares samples.
 
     Each layer must output [batch, frame, width] at the latent's frame rate (a transformer block). Each frame's vector
-    is scaled to an RMS of 1 and layers are concatenated to [batch, width, frame], so that masks apply as they do to x."""
+    is scaled to an RMS of 1 and layers are concatenated to [batch, width, frame], so that masks apply as they do to
+    x."""
 
     def __init__(self, net: Net, layers: Sequence[nn.Module]):
         self.net, self.layers = net, list(layers)

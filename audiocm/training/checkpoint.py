@@ -18,7 +18,8 @@ STATE_FILE = "state.json"
 
 
 def write(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], shard_mb: float | None) -> Path:
-    """Writes the folder `folder`/step-00001234 and deletes the older ones. No file exceeds shard_mb megabytes (1e6 bytes).
+    """Writes the folder `folder`/step-00001234 and deletes the older ones. No file exceeds shard_mb megabytes (1e6
+    bytes).
 
     `state` can be nested; a tensor in it is stored with the others, and is {"__tensor__": name} in the JSON file."""
     tensors = dict(tensors)
@@ -45,7 +46,8 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Returns a checkpoint's tensors by name, on the CPU, and its state. Raises ValueError for a damaged or missing file."""
+    """Returns a checkpoint's tensors by name, on the CPU, and its state. Raises ValueError for a damaged or missing
+    file."""
     load, tensors = functools.cache(_load_shard), {}
 
     def restore_tensor(item: dict[str, Any]) -> Any:

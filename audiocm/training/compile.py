@@ -43,7 +43,8 @@ def _children(tree: Any) -> dict[Any, Any]:
 
 
 def tree_signature(tree: Any) -> tuple:
-    """Returns the structure, shapes and dtypes of a batch; batches with equal signatures can run through one CUDA graph."""
+    """Returns the structure, shapes and dtypes of a batch; batches with equal signatures can run through one CUDA
+    graph."""
     if isinstance(tree, Tensor):
         return (tuple(tree.shape), tree.dtype)
     return (type(tree).__name__, *(tree_signature(child) for child in _children(tree).values()))
@@ -52,9 +53,9 @@ def tree_signature(tree: Any) -> tuple:
 class CUDAGraphStep:
     """Runs a step function on batches, as one captured CUDA graph per batch signature.
 
-    The first `eager` calls of a signature run eagerly: they are real steps that also compile, tune and allocate. The next
-    call records the graph, and later ones replay it. `step` may only write to tensors that live outside of it and must not
-    wait for the device. All calls have to come from the same side stream (`torch.cuda.stream`)."""
+    The first `eager` calls of a signature run eagerly: they are real steps that also compile, tune and allocate. The
+    next call records the graph, and later ones replay it. `step` may only write to tensors that live outside of it and
+    must not wait for the device. All calls have to come from the same side stream (`torch.cuda.stream`)."""
 
     def __init__(self, step: Callable[..., None], eager: int = 3):
         self.step, self.eager = step, eager
@@ -95,8 +96,8 @@ class CUDAGraphStep:
 class CompiledBlock:
     """The compiled call of a block, which also supports forward-mode differentiation.
 
-    torch.compile cannot trace dual tensors. They take the block's own derivative `jvp(inputs, tangents) -> (value, tangent)`,
-    compiled as well, or the plain block if it has none."""
+    torch.compile cannot trace dual tensors. They take the block's own derivative `jvp(inputs, tangents) -> (value,
+    tangent)`, compiled as well, or the plain block if it has none."""
 
     def __init__(self, block: nn.Module):
         self.block, self.forward = block, torch.compile(block._call_impl, dynamic=False)

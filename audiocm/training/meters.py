@@ -21,7 +21,8 @@ class Meters:
         self.in_a_row, self.longest, self.skipped = self.values[4:].unbind()
 
     def update(self, loss: Tensor, critic_loss: Tensor, norm: Tensor, finite: Tensor) -> None:
-        """Adds one step, all numbers 0-dimensional; `finite`: whether loss and gradient are. Does not wait for the device."""
+        """Adds one step, all numbers 0-dimensional; `finite`: whether loss and gradient are. Does not wait for the
+        device."""
         numbers = torch.stack([loss, critic_loss, norm, torch.ones_like(loss)])
         self.sums += torch.where(finite, numbers, torch.zeros_like(numbers))
         self.in_a_row.add_(1).mul_(~finite)
@@ -29,7 +30,8 @@ class Meters:
         self.skipped += ~finite
 
     def read(self) -> dict[str, float]:
-        """Returns the means over the good steps and the number of bad ones, then starts new sums. Waits for the device."""
+        """Returns the means over the good steps and the number of bad ones, then starts new sums. Waits for the
+        device."""
         *sums, count, _, _, skipped = self.values.tolist()
         self.sums.zero_()
         self.longest.copy_(self.in_a_row)

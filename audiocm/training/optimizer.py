@@ -1,4 +1,5 @@
-"""AdamW on flat parameters with gradient clipping and a guard against non-finite gradients, without waiting for the device."""
+"""AdamW on flat parameters with gradient clipping and a guard against non-finite gradients, without waiting for the
+device."""
 
 import math
 from collections.abc import Iterable
@@ -14,8 +15,8 @@ class FlatParameters:
     """Parameters as views of one float32 tensor, and their gradients, if they are trained, as views of another.
 
     Clipping, AdamW, moving averages and all-reduce then take one kernel each, gradients have the strides of their
-    parameters as fused AdamW requires, and a checkpoint is a few long vectors. Matrices and convolution kernels come first;
-    only they get weight decay. Raises ValueError if there is no parameter or one is not float32."""
+    parameters as fused AdamW requires, and a checkpoint is a few long vectors. Matrices and convolution kernels come
+    first; only they get weight decay. Raises ValueError if there is no parameter or one is not float32."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], trained: bool = True):
         # sorted() is stable: within both kinds the order is the module's
@@ -68,7 +69,8 @@ class Optimizer:
             self.adam.state[leaf] = {"step": torch.zeros((), device=device), **moments}
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """Returns all tensors that a resumed run needs, by names that start with `name`; not copies, so they can be restored."""
+        """Returns all tensors that a resumed run needs, by names that start with `name`; not copies, so they can be
+        restored."""
         states = enumerate(self.adam.state.values())
         tensors = {f"{name}.{key}.{i}": value for i, state in states for key, value in state.items()}
         return {f"{name}.values": self.flat.values, **tensors}
@@ -76,8 +78,8 @@ class Optimizer:
     def step(self, loss: Tensor) -> tuple[Tensor, Tensor]:
         """Averages the gradient over ranks, clips it and updates the parameters.
 
-        `loss` is this rank's; if it is not finite, the gradient counts as not finite on all ranks. Returns the gradient's
-        norm and whether it was finite, both 0-dimensional tensors."""
+        `loss` is this rank's; if it is not finite, the gradient counts as not finite on all ranks. Returns the
+        gradient's norm and whether it was finite, both 0-dimensional tensors."""
         grads = self.flat.grads
         grads[:1] += 0 * loss.detach()
         if torch.distributed.is_initialized():

@@ -36,8 +36,8 @@ def train_recipe(path: str | Path, fields: list[str], output: str | Path | None 
 def load_recipe(path: Path) -> Callable[..., Run]:
     """Returns the function run() of a recipe.
 
-    A recipe anywhere below a folder called `recipes` can import the others as `recipes.folder.name`; elsewhere it can import
-    the files of its own folder by name."""
+    A recipe anywhere below a folder called `recipes` can import the others as `recipes.folder.name`; elsewhere it can
+    import the files of its own folder by name."""
     if not path.is_file():
         raise ValueError(f"recipe {path}: no such file")
     spec = importlib.util.spec_from_file_location(f"audiocm_recipe_{path.stem}", path)
@@ -86,8 +86,8 @@ def parse_fields(make_run: Callable[..., Run], fields: list[str]) -> dict[str, A
 def parse_value(name: str, text: str, kind: Any) -> Any:
     """Converts the text of the field `name` to the type `kind`.
 
-    It can be a bool, int, float, str, Path, a tuple or list of one of these, separated by commas (`tuple[int, ...]`), or a
-    union of them, with None. Raises ValueError if the text is none of them."""
+    It can be a bool, int, float, str, Path, a tuple or list of one of these, separated by commas (`tuple[int, ...]`),
+    or a union of them, with None. Raises ValueError if the text is none of them."""
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     if type(None) in kinds and text.lower() == "none":
         return None

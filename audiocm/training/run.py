@@ -3,7 +3,8 @@
     run = Run("teacher", net, methods.diffusion(), batches, steps=20_000, precision="bf16", cuda_graph=True)
     train(run, "runs/teacher")  # a second call with the same folder continues the first
 
-The output folder gets log.jsonl, checkpoints/step-*, best/step-* (with keep_best), samples/ and model/ (the exported network).
+The output folder gets log.jsonl, checkpoints/step-*, best/step-* (with keep_best), samples/ and model/ (the exported
+network).
 """
 
 import math
@@ -38,7 +39,8 @@ class Loss(Protocol):
     """A training objective, such as a distillation method."""
 
     def loss(self, student: nn.Module, target: nn.Module | None, x: Any, cond: Any, progress: Tensor) -> Tensor:
-        """Returns the scalar loss of a batch (x, cond); `progress` [] is in [0, 1], `target` None if no target is kept."""
+        """Returns the scalar loss of a batch (x, cond); `progress` [] is in [0, 1], `target` None if no target is
+        kept."""
 
 
 class Critic(Loss, Protocol):
@@ -66,8 +68,8 @@ class ResumableBatches(Batches, Protocol):
 class Run:
     """All settings of one training run.
 
-    Network and critic are moved to the device; the recipe places what the method owns, such as a teacher, on `best_device`.
-    Raises ValueError for a setting out of range."""
+    Network and critic are moved to the device; the recipe places what the method owns, such as a teacher, on
+    `best_device`. Raises ValueError for a setting out of range."""
 
     name: str
     net: nn.Module

@@ -1,6 +1,7 @@
 """The training loop, for teachers, students, codecs and vocoders alike, on one CPU, one GPU or several ranks.
 
-The file is long because one class holds the whole state of a run: steps, averages, schedules, log, validation, checkpoints.
+The file is long because one class holds the whole state of a run: steps, averages, schedules, log, validation,
+checkpoints.
 """
 
 import contextlib
@@ -31,8 +32,8 @@ from .run import ResumableBatches, Run
 class Trainer:
     """A run's state on the device, and its steps.
 
-    All that a step changes is in tensors that a captured CUDA graph can write to. Raises ValueError if the critic is on another
-    device than the run."""
+    All that a step changes is in tensors that a captured CUDA graph can write to. Raises ValueError if the critic is on
+    another device than the run."""
 
     def __init__(self, run: Run, output: Path):
         self.run, self.output, self.start_time = run, output, time.monotonic()
@@ -210,7 +211,8 @@ class Trainer:
         bar.close()
 
     def set_scalars(self, progress: float) -> float:
-        """Writes progress, learning rates and the average's weight of this step to the device; returns the learning rate."""
+        """Writes progress, learning rates and the average's weight of this step to the device; returns the learning
+        rate."""
         run, k = self.run, self.step_count
         factor = min(1.0, (k + 1) / max(run.warmup, 1)) * run.decay(progress)
         self.progress.fill_(progress)
@@ -239,7 +241,8 @@ class Trainer:
         self.accelerator.log(values, step=self.step_count)
 
     def run_callbacks(self) -> bool:
-        """Validates, samples and saves after the steps that are due; returns whether any was. This is not training time."""
+        """Validates, samples and saves after the steps that are due; returns whether any was. This is not training
+        time."""
         run, start = self.run, time.monotonic()
         validating = run.validate is not None and self.step_count % run.validate_every == 0
         sampling = run.sample is not None and self.step_count % run.sample_every == 0
@@ -252,12 +255,14 @@ class Trainer:
         return validating or sampling or saving
 
     def averaged_net(self) -> nn.Module:
-        """Returns the network that is validated and exported, in eval mode: the average, or the student if there is none."""
+        """Returns the network that is validated and exported, in eval mode: the average, or the student if there is
+        none."""
         return (self.net if self.ema is None else self.ema).eval()
 
     @torch.no_grad()
     def evaluate(self, validating: bool, sampling: bool) -> None:
-        """Validates and samples the averaged network on the main rank, without effect on training's random generators."""
+        """Validates and samples the averaged network on the main rank, without effect on training's random
+        generators."""
         validating, sampling = validating and self.is_main, sampling and self.is_main
         rng = checkpoint.get_rng(self.device)
         with self._autocast():
@@ -359,10 +364,11 @@ class Trainer:
 
 
 def train(run: Run, output: str | Path) -> nn.Module:
-    """Trains, resuming from `output` if it holds a checkpoint; returns the averaged network, or the best one with keep_best.
+    """Trains, resuming from `output` if it holds a checkpoint; returns the averaged network, or the best one with
+    keep_best.
 
-    Raises ValueError if the checkpoint is damaged or of another run, FloatingPointError after `bad_steps` steps in a row
-    without a finite loss and gradient, and KeyboardInterrupt, with a checkpoint written, after SIGINT."""
+    Raises ValueError if the checkpoint is damaged or of another run, FloatingPointError after `bad_steps` steps in a
+    row without a finite loss and gradient, and KeyboardInterrupt, with a checkpoint written, after SIGINT."""
     trainer = Trainer(run, Path(output))
     with trainer.stream(), trainer.signals():
         trainer.resume()
