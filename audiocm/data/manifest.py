@@ -30,6 +30,8 @@ class Clip:
     group: str = ""
     text: str = ""  # transcript, of speech
     voice: str = ""  # name of the speaker
+    role: str = ""  # "event", "texture" or "" (taken as a whole), see `batches.Role`
+    thing: str = ""  # what makes the sound
 
 
 def read_manifest(path: str | Path, keep: Callable[[Clip], bool] = lambda clip: True) -> list[Clip]:
@@ -84,7 +86,7 @@ def _clip(line: dict, root: Path) -> Clip:
         raise ValueError("captions is not a list of non-empty strings")
     if Path(line["file"]).is_absolute() or ".." in Path(line["file"]).parts:
         raise ValueError(f"file {line['file']!r} must lie under the manifest's folder")
-    texts = {key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group", "text", "voice")}
+    texts = {key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group", "text", "voice", "role", "thing")}
     return Clip(line["file"], root / line["file"], seconds, split, tuple(captions), **texts)
 
 

@@ -31,6 +31,11 @@ class Condition:
     prior: Tensor | None = None  # [batch, channel, frame] frame-aligned prior mean (speech)
     null: Tensor | None = None  # bool [batch], True = condition dropped
     guidance: Tensor | None = None  # float [batch], the guidance weight w of a guidance-distilled student
+    duration: Tensor | None = None  # float [batch], frames that the sound itself lasts inside the mask; 0 = not said
+    kept: Tensor | None = None  # [batch, channel, frame] latents of a sound that is edited
+    kept_mask: Tensor | None = None  # bool [batch, frame], True = the frame of `kept` is given, False = to be made
+    tokens_2: Tensor | None = None  # [batch, token, dim] states of a second text encoder
+    token_mask_2: Tensor | None = None  # bool [batch, token], True = real
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -73,7 +73,9 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
     ``guidance_range``: the weights w a guidance-distilled student was trained on (it then takes ``cond.guidance``),
     None for a network that is not conditioned on w. ``target_time``: the network is conditioned on s. Both enter
     through zero-initialised layers, so a student loaded from its teacher equals it at step 0 (ConsistencyTTA, eq. 8).
-    ``prior_channels``: number of channels of ``cond.prior``. ``path``: recorded in config.json for the pipelines; the
+    ``prior_channels``: number of channels of ``cond.prior``. ``takes_duration``: the network is conditioned on the frames
+    that the sound lasts, ``cond.duration``. ``takes_kept``: it is conditioned on the known frames of a sound that is
+    edited, ``cond.kept`` and ``cond.kept_mask``, and fills in the others. ``path``: recorded in config.json for the pipelines; the
     preconditioning is EDM's, so "edm" is the only value. Raises ValueError for other paths, and unless `width` splits
     into `heads` of an even number of channels."""
 
@@ -95,6 +97,8 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         path: str = "edm",
         prior_channels: int = 0,
         dropout: float = 0.0,
+        takes_duration: bool = False,
+        takes_kept: bool = False,
     ):
         super().__init__()
         if path != "edm":
@@ -102,7 +106,9 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         if width % heads or (width // heads) % 2:
             raise ValueError(f"width {width} must split into {heads} heads of an even number of channels")
         self.max_frames, self.sigma_data, self.prior_channels = max_frames, sigma_data, prior_channels
-        self.input = nn.Linear(channels + 1 + prior_channels, width)
+        self.takes_kept = takes_kept
+        kept_channels = channels + 1 if takes_kept else 0
+        self.input = nn.Linear(channels + 1 + prior_channels + kept_channels, width)
         self.text = nn.Linear(token_width, width)
         self.null_token = nn.Parameter(torch.randn(token_width) * 0.02)
         self.null_pooled = nn.Parameter(torch.zeros(pooled_width))
@@ -112,6 +118,8 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         self.guidance_fourier = FourierFeatures(0.1, 6.0)  # of w, about 0 .. 6
         self.guidance = nn.Linear(128, width, bias=False) if guidance_range is not None else None
         self.target = nn.Linear(128, width, bias=False) if target_time else None
+        self.duration_fourier = FourierFeatures(0.5, 16.0)  # of ln(frames) / 4, about 0 .. 1.4
+        self.duration = nn.Linear(128, width, bias=False) if takes_duration else None
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.modulation_table = nn.Parameter(torch.zeros(depth, 6, width))
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
@@ -136,21 +144,25 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
                 nn.init.xavier_uniform_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        zero = [self.modulation[1], self.output_modulation[1], self.output, self.guidance, self.target]
+        zero = [self.modulation[1], self.output_modulation[1], self.output, self.guidance, self.target, self.duration]
         for layer in [*zero, *(block.cross_out for block in self.blocks)]:
             if layer is not None:
                 nn.init.zeros_(layer.weight)
         with torch.no_grad():
             self.modulation_table[:, [2, 5]] = len(self.blocks) ** -0.5  # small gates, but not 0
 
-    def _vector_condition(self, t: Tensor, s: Tensor | None, pooled: Tensor, guidance: Tensor | None) -> Tensor:
+    def _vector_condition(self, t: Tensor, s: Tensor | None, pooled: Tensor, cond: Condition) -> Tensor:
         """Sums the embeddings of everything that is one vector per item, in float32: [batch, width]."""
         vector = self.time(self.time_fourier(t.float().clamp_min(_MIN_TIME).log() / 4)) + self.pooled(pooled.float())
         if self.target is not None:
             s = torch.zeros_like(t) if s is None else s
             vector = vector + self.target(self.time_fourier(s.float().clamp_min(_MIN_TIME).log() / 4))
-        if self.guidance is not None and guidance is not None:
-            vector = vector + self.guidance(self.guidance_fourier(guidance))
+        if self.guidance is not None and cond.guidance is not None:
+            vector = vector + self.guidance(self.guidance_fourier(cond.guidance))
+        if self.duration is not None and cond.duration is not None:
+            frames = cond.duration.float()
+            features = self.duration_fourier(frames.clamp_min(1).log() / 4)
+            vector = vector + self.duration(features * (frames > 0)[:, None])
         return vector
 
     def _text_condition(self, batch: int, cond: Condition) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -170,11 +182,18 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
                 token_mask = token_mask | null[:, None]
         return tokens, token_mask, pooled
 
+    def _kept_frames(self, x_t: Tensor, cond: Condition) -> list[Tensor]:
+        """Returns the known frames, 0 where they are to be made, and their mask: [batch, channel, frame], [batch, 1, frame]."""
+        if cond.kept is None or cond.kept_mask is None:
+            return [torch.zeros_like(x_t), torch.zeros_like(x_t[:, :1])]
+        known = cond.kept_mask[:, None].to(x_t.dtype)
+        return [cond.kept.to(x_t.dtype) * known, known]
+
     def _trunk(self, x: Tensor, t: Tensor, s: Tensor | None, cond: Condition) -> Tensor:
         """The EDM paper's network F: [batch, frame, input] -> [batch, frame, channel], in the trunk's dtype."""
         tokens, token_mask, pooled = self._text_condition(len(x), cond)
         with torch.autocast(x.device.type, enabled=False):
-            vector = self._vector_condition(t, s, pooled, cond.guidance)
+            vector = self._vector_condition(t, s, pooled, cond)
             shared = self.modulation(vector).unflatten(-1, (6, -1))
             output_shift, output_scale = self.output_modulation(vector)[:, None].chunk(2, dim=-1)
         h, text = self.input(x), self.text(tokens)
@@ -201,5 +220,7 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
         if self.prior_channels:
             shown = real if cond.null is None else real * ~cond.null[:, None, None]
             parts.append(cond.prior * shown)
+        if self.takes_kept:
+            parts += self._kept_frames(x_t, cond)
         output = self._trunk(torch.cat(parts, dim=1).transpose(1, 2), t, s, cond).transpose(1, 2).float()
         return (c_skip * x_t + c_out * output) * real

@@ -1,8 +1,10 @@
-"""More clips from train clips: loudness-matched mixtures and sequences, and resampled, tilted and repeated copies.
+"""More clips from train clips: mixtures, sequences, resampled, tilted and repeated copies, and longer textures.
 
     python -m recipes.corpora.augment mixtures --manifests data/corpus/manifest.jsonl data/rendered/manifest.jsonl \\
         --root data/mixtures --count 1200
     python -m recipes.corpora.augment augmented --manifests data/corpus/manifest.jsonl --root data/augmented
+    python -m recipes.corpora.augment extended --manifests data/corpus/manifest.jsonl data/augmented/manifest.jsonl \\
+        --root data/extended
 
 Runs on a CPU and continues where it stopped. The bundled text-to-audio models were trained on both, with the corpora
 that they are made of. Valid and test clips are never used, so nothing of them can reach training through a mixture.
@@ -21,6 +23,8 @@ from recipes.corpora.manifests import RATE, build, fade, level, print_summary, r
 LEVEL = -23.0  # dB, of every clip before it is mixed
 BACKGROUND = -9.0  # dB of "with B in the background" against the foreground
 MAX_SECONDS = 8.0
+TEXTURE_SECONDS = 10.3  # of an extended texture
+OVERLAP, CANDIDATES = 0.35, 48  # seconds that are cross-faded where a texture is joined, and places that are compared
 NUMBERS = {2: "twice", 3: "three times", 4: "four times", 5: "five times"}
 SHORT_SECONDS = 1.5  # shorter clips get a repeated version
 
@@ -64,6 +68,32 @@ def repeat(wav: np.ndarray, count: int, gap: float) -> np.ndarray:
     return np.concatenate(pieces[:-1])
 
 
+def extend(wav: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """Extends a texture by parts of itself: each is cross-faded where its spectrum is nearest to that of the end.
+
+    Of CANDIDATES random places, the one with the smallest distance of mean log spectra over the overlap is taken; the
+    fade has constant power, since the parts are not in phase."""
+    overlap = min(round(OVERLAP * RATE), len(wav) // 3)
+    rise = np.sin(np.linspace(0, np.pi / 2, overlap, dtype=np.float32))
+    places = rng.integers(0, len(wav) - 2 * overlap + 1, CANDIDATES)
+    spectra = np.stack([_log_spectrum(wav[place : place + overlap]) for place in places])
+    out = wav[: len(wav) - int(rng.integers(0, max(1, len(wav) // 8)))]
+    while len(out) < seconds * RATE:
+        distance = np.abs(spectra - _log_spectrum(out[-overlap:])).mean(1)
+        near = np.argsort(distance)[: max(2, CANDIDATES // 8)]  # one of the nearest, so that joins differ
+        part = wav[places[rng.choice(near)] :]
+        joined = out[-overlap:] * rise[::-1] + part[:overlap] * rise
+        out = np.concatenate([out[:-overlap], joined, part[overlap:]])
+    return out[: round(seconds * RATE)]
+
+
+def _log_spectrum(wav: np.ndarray) -> np.ndarray:
+    """Returns the log power in 32 bands of a piece, equally spaced on a logarithmic frequency axis."""
+    power = np.abs(np.fft.rfft(wav * np.hanning(len(wav)))) ** 2
+    edges = np.unique(np.geomspace(2, len(power), 33).astype(int))
+    return np.log(np.add.reduceat(power, edges[:-1]) / np.diff(edges) + 1e-8)
+
+
 def shift_pitch(wav: np.ndarray, octaves: float) -> np.ndarray:
     """Resamples a wav so that it is higher and faster (octaves > 0) or lower and slower."""
     return resample(wav, RATE * 2.0**octaves, RATE)
@@ -97,6 +127,8 @@ def _line(name: str, parents: list[dict], captions: list[str], source: str, kind
         "path": " + ".join(parent["file"] for parent in parents),
         "licence": " + ".join(dict.fromkeys(parent["licence"] for parent in parents)),
         "kind": kind,
+        "role": parents[0].get("role", "") if len(parents) == 1 else "",
+        "thing": parents[0].get("thing", "") if len(parents) == 1 else kind,
         "captions": captions,
         "caption_sources": [source] * len(captions),
         "labels": list(dict.fromkeys(label for parent in parents for label in parent.get("labels", []))),
@@ -129,6 +161,8 @@ def _mixture(pool: list[dict], weights: np.ndarray, index: int, seed: int) -> di
 def _make(line: dict) -> np.ndarray:
     spec = line["spec"]
     wavs = [read_clip(path) for path in spec["audio"]]
+    if spec["how"] == "extend":
+        return level(extend(wavs[0], spec["seconds"], np.random.default_rng(spec["seed"])), LEVEL + spec["decibel"])
     if spec["how"] == "sequence":
         wav = sequence(*wavs, spec["gap"])
     elif spec["how"] in ("together", "background"):
@@ -175,7 +209,8 @@ def _copies(line: dict, seed: int) -> list[dict]:
     times = "several times" if count > 2 else "twice"
     ends = ("repeatedly", "again and again", times, NUMBERS[count], "over and over", "repeatedly")
     captions = [f"{_draw_caption(line, rng)} {end}" for end in ends]
-    return [copy, _line(f"rep-{name}", [line], captions, "repeated", line["kind"], spec, seed)]
+    again = _line(f"rep-{name}", [line], captions, "repeated", line["kind"], spec, seed)
+    return [copy, again | {"role": ""}]
 
 
 def augmented(manifests: Sequence[Path], root: Path, seed: int = 0, n_jobs: int = 1) -> list[dict]:
@@ -186,9 +221,24 @@ def augmented(manifests: Sequence[Path], root: Path, seed: int = 0, n_jobs: int 
     return build(root, plan, _make, n_jobs, title="augmented")
 
 
+def _extended(line: dict, seed: int) -> dict:
+    rng = rng_for(seed, "extend", line["source"], line["file"])
+    spec = {"how": "extend", "seconds": TEXTURE_SECONDS, "seed": int(rng.integers(2**31))}
+    spec["decibel"] = float(rng.uniform(-4, 3))
+    name = "".join(c if c.isalnum() else "_" for c in Path(line["file"]).stem)[:40]
+    longer = _line(f"ext-{name}", [line], line["captions"], "extended", line["kind"], spec, seed)
+    return longer | {"caption_sources": line["caption_sources"]}
+
+
+def extended(manifests: Sequence[Path], root: Path, seed: int = 0, n_jobs: int = 1) -> list[dict]:
+    """Makes a longer version of every train texture (role "texture"), so that silence never has to follow it."""
+    lines = [line for line in _train_lines(manifests, {"effect"}, TEXTURE_SECONDS) if line.get("role") == "texture"]
+    return build(root, [_extended(line, seed) for line in lines], _make, n_jobs, title="extended")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["mixtures", "augmented"])
+    parser.add_argument("action", choices=["mixtures", "augmented", "extended"])
     parser.add_argument("--manifests", type=Path, nargs="+", required=True, help="manifest.jsonl of the source corpora")
     parser.add_argument("--root", type=Path, required=True, help="folder of the new corpus")
     parser.add_argument("--count", type=int, default=1200, help="number of mixtures")
@@ -197,6 +247,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.action == "mixtures":
         print_summary(mixtures(args.manifests, args.root, args.count, args.seed, args.jobs))
+    elif args.action == "extended":
+        print_summary(extended(args.manifests, args.root, args.seed, args.jobs))
     else:
         print_summary(augmented(args.manifests, args.root, args.seed, args.jobs))
 

@@ -62,7 +62,7 @@ def print_summary(lines: Sequence[dict]) -> None:
 def build(
     root: Path,
     plan: Sequence[dict],
-    make: Callable[[dict], np.ndarray],
+    make: Callable[[dict], np.ndarray | tuple[np.ndarray, dict[str, str]]],
     n_jobs: int,
     start: Callable[..., None] | None = None,
     start_args: tuple = (),
@@ -70,9 +70,10 @@ def build(
 ) -> list[dict]:
     """Writes the clip of every plan entry that root/manifest.jsonl does not hold yet, and returns the whole manifest.
 
-    An entry is a manifest line without `seconds`; its `spec` is for `make` and is not written. `start` runs once in
-    each of the `n_jobs` processes. The manifest ends in the plan's order and words, without lines that are no longer
-    in the plan: captions can change without a new rendering, but a clip whose `spec` changes must be deleted first."""
+    An entry is a manifest line without `seconds`; its `spec` is for `make` and is not written. `make` returns a wav, or
+    a wav and the `words` of its line. `start` runs once in each of the `n_jobs` processes. The manifest ends in the
+    plan's order, without lines that are no longer in the plan: captions can change without a new rendering, but a clip
+    whose `spec` changes must be deleted first."""
     path = root / "manifest.jsonl"
     done = {line["file"]: line for line in read_lines(path) if (root / line["file"]).exists()}
     todo = [entry for entry in plan if entry["file"] not in done]
@@ -82,7 +83,8 @@ def build(
             manifest.write(json.dumps(line, ensure_ascii=False) + "\n")
             manifest.flush()
             done[line["file"]] = line
-    lines = [_manifest_line(entry, done[entry["file"]]["seconds"]) for entry in plan]
+    kept = {file: {key: line[key] for key in ("seconds", "words") if key in line} for file, line in done.items()}
+    lines = [_manifest_line(entry, kept[entry["file"]]) for entry in plan]
     write_json_lines(path, lines)
     return lines
 
@@ -97,13 +99,14 @@ def _begin(root: Path, make: Callable, start: Callable | None, start_args: tuple
 
 
 def _make_clip(entry: dict) -> dict:
-    wav = _JOB["make"](entry)
+    made = _JOB["make"](entry)
+    wav, words = made if isinstance(made, tuple) else (made, None)
     write_wave(_JOB["root"] / entry["file"], wav, RATE)
-    return _manifest_line(entry, round(len(wav) / RATE, 3))
+    return _manifest_line(entry, {"seconds": round(len(wav) / RATE, 3)} | ({} if words is None else {"words": words}))
 
 
-def _manifest_line(entry: dict, seconds: float) -> dict:
-    return {"file": entry["file"], "seconds": seconds} | {key: value for key, value in entry.items() if key != "spec"}
+def _manifest_line(entry: dict, found: dict) -> dict:
+    return {"file": entry["file"], **found} | {key: value for key, value in entry.items() if key != "spec"}
 
 
 def _run(root: Path, todo: Sequence[dict], make: Callable, n_jobs: int, *start: object) -> Iterable[dict]:

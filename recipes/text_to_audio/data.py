@@ -8,8 +8,10 @@ data/latents, so that a second call encodes new clips only.
 """
 
 import argparse
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from tqdm import tqdm
 from audiocm.codec.codec import Codec
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
-from audiocm.data.batches import LatentBatches, encode_captions
+from audiocm.data.batches import LatentBatches, Role, encode_captions
 from audiocm.data.latents import Latents, cached_latents, codec_key, concatenate_latents, pack, unpack
 from audiocm.data.manifest import Clip, in_split, read_manifest
 from audiocm.diffusion import paths, solvers
@@ -30,17 +32,21 @@ from audiocm.distillation.states import NoisePair
 from audiocm.models.text_encoder import TextConditioner
 from audiocm.training.run import Loss, Run, best_device
 
-CORPORA = [Path("data") / name for name in ("corpus", "rendered", "mixtures", "augmented")]
+CORPORA = [Path("data") / name for name in ("corpus", "rendered", "mixtures", "augmented", "extended", "everyday")]
 CODEC = "audiocm/pretrained/codec"
 CACHE = Path("data/latents")
+_ARTICLE = re.compile(r"(an?|the) ", re.IGNORECASE)
 SHARES = {
-    "effect": 0.58,
+    "effect": 0.4,
+    "everyday": 0.22,
     "instrument": 0.22,
-    "mixture": 0.13,
-    "music": 0.04,
+    "mixture": 0.1,
+    "music": 0.03,
     "speech": 0.03,
 }  # of training samples, by kind
 BUCKETS = [(256, 128), (136, 240)]  # (batch, frames): about the same number of frames a step
+THING_POWER = 0.35  # a thing with n clips is drawn in proportion to n to this power
+EDITING = 0.25  # share of training samples of which a part is known
 
 
 def load_codec(vae: str, vocoder: str, device: torch.device) -> Codec:
@@ -50,7 +56,9 @@ def load_codec(vae: str, vocoder: str, device: torch.device) -> Codec:
 
 
 def captioned_clips(corpora: Sequence[Path], split: str, shares: Mapping[str, float] = SHARES) -> list[Clip]:
-    """Returns the captioned clips of one split of corpus folders, of the kinds in `shares`."""
+    """Returns the captioned clips of one split of corpus folders, of the kinds in `shares`.
+
+    Of a texture that was extended, only the longer version is used."""
     clips: list[Clip] = []
     for root in corpora:
         try:
@@ -58,20 +66,37 @@ def captioned_clips(corpora: Sequence[Path], split: str, shares: Mapping[str, fl
         except ValueError as error:
             if "no clip in it" not in str(error):  # mixtures have no held-out part
                 raise
-    return [clip for clip in clips if clip.captions and clip.kind in shares]
+    extended = any(clip.source.startswith("extended:") for clip in clips)
+    short = [extended and clip.kind == "effect" and clip.role == "texture" and clip.seconds < 9 for clip in clips]
+    return [c for c, is_short in zip(clips, short, strict=True) if c.captions and c.kind in shares and not is_short]
 
 
 def clip_weights(clips: Sequence[Clip], shares: Mapping[str, float] = SHARES) -> dict[tuple[str, str], float]:
     """Returns the sampling weight of each clip by (file, source).
 
-    Kinds are weighted by `shares`; inside a kind, a clip that shares its first caption with n others has weight n^-0.5.
+    Kinds are weighted by `shares`; inside a kind, a thing of n clips has the weight n^THING_POWER.
     """
-    counts = Counter((clip.kind, clip.captions[0]) for clip in clips)
-    raw = {(clip.file, clip.source): counts[clip.kind, clip.captions[0]] ** -0.5 for clip in clips}
+    counts = Counter((clip.kind, clip.thing or clip.captions[0]) for clip in clips)
+    raw = {(c.file, c.source): counts[c.kind, c.thing or c.captions[0]] ** (THING_POWER - 1) for c in clips}
     total = Counter[str]()
     for clip in clips:
         total[clip.kind] += raw[clip.file, clip.source]
     return {(c.file, c.source): raw[c.file, c.source] * shares[c.kind] / total[c.kind] for c in clips}
+
+
+def role_of(clip: Clip) -> Role:
+    """Returns how a clip may fill a window."""
+    return {"event": Role.EVENT, "texture": Role.TEXTURE}.get(clip.role, Role.WHOLE)
+
+
+def wordings(clip: Clip) -> tuple[str, ...]:
+    """Returns the captions of a clip, each twice, and shorter and longer wordings of them: without the article, "the
+    sound of" it, and the words of its AudioSet class."""
+    short = [_ARTICLE.sub("", caption) for caption in clip.captions]
+    phrases = [caption for caption in clip.captions if _ARTICLE.match(caption)]
+    named = clip.thing.lower().split(", ") if clip.kind == "effect" and "(" not in clip.thing else []
+    longer = [f"the sound of {caption}" for caption in phrases[:3]]
+    return (*clip.captions, *clip.captions, *dict.fromkeys([*short, *longer, *named]))
 
 
 def load_latents(corpora: Sequence[Path], vae: str, split: str, cache: Path = CACHE) -> Latents:
@@ -85,16 +110,25 @@ def load_latents(corpora: Sequence[Path], vae: str, split: str, cache: Path = CA
 
 
 def load_batches(
-    corpora: Sequence[Path], vae: str, seed: int, split: str = "train", scale: float = 1.0, cache: Path = CACHE
+    corpora: Sequence[Path],
+    vae: str,
+    seed: int,
+    split: str = "train",
+    scale: float = 1.0,
+    cache: Path = CACHE,
+    captions: Callable[[Clip], tuple[str, ...]] = wordings,
+    weigh: Callable[[Sequence[Clip]], dict[tuple[str, str], float]] = clip_weights,
 ) -> LatentBatches:
     """Returns batches of latents and captions of one split of all corpora. `scale` multiplies the batch sizes."""
     device = best_device()
     latents = load_latents(corpora, vae, split, cache)
-    captions = encode_captions(latents.clips, TextConditioner.from_pretrained().to(device), device)
-    weights = clip_weights(latents.clips)
+    clips = [replace(clip, captions=captions(clip)) for clip in latents.clips]
+    table = encode_captions(clips, TextConditioner.from_pretrained().to(device), device)
+    weights = weigh(latents.clips)
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
     sampling = {"dropout": 0.12, "tail": 0.4, "weight": lambda clip: weights[clip.file, clip.source]}
-    return LatentBatches(latents, captions, buckets, seed=seed, device=device, **sampling)
+    sampling |= {"role": role_of, "editing": EDITING}
+    return LatentBatches(latents, table, buckets, seed=seed, device=device, **sampling)
 
 
 class Trajectories:

@@ -18,7 +18,7 @@ from audiocm.diffusion.denoiser import Condition, Net
 from audiocm.distillation import methods
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.loading import save_bundle
-from audiocm.training.run import Run
+from audiocm.training.run import Run, cosine_decay
 from recipes.text_to_audio.data import CODEC, CORPORA, latent_run, load_batches
 
 LEVELS = (0.3, 1.0, 3.0, 10.0, 40.0)  # noise levels of validation
@@ -52,20 +52,28 @@ def run(
     minutes: float = 4.9,
     steps: int = 200_000,
     scale: float = 1.0,
-    width: int = 384,
-    depth: int = 12,
+    width: int = 640,
+    depth: int = 10,
     dropout: float = 0.1,
-    lr: float = 6e-4,
+    lr: float = 5e-4,
+    part: tuple[float, float] = (0.0, 1.0),
+    call_minutes: float | None = None,
     compile: bool = True,
     seed: int = 0,
 ) -> Run:
-    """Returns the training: `minutes` in all calls together, at most `steps`. `start` is a teacher to train on."""
+    """Returns the training: `minutes` in all calls together, at most `steps`. `start` is a teacher to train on.
+
+    `part` is the part of the learning rate's cosine that these minutes cover, for a training in several parts on
+    machines that share no checkpoint, each from the exported network of the one before. `call_minutes` ends a call."""
     source = load_batches(corpora, vae, seed, scale=scale)
     valid = load_batches(corpora, vae, seed + 1, "valid", min(scale, 0.5))
     held_out = [next(valid) for _ in range(4)]
     shape = {"channels": source.silence.shape[0], "width": width, "depth": depth, "heads": width // 64}
+    shape |= {"takes_duration": True, "takes_kept": True}
     net = LatentTransformer.from_pretrained(start) if start else LatentTransformer(**shape, dropout=dropout)
     settings = {"steps": steps, "lr": lr, "warmup": 500, "weight_decay": 0.01, "ema": 0.9995, "seed": seed}
+    settings["decay"] = lambda progress: cosine_decay(part[0] + (part[1] - part[0]) * progress)
+    settings["max_wall_seconds"] = None if call_minutes is None else 60 * call_minutes
     settings |= {"validate": lambda net: held_out_error(net, held_out), "validate_every": 3000, "log_every": 200}
     method = methods.diffusion(methods.latent_times)
     return latent_run("tta_teacher", net, method, source, minutes, compile, export=export, **settings)

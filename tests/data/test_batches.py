@@ -8,7 +8,7 @@ import soundfile
 import torch
 from toy_corpus import RATE, encode_prompts, frame_count, latents_of
 
-from audiocm.data.batches import LatentBatches, WaveBatches, encode_captions
+from audiocm.data.batches import LatentBatches, Role, WaveBatches, encode_captions
 from audiocm.data.latents import Latents
 from audiocm.data.manifest import Clip
 
@@ -155,3 +155,68 @@ def test_a_subclass_gets_the_clips_of_its_crops(tmp_path):
     wav = two.crops(drawn, generator)
     assert torch.equal(wav, next(one)[0]) and set(drawn) == {0, 1, 2}
     assert torch.allclose(wav[:, 0], 0.1 + 0.2 * torch.from_numpy(drawn).float(), atol=1e-3)
+
+
+def batches_with_roles(roles: list[Role], lengths: list[int], **changes):
+    """Batches of clips whose frame k is the number k, with a role each."""
+    frames = torch.cat([torch.arange(float(n))[:, None] for n in lengths]).to(torch.float16)
+    clips = [Clip(str(i), None, 1.0, captions=(chr(97 + i),)) for i in range(len(lengths))]
+    starts = torch.tensor(np.append(0, np.cumsum(lengths)[:-1]))
+    latents = Latents(clips, frames, starts, torch.tensor(lengths), torch.full((1,), -5.0))
+    settings = {"buckets": [(64, 40), (64, 100)], "role": lambda clip: roles[int(clip.file)]} | changes
+    return LatentBatches(latents, encode_captions(clips, encode_prompts), **settings)
+
+
+def test_any_part_of_a_texture_fills_windows_of_all_lengths():
+    batches, seen = batches_with_roles([Role.TEXTURE], [100], tail=0.9), []
+    for _ in range(300):
+        x, cond = next(batches)
+        total = cond.mask.sum(1)
+        inside = torch.arange(x.shape[2]) < total[:, None]
+        assert torch.equal((x[:, 0] - x[:, 0, :1])[inside], torch.arange(x.shape[2]).expand_as(inside)[inside].float())
+        assert set((cond.duration - total).tolist()) <= {0.0, *(-total).tolist()}  # all of the window, or not said
+        seen.append(total)
+    seen = torch.cat(seen)
+    assert 10 <= seen.min() <= 15 and seen.max() == 100
+    assert abs((seen <= 40).float().mean() - 0.4) < 0.1  # uniform lengths: 40 of 100 frames
+
+
+def test_an_event_ends_by_itself_and_the_silence_after_it_may_belong_to_it():
+    batches, said, long = batches_with_roles([Role.EVENT], [20], tail=0.5), [], 0
+    for _ in range(200):
+        x, cond = next(batches)
+        total = cond.mask.sum(1)
+        assert (x[:, 0, 20:][cond.mask[:, 20:]] == -5).all() and (x[:, 0, 19] == 19).all()
+        assert ((cond.duration == 20) | (cond.duration == total) | (cond.duration == 0)).all()
+        if x.shape[2] == 100:
+            assert (total > 40).all()
+            long += len(x)
+            said.append(torch.stack([cond.duration == 20, cond.duration == total, cond.duration == 0], 1).float())
+    assert abs(long / (200 * 64) - 0.2) < 0.1
+    assert (torch.cat(said).mean(0) - torch.tensor([0.4, 0.4, 0.2])).abs().max() < 0.06
+
+
+def test_silence_after_a_whole_clip_is_always_said():
+    batches = batches_with_roles([Role.WHOLE], [20], tail=0.5)
+    for _ in range(20):
+        _, cond = next(batches)
+        total = cond.mask.sum(1)
+        assert (cond.duration[total > 20] == 20).all() and set(cond.duration[total == 20].tolist()) <= {0.0, 20.0}
+
+
+def test_edited_samples_keep_all_but_one_interval():
+    x, cond = next(batches_with_roles([Role.WHOLE] * 2, [40, 90], editing=1.0, buckets=[(512, 100)], tail=0.5))
+    assert cond.kept is not None and torch.equal(cond.kept, x)
+    unknown = cond.mask & ~cond.kept_mask
+    assert (cond.kept_mask <= cond.mask).all()
+    share = unknown.sum(1) / cond.mask.sum(1)
+    assert 0.1 <= share.min() < 0.15 and 0.75 < share.max() <= 0.84
+    edges = (unknown.long().diff(dim=1, prepend=torch.zeros(512, 1).long()) == 1).sum(1)
+    assert (edges == 1).all()  # one interval each
+    last = cond.mask.sum(1) - 1
+    at_start, at_end = unknown[:, 0], unknown[torch.arange(512), last]
+    assert abs(at_start.float().mean() - 0.2) < 0.07 and abs(at_end.float().mean() - 0.3) < 0.08
+    _, cond = next(batches_with_roles([Role.WHOLE], [40], editing=0.0))
+    assert cond.kept is None and cond.kept_mask is None
+    _, cond = next(batches_with_roles([Role.WHOLE], [40], editing=0.3))
+    assert abs((cond.kept_mask.any(1)).float().mean() - 0.3) < 0.15

@@ -88,6 +88,30 @@ def test_prior_has_an_effect_and_is_masked():
     assert (out - net(x, t, None, tiny_condition(1, 9, [6], prior=-prior))).abs().max() > 1e-3
 
 
+def test_the_duration_has_an_effect_unless_it_is_not_said():
+    net, x, t = tiny_transformer(takes_duration=True), torch.randn(1, 4, 9).expand(3, -1, -1), torch.ones(3)
+    torch.nn.init.normal_(net.duration.weight)
+    cond = tiny_condition(1, 9).repeat_interleave(3)
+    without = net(x, t, None, cond)
+    cond.duration = torch.tensor([0.0, 5.0, 9.0])
+    out = net(x, t, None, cond)
+    assert torch.equal(out[0], without[0])
+    assert (out[1] - out[0]).abs().max() > 1e-3 and (out[2] - out[1]).abs().max() > 1e-3
+
+
+def test_only_known_frames_of_an_edited_sound_have_an_effect():
+    net, x, t = tiny_transformer(takes_kept=True), torch.randn(1, 4, 9), torch.ones(1)
+    cond = tiny_condition(1, 9)
+    without = net(x, t, None, cond)
+    cond.kept, cond.kept_mask = torch.randn(1, 4, 9), torch.zeros(1, 9, dtype=torch.bool)
+    assert torch.equal(net(x, t, None, cond), without)  # nothing is known
+    cond.kept_mask[:, :4] = True
+    edited = net(x, t, None, cond)
+    assert (edited - without).abs().max() > 1e-3
+    cond.kept = torch.cat([cond.kept[..., :4], torch.randn(1, 4, 5)], dim=-1)
+    assert torch.equal(net(x, t, None, cond), edited)
+
+
 def test_jvp_equals_finite_differences():
     """d/dh net(x + h dx, t + h dt, s + h ds), MATH attention; central differences in float64."""
     net = tiny_transformer(target_time=True, guidance_range=(0.0, 6.0))

@@ -45,9 +45,24 @@ def test_plan_covers_general_midi_with_known_labels() -> None:
     assert len(PLAN) >= 3000 and len({line["file"] for line in PLAN}) == len(PLAN)
     assert {tool.program for tool in instruments() if tool.bank == 0} == set(range(128))
     assert {label for line in PLAN for label in line["labels"]} <= CLASSES
-    assert all(3 <= len(line["captions"]) <= 6 for line in PLAN)
-    assert all(1.0 <= line["spec"]["seconds"] <= 8.0 for line in PLAN)
+    assert all(3 <= len(line["captions"]) <= 6 for line in PLAN if ":medley:" not in line["group"])
+    assert all(1.0 <= line["spec"]["seconds"] <= build.LONGEST for line in PLAN)
     assert json.dumps(PLAN) == json.dumps(build.plan()) != json.dumps(build.plan(seed=1))
+
+
+def test_a_medley_of_each_instrument_fills_ten_seconds_and_is_called_by_its_name() -> None:
+    medleys = [line for line in PLAN if ":medley:" in line["group"]]
+    assert len(medleys) == build.MEDLEYS * (len(instruments()) + len(drums()))
+    for line in medleys:
+        starts = sorted(note[0] for note in line["spec"]["notes"])
+        assert line["spec"]["seconds"] == build.LONGEST and line["role"] == "texture"
+        assert max(b - a for a, b in zip(starts, [*starts[1:], build.LONGEST], strict=True)) < 6.5
+        assert line["captions"][0] == line["thing"] and not any("scale" in words for words in line["captions"])
+
+
+def test_hits_and_single_notes_are_events_that_end_by_themselves() -> None:
+    roles = {line["group"].split(":")[2]: line["role"] for line in PLAN if line["group"].count(":") >= 2}
+    assert roles["hit"] == roles["note-low"] == roles["chord-major"] == "event" and roles["melody"] == ""
 
 
 def test_splits_hold_out_whole_combinations() -> None:
@@ -69,7 +84,7 @@ def test_captions_match_the_notes() -> None:
             assert keys == sorted(keys)[::-1] and keys[0] > keys[-1]
         if "same note" in caption or "steady beat" in caption:
             assert len(set(keys)) == 1 and len(keys) >= 3
-        if "chord," in caption or caption.endswith("chord"):
+        if "chord," in caption or caption.endswith(" chord"):
             assert (keys[1] - keys[0] == 3) == ("minor" in caption) and len({note[0] for note in notes}) == 1
         velocities = [note[3] for note in notes]
         if "scale" in caption and "loud" in caption:
@@ -104,6 +119,17 @@ def test_level_and_overlay_match_loudness() -> None:
     after = augment.sequence(quiet, loud, 0.25)
     assert manifests.loudness(after[:48_000]) == pytest.approx(manifests.loudness(after[54_000:]), abs=0.1)
     assert not after[48_000:54_000].any()
+
+
+def test_an_extended_texture_keeps_its_level_and_spectrum_and_has_no_click() -> None:
+    rng = np.random.default_rng(0)
+    texture = np.convolve(rng.standard_normal(2 * manifests.RATE), np.hanning(9), "same").astype(np.float32)
+    longer = augment.extend(texture, 10.0, np.random.default_rng(1))
+    assert len(longer) == 10 * manifests.RATE
+    levels = [np.std(part) for part in np.array_split(longer, 100)]
+    assert max(levels) / min(levels) < 1.35  # as within the texture itself
+    assert np.abs(np.diff(longer)).max() <= 1.45 * np.abs(np.diff(texture)).max()
+    assert np.std(longer) == pytest.approx(np.std(texture), rel=0.03)
 
 
 def test_shift_tilt_and_repeat() -> None:

@@ -14,6 +14,7 @@ from audiocm.models.transformer import LatentTransformer
 from audiocm.training.recipe import load_recipe, train_recipe
 from recipes.average_weights import average_models
 from recipes.text_to_audio import evaluate
+from recipes.text_to_audio.data import THING_POWER, captioned_clips, clip_weights, wordings
 from recipes.text_to_audio.generate import System, parse_row, systems
 
 CHANNELS = 4
@@ -55,7 +56,7 @@ def test_every_stage_trains_and_writes_a_student(home):
 
 
 SHIPPED = {  # the cards of tta-teacher and tta, section "How it was made"
-    "teacher": {"dropout": 0.1, "minutes": 4.9, "lr": 6e-4, "width": 384, "depth": 12},
+    "teacher": {"dropout": 0.1, "minutes": 4.9, "lr": 5e-4, "width": 640, "depth": 10},
     "guidance": {"minutes": 0.75, "lr": 2e-4, "w": (0.0, 6.0)},
     "regression": {"pairs": 30_000, "minutes": 1.0, "lr": 3e-4, "w": (0.0, 6.0)},
     "matching": {"minutes": 9.5, "lr": 5e-5, "scale": 1.0, "levels": (80.0,)},
@@ -68,6 +69,34 @@ def test_defaults_are_what_was_shipped(recipe):
     run = load_recipe(Path(f"recipes/text_to_audio/{recipe}.py"))
     defaults = {name: parameter.default for name, parameter in inspect.signature(run).parameters.items()}
     assert {name: defaults[name] for name in SHIPPED[recipe]} == SHIPPED[recipe] and defaults["seed"] == 0
+
+
+def test_things_of_a_kind_have_weights_by_the_power_of_their_number():
+    clips = [
+        Clip(f"{i}", None, 1.0, captions=("x",), kind="effect", thing="Rain" if i < 16 else "Dog") for i in range(17)
+    ]
+    clips.append(Clip("music", None, 1.0, captions=("a tune",), kind="music"))
+    weights = clip_weights(clips, {"effect": 0.8, "music": 0.2})
+    rain, dog = sum(weights[f"{i}", ""] for i in range(16)), weights["16", ""]
+    assert rain + dog == pytest.approx(0.8) and weights["music", ""] == pytest.approx(0.2)
+    assert rain / dog == pytest.approx(16**THING_POWER)
+
+
+def test_wordings_go_from_one_word_to_a_sentence():
+    clip = Clip("x", None, 1.0, captions=("a dog barks", "barking"), kind="effect", thing="Bark, dog")
+    assert set(wordings(clip)) == {"a dog barks", "barking", "dog barks", "the sound of a dog barks", "bark", "dog"}
+    assert wordings(clip).count("a dog barks") == 2
+
+
+def test_only_the_longer_version_of_a_texture_is_used(tmp_path):
+    line = {"split": "train", "captions": ["rain"], "kind": "effect", "role": "texture", "thing": "Rain"}
+    for name, seconds, source in (("corpus", 2.0, "debian:x"), ("extended", 10.3, "extended:debian:x")):
+        (tmp_path / name).mkdir()
+        row = line | {"file": f"{name}.flac", "seconds": seconds, "source": source}
+        (tmp_path / name / "manifest.jsonl").write_text(json.dumps(row) + "\n")
+    short, longer = tmp_path / "corpus", tmp_path / "extended"
+    assert [c.file for c in captioned_clips([short, longer], "train")] == ["extended.flac"]
+    assert [c.file for c in captioned_clips([short], "train")] == ["corpus.flac"]
 
 
 def test_average_lies_between_and_asks_for_one_shape():

@@ -26,6 +26,7 @@ from recipes.corpora.debian.scan import Item, scan
 from recipes.corpora.debian.sources import OTHER, PACKAGES
 from recipes.corpora.debian.unpack import package_name, unpack_deb
 from recipes.corpora.manifests import read_lines
+from recipes.corpora.roles import role_of, thing_of
 
 CAPTIONS = Path(__file__).with_name("captions.tsv")
 SPEECH_THRESHOLD = 0.995  # of near-duplicates, for prompts of one speaker
@@ -81,8 +82,11 @@ def manifest_rows(converted: list[dict[str, Any]], captions: dict[names.Key, nam
         elif described is None:
             kind, split, described = "unnamed", "train", ([], [], [])
         for clip in entry["clips"]:
+            effect = kind == "effect"
             row = {
                 **clip,
+                "role": role_of(described[2], clip["seconds"]) if effect else "",
+                "thing": thing_of(described[2], described[0]) if effect else kind,
                 "split": split,
                 "source": f"debian:{item.package}",
                 "path": item.path,

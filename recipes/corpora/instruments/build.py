@@ -20,6 +20,8 @@ from recipes.corpora.manifests import RATE, build, fade, level, print_summary, r
 
 DECIBEL = {"soft": -32.0, "": -24.0, "loud": -17.0}
 KITS = (0, 8, 16, 24, 25, 32, 40, 48)
+LONGEST = 10.3  # seconds of a clip
+MEDLEYS = 6  # of each instrument
 LICENCE, SOURCE = "MIT", "rendered:FluidR3Mono_GM"
 
 
@@ -60,11 +62,13 @@ def _entry(
     labels: list[str],
     volume: str,
     rng: np.random.Generator,
+    thing: str,
+    role: str = "",
 ) -> dict:
     """Returns a manifest line with the spec that `Renderer` plays: voices [[bank, program]], notes with channels."""
     notes = [[*map(float, n[:2]), *map(int, n[2:]), channel] for channel, part in enumerate(parts) for n in part.notes]
     end = max(part.end for part in parts) + rng.uniform(0.3, 1.0)
-    spec = {"voices": voices, "notes": notes, "seconds": float(np.clip(end, 1.0, 8.0))}
+    spec = {"voices": voices, "notes": notes, "seconds": float(np.clip(end, 1.0, LONGEST))}
     spec["decibel"] = DECIBEL[volume] + float(rng.uniform(-1.5, 1.5))
     spec["tune"] = float(rng.uniform(-0.25, 0.25))
     has_reverb = rng.random() < 0.4
@@ -77,6 +81,8 @@ def _entry(
         "path": group,
         "licence": LICENCE,
         "kind": "instrument",
+        "role": role,
+        "thing": thing,
         "captions": captions,
         "caption_sources": ["rendered"] * len(captions),
         "labels": labels,
@@ -101,7 +107,40 @@ def _solo(tool: Instrument, pattern: str, take: int, seed: int, kit: int = 0) ->
     names = ["rendered", tool.key, pattern, kit_name, str(take) if "x" in tool.flags else ""]
     group, key = ":".join(filter(None, names)), "-".join(filter(None, [tool.key, pattern, kit_name, str(take)]))
     voices, captions = [[tool.bank, kit if kit_name else tool.program]], captions_of(tool, part, manner, rng)
-    return _entry(key, group, voices, [part], captions, list(tool.labels), manner.volume, rng)
+    role = (
+        "event"
+        if pattern == "hit" or pattern.startswith(("note-", "chord-"))
+        else "texture"
+        if "x" in tool.flags
+        else ""
+    )
+    return _entry(key, group, voices, [part], captions, list(tool.labels), manner.volume, rng, tool.name, role)
+
+
+def _medley(tool: Instrument, take: int, seed: int) -> dict:
+    """Returns the line of one instrument that plays ten seconds of several patterns, of which any part will do."""
+    rng = rng_for(seed, tool.key, "medley", take)
+    tempo, volume = TEMPI[int(rng.integers(len(TEMPI)))]
+    patterns, parts, start = patterns_of(tool), [], 0.0
+    names = [name for name in patterns if name not in ("hit", "note-low", "note-high", "trill")]
+    while start < LONGEST:
+        part = patterns[str(rng.choice(names))](Manner(tempo, volume, rng))
+        parts += [(time + start, *rest) for time, *rest in part.notes]
+        start += part.end + float(rng.choice([0.0, rng.uniform(0.1, 0.4)]))
+    part = Part([note for note in parts if note[0] < LONGEST - 0.1], "")
+    group = f"rendered:{tool.key}:medley:{take}"
+    simple = [name for name in tool.others if not name.startswith(("a ", "the ", "someone", "people", "blowing"))]
+    captions = []
+    for name in dict.fromkeys([tool.name, *simple]):
+        one = article(name)
+        the = one if one == name else f"the {name}"
+        captions += [name, one, f"the sound of {one}"]
+        if "x" not in tool.flags:
+            captions += [f"someone plays {the}", f"playing {the}", f"{name} music", f"{one} playing a tune"]
+            captions += [f"{name} solo" if one == name else article(f"{name} solo"), f"{the} being played"]
+    key, voices = f"{tool.key}-medley-{take}", [[tool.bank, 0 if tool.bank == 128 else tool.program]]
+    captions = list(dict.fromkeys(captions))
+    return _entry(key, group, voices, [part], captions, list(tool.labels), volume, rng, tool.name, "texture")
 
 
 def _duet(index: int, seed: int) -> dict:
@@ -122,7 +161,7 @@ def _duet(index: int, seed: int) -> dict:
     ]
     labels = list(dict.fromkeys([*first.labels, *second.labels]))
     voices = [[first.bank, first.program], [second.bank, second.program]]
-    return _entry(f"duet-{index}", f"rendered:duet:{index}", voices, parts, captions, labels, volume, rng)
+    return _entry(f"duet-{index}", f"rendered:duet:{index}", voices, parts, captions, labels, volume, rng, "duet")
 
 
 def _beat(index: int, seed: int) -> dict:
@@ -130,7 +169,9 @@ def _beat(index: int, seed: int) -> dict:
     rng = rng_for(seed, "beat", index)
     kit = int(rng.choice(KITS[:7]))
     part, captions, labels, volume = draw_beat(rng, kit)
-    return _entry(f"beat-{index}", f"rendered:beat:{index}", [[128, kit]], [part], captions, labels, volume, rng)
+    return _entry(
+        f"beat-{index}", f"rendered:beat:{index}", [[128, kit]], [part], captions, labels, volume, rng, "drum kit"
+    )
 
 
 def plan(seed: int = 0, takes: int = 2, duets: int = 250, rhythms: int = 200) -> list[dict]:
@@ -148,7 +189,8 @@ def plan(seed: int = 0, takes: int = 2, duets: int = 250, rhythms: int = 200) ->
         for kit in (KITS[:6] if tool.low < 60 and tool.low not in (54, 58) else KITS[:1])
         for take in range(takes if tool.low >= 60 else 1)
     ]
-    return [*solo, *kits, *(_duet(i, seed) for i in range(duets)), *(_beat(i, seed) for i in range(rhythms))]
+    medleys = [_medley(tool, take, seed) for tool in [*instruments(), *drums()] for take in range(MEDLEYS)]
+    return [*solo, *kits, *medleys, *(_duet(i, seed) for i in range(duets)), *(_beat(i, seed) for i in range(rhythms))]
 
 
 class Renderer:
