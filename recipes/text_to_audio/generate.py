@@ -15,8 +15,8 @@ import soundfile
 import torch
 
 from audiocm.audio.io import decode, resample
-from audiocm.files import read_json_lines, write_json
-from audiocm.pipelines.latent_pipeline import decode_checked
+from audiocm.files import atomic_write, read_json_lines, write_json
+from audiocm.pipelines.failures import decode_checked
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 from recipes.benchmarks.timing import Stopwatch
 from recipes.judges import corpus_entries
@@ -47,11 +47,14 @@ def systems(args: argparse.Namespace) -> list[System]:
 
 
 def parse_row(text: str, guidance: float) -> System:
-    """Returns the System of `NAME=MODEL[@GUIDANCE]`, with a bundled name or a folder. Raises ValueError otherwise."""
-    match = re.fullmatch(r"(?P<name>.+)=(?P<model>[^=@]+)(@(?P<guidance>[0-9.]+))?", text)
+    """Returns the System of `NAME=MODEL[@GUIDANCE][:STEPS]`, with a bundled name or a folder, and one step by default.
+
+    Raises ValueError otherwise."""
+    pattern = r"(?P<name>.+)=(?P<model>[^=@:]+)(@(?P<guidance>\d*\.?\d+))?(:(?P<steps>[1-9]\d*))?"
+    match = re.fullmatch(pattern, text)
     if not match:
-        raise ValueError(f"row {text!r}: must be NAME=MODEL or NAME=MODEL@GUIDANCE")
-    return System(match["name"], match["model"], 1, float(match["guidance"] or guidance))
+        raise ValueError(f"row {text!r}: must be NAME=MODEL, NAME=MODEL@GUIDANCE or either with :STEPS at the end")
+    return System(match["name"], match["model"], int(match["steps"] or 1), float(match["guidance"] or guidance))
 
 
 def draw_plan(args: argparse.Namespace) -> list[dict]:
@@ -83,8 +86,8 @@ def draw_plan(args: argparse.Namespace) -> list[dict]:
 
 
 def clip_name(entry: dict) -> str:
-    """Returns the name of a sound inside its set."""
-    return f"{entry['id']:03d}_{entry['take']}"
+    """Returns the name of a sound inside its set: its "name", or else its "id" and "take"."""
+    return entry.get("name") or f"{entry['id']:03d}_{entry['take']}"
 
 
 def entry_name(entry: dict) -> str:
@@ -99,12 +102,11 @@ def sound_file(folder: Path, entry: dict) -> Path:
 
 def write_sound(folder: Path, entry: dict, sound: torch.Tensor | None, rate: int) -> None:
     """Writes the sound of an entry; an empty file, which scoring counts as unusable, if the pipeline refused it."""
-    file = sound_file(folder, entry)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if sound is None:
-        file.touch()
-    else:
-        soundfile.write(file, sound.clamp(-1, 1).numpy(), rate)
+    with atomic_write(sound_file(folder, entry)) as partial:
+        if sound is None:
+            partial.touch()
+        else:
+            soundfile.write(partial, sound.clamp(-1, 1).numpy(), rate, format="FLAC")
 
 
 def generate_latents(pipe: TextToAudioPipeline, system: System, batch: list[dict]) -> torch.Tensor:
@@ -120,11 +122,8 @@ def decode_latents(pipe: Any, batch: list[dict], latents: Iterable[torch.Tensor]
     sounds: list[torch.Tensor | None] = []
     for entry, latent in zip(batch, latents, strict=True):
         latent = latent[None].to(next(pipe.codec.vae.parameters()).device)
-        try:
-            samples = round(entry["seconds"] * pipe.sample_rate)
-            sounds += list(decode_checked(pipe.codec, latent, [entry["prompt"]], samples))
-        except ValueError:
-            sounds.append(None)
+        (sound,), (fault,) = decode_checked(pipe.codec, latent, round(entry["seconds"] * pipe.sample_rate))
+        sounds.append(None if fault else sound)
     return sounds
 
 
