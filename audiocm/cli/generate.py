@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .loading import load_pipeline, quiet_libraries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..pipelines.text_to_audio import TextToAudioPipeline
     from .output import Destination
 
@@ -20,7 +23,8 @@ EXAMPLES = """examples:
   audiocm generate "a dog barks" -o teacher.wav --model tta-teacher --steps 18
 
 A folder gets 000_0.wav, 000_1.wav, 001_0.wav ... (prompt, take) and manifest.jsonl. Take k has seed SEED + k; the same seed
-gives the same sound, alone or among others."""
+gives the same sound, alone or among others. A sound that is silent, clipped or not finite is made again with a seed
+1,000,000 further; if some stay missing, the others are written and the exit code is 3."""
 
 
 def generate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,20 +41,25 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     noise = "standard deviation of the initial noise: lower is safer, 1 gives more variety (default: the model's, 0.92)"
     add("--temperature", type=float, help=noise)
     add("--seed", type=int, default=0, help="seed of the first take (default 0)")
+    add("--retries", type=int, default=3, help="tries with other seeds for a sound that fails (default 3)")
     add("--num", type=int, default=1, help="takes per prompt (default 1)")
     add("--model", default="tta", help="tta (one network call), tta-teacher, a folder or a hub id (default tta)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
 
 
-def generate_command(args: argparse.Namespace) -> None:
-    """Runs `audiocm generate`. Raises ValueError for wrong options, before the model is loaded if that is possible."""
-    from .output import Destination, read_prompts
+def generate_command(args: argparse.Namespace) -> int:
+    """Runs `audiocm generate` and returns its exit code, 3 if some sounds are missing.
+
+    Raises ValueError for wrong options, before the model is loaded if that is possible."""
+    from .output import SOUNDS_MISSING, Destination, read_prompts
 
     prompts = [*args.prompt, *(read_prompts(args.prompts) if args.prompts else [])]
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty: describe a sound in words")
     if args.num < 1:
         raise ValueError(f"--num must be at least 1, not {args.num}")
+    if args.retries < 0:
+        raise ValueError(f"--retries must be at least 0, not {args.retries}")
     if not 0 <= args.seed <= 2**63 - args.num:
         raise ValueError(f"--seed must lie between 0 and 2^63, not {args.seed}")
     destination = Destination(args.output, len(prompts) * args.num)
@@ -64,31 +73,50 @@ def generate_command(args: argparse.Namespace) -> None:
         pipe.check_inputs(prompts, args.seconds, args.steps, args.guidance, temperature=args.temperature)
         count = _generate(pipe, prompts, args, destination)
     elapsed = time.perf_counter() - start
-    amount = f"{count} sounds in {elapsed:.1f} s" if count > 1 else f"{args.seconds:g} s of sound in {elapsed:.1f} s"
-    print(f"{args.output}: {amount}, model {args.model}, steps {args.steps}, guidance {args.guidance:g}")
+    wanted = len(prompts) * args.num
+    sounds = f"{count} sounds" if count == wanted else f"{count} of {wanted} sounds"
+    amount = f"{sounds} in {elapsed:.1f} s" if wanted > 1 else f"{args.seconds:g} s of sound in {elapsed:.1f} s"
+    if count:
+        print(f"{args.output}: {amount}, model {args.model}, steps {args.steps}, guidance {args.guidance:g}")
+    return 0 if count == wanted else SOUNDS_MISSING
 
 
 def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Namespace, destination: Destination) -> int:
-    """Writes all takes of all prompts, batch by batch, and a manifest of those written, even after an error."""
+    """Writes all takes of all prompts, each with its line of the manifest, and says which are missing.
+
+    Returns the number of those written."""
     import torch
     from tqdm import tqdm
 
+    from ..pipelines.failures import attempt
+    from .output import report_missing
+
+    def make(texts: list[str], rows: list[int], seeds: list[int]) -> Iterable[tuple[torch.Tensor, str | None]]:
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        options = {"generator": generators, "temperature": args.temperature, "max_retries": 0, "on_failure": "return"}
+        output = pipe([texts[row] for row in rows], args.seconds, args.steps, args.guidance, **options)
+        faults = {one.item: one.reason for one in output.failures}
+        return ((wav, faults.get(i)) for i, wav in enumerate(output.audios))
+
     jobs = [(i, take) for i in range(len(prompts)) for take in range(args.num)]
     settings = {name: getattr(args, name) for name in ("steps", "guidance", "temperature", "model")}
-    size, rows = 16 if pipe.device.type == "cuda" else 4, []
-    bar = tqdm(total=len(jobs), unit="sound", disable=len(jobs) == 1)
+    size, missing = 16 if pipe.device.type == "cuda" else 4, []
     try:
-        for first in range(0, len(jobs), size):
-            batch = jobs[first : first + size]
-            texts = [prompts[i] for i, _ in batch]
-            generators = [torch.Generator().manual_seed(args.seed + take) for _, take in batch]
-            noise = {"generator": generators, "temperature": args.temperature}
-            output = pipe(texts, args.seconds, args.steps, args.guidance, **noise)
-            for (i, take), wav in zip(batch, output.audios, strict=True):
-                file = destination.write(i, take, wav.numpy(), pipe.sample_rate)
-                rows.append({"file": file, "prompt": prompts[i], "seed": args.seed + take, **settings})
-                bar.update()
+        with tqdm(total=len(jobs), unit="sound", disable=len(jobs) == 1) as bar:
+            for first in range(0, len(jobs), size):
+                batch = jobs[first : first + size]
+                make_batch = partial(make, [prompts[i] for i, _ in batch])
+                attempts = attempt(make_batch, [args.seed + take for _, take in batch], args.retries)
+                for (i, take), tried in zip(batch, attempts, strict=True):
+                    bar.update()
+                    if tried.fault:
+                        place = f"take {take}, seeds {', '.join(map(str, tried.seeds))}"
+                        missing.append(("sound", prompts[i], place, tried.fault))
+                        continue
+                    file = destination.write(i, take, tried.made.numpy(), pipe.sample_rate)
+                    row = {"file": file, "prompt": prompts[i], "seed": tried.seeds[-1], "retries": len(tried.seeds) - 1}
+                    destination.record(row | settings)
     finally:
-        bar.close()
-        destination.finish(rows)
-    return len(rows)
+        for one in missing:
+            report_missing(*one)
+    return len(jobs) - len(missing)

@@ -1,13 +1,17 @@
-"""The file or folder that a command writes sounds to, and the file of prompts that it reads."""
+"""The file or folder that a command writes sounds to, what it says of missing ones, and the file of prompts it reads."""
 
+import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from ..audio.io import file_format, write_wave
-from ..files import read_text, write_json_lines
+from ..files import read_text
+
+SOUNDS_MISSING = 3  # exit code
 
 
 def read_prompts(file: str | os.PathLike) -> list[str]:
@@ -24,7 +28,7 @@ class Destination:
     Raises ValueError at once if it cannot be written or `count` sounds do not fit."""
 
     def __init__(self, output: str, count: int):
-        self.path = Path(output)
+        self.path, self.recorded = Path(output), 0
         self.is_folder = self.path.is_dir() or output.endswith(("/", os.sep)) or not self.path.suffix
         if not self.is_folder:
             file_format(self.path)
@@ -47,7 +51,14 @@ class Destination:
         write_wave(file, wav, sample_rate)
         return file.name
 
-    def finish(self, rows: list[dict]) -> None:
-        """Writes manifest.jsonl, one line per sound, if this is a folder and there are any."""
-        if self.is_folder and rows:
-            write_json_lines(self.path / "manifest.jsonl", rows)
+    def record(self, row: dict) -> None:
+        """Appends a sound's line to manifest.jsonl, which the first one begins anew, if this is a folder."""
+        if self.is_folder:
+            with (self.path / "manifest.jsonl").open("a" if self.recorded else "w", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self.recorded += 1
+
+
+def report_missing(what: str, prompt: str, place: str, reason: str) -> None:
+    """Prints one line on stderr about a sound that no seed made valid."""
+    print(f"audiocm: no {what} for {prompt!r} ({place}): it {reason}", file=sys.stderr)

@@ -40,7 +40,4 @@ class Codec:
         """Decodes latents [batch, channels, frame] to waveforms [batch, sample], float32, not clipped to [-1, 1].
 
         `max_rms` limits each mel frame's RMS. Generated latents need it: half a std of loudness is a factor of four."""
-        log_mel = self.vae.decode(latent)
-        if max_rms is not None:
-            log_mel = self.vocoder.mel.limit(log_mel, max_rms)
-        return self.vocoder(log_mel, self.iterations)
+        return self.vocoder(self.vae.decode(latent), self.iterations, max_rms)

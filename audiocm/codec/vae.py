@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from ..audio.spectral import LogMel
@@ -150,6 +151,7 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
         mean = mean + self.linear_decoder(raw).float()
         return mean * MEL_STD + MEL_MEAN, log_scale.clamp(-6.0, 1.0).exp()
 
+    @apply_forward_hook
     def encode(self, log_mel: Tensor) -> Tensor:
         """Returns the whitened latent (the posterior's mean) of a log-mel [batch, bins, 4 * frame].
 
@@ -158,6 +160,7 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
             raise ValueError(f"mel frames must be a multiple of {self.compression}, got {log_mel.shape[-1]}")
         return (self.posterior(log_mel)[0] - self.latent_mean) / self.latent_std
 
+    @apply_forward_hook
     def decode(self, latent: Tensor) -> Tensor:
         """Decodes a whitened latent [batch, channels, frame] to a log-mel [batch, bins, 4 * frame] with its texture."""
         return self.texture(*self.reconstruct(latent * self.latent_std + self.latent_mean))

@@ -47,7 +47,11 @@ class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
         magnitude = self.mel.magnitude(log_mel, 3) * gain.clamp(-8.0, 4.0).exp()
         return torch.complex(real, imag) * (magnitude * (real.square() + imag.square() + 1e-8).rsqrt())
 
-    def forward(self, log_mel: Tensor, iterations: int | None = None) -> Tensor:
-        """Returns the waveform after `iterations` Griffin-Lim steps (None: as many as the config says)."""
+    def forward(self, log_mel: Tensor, iterations: int | None = None, max_rms: float | None = None) -> Tensor:
+        """Returns the waveform after `iterations` Griffin-Lim steps (None: as many as the config says).
+
+        `max_rms` limits each mel frame's RMS."""
+        if max_rms is not None:
+            log_mel = self.mel.limit(log_mel, max_rms)
         count = self.config.iterations if iterations is None else iterations
         return griffin_lim(self.mel, log_mel.float(), self.initial_spectrum(log_mel), count)

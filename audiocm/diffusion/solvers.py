@@ -119,7 +119,10 @@ def ctm_landing(path: Path, t_next: float, gamma: float) -> float:
 
 
 def tcd_landing(path: Path, t_next: float, gamma: float) -> float:
-    """Returns the time (1 - gamma) t_next. TCD (Zheng et al. 2024), algorithm 2."""
+    """Returns the time (1 - gamma) t_next. TCD (Zheng et al. 2024), algorithm 2.
+
+    diffusers' TCDScheduler rounds down in timesteps n = t - 1 and ends at its first entry instead of 0, which changes
+    a sample by some thousandths."""
     return (1 - gamma) * t_next
 
 

@@ -139,6 +139,19 @@ def target_field(state: TrainingState, target_net: Net) -> Field:
     return lambda x_t, t, s=None: target_net(x_t, t, s, state.cond)
 
 
+def shortcut_field(shortest: float) -> Callable[[TrainingState, Net], Field]:
+    """Returns `target_field`, where jumps shorter than `shortest` t_max are told s = t: no jump trains those."""
+
+    def field(state: TrainingState, target_net: Net) -> Field:
+        def clean(x_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
+            told = torch.where(t - s < shortest * state.path.t_max, t, s)
+            return target_net(x_t, t, told, state.cond)
+
+        return clean
+
+    return field
+
+
 def self_guided_field(scale: float, share: float = 0.0) -> Callable[[TrainingState, Net], Field]:
     """Returns MeanFlow's guided field by the target network (Geng et al. 2025, eq. 21).
 

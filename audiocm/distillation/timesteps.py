@@ -160,16 +160,21 @@ def ect_ratio(t: Tensor, stage: Tensor | float, q: float = 2.0, k: float = 8.0, 
 def ect(
     path: Path, x: Tensor, progress: Progress, sampler: TimestepSampler | None = None, stages: int = 8, q: float = 2.0
 ) -> Timesteps:
-    """Samples t from another sampler and r of `ect_ratio` times its noise level, nearer in each of `stages` stages."""
+    """Samples t from another sampler and r of `ect_ratio` times its noise level, nearer in each of `stages` stages.
+
+    r is 0 where it is below t_min."""
     t = (sampler or lognormal(-1.1, 2.0))(path, x, progress).t
     stage = (torch.as_tensor(progress) * stages).floor().clamp(max=stages - 1)
     level = path.noise_level(t)
-    return Timesteps(t, path.time_of_noise_level(level * ect_ratio(level, stage, q)))
+    r = path.time_of_noise_level(level * ect_ratio(level, stage, q))
+    return Timesteps(t, torch.where(r < path.t_min, 0, r))
 
 
 @with_options
 def grid_triples(path: Path, x: Tensor, progress: Progress, intervals: int = 18, max_stride: int = 1) -> Timesteps:
-    """Samples t on the grid, r up to M <= max_stride intervals further (P ~ M) and s from r to 0: CTM, TCD."""
+    """Samples t on the grid, r M intervals further and s from r to 0: CTM, TCD.
+
+    P(M) = (2 M - 1) / max_stride^2, M = 1 ... max_stride; CTM's `weighted` strategy is in proportion to M."""
     index = (_uniform(x) * intervals).floor().clamp_max(intervals - 1)
     stride = (_uniform(x).sqrt() * max_stride).floor() + 1 if max_stride > 1 else torch.ones_like(index)
     near = (index + stride).clamp_max(intervals)

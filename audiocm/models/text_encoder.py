@@ -14,16 +14,18 @@ from torch import Tensor
 
 from ..diffusion.denoiser import Condition
 from ..errors import explain_import_error
-from .weights import PRETRAINED, load_weights, resolve_folder, save_int8
+from .weights import PRETRAINED, has_variant, load_weights, resolve_folder, save_int8
 
 BUNDLED_ENCODER = PRETRAINED / "text-encoder"
 INT8_FILE = "model.int8.safetensors"
 
 
-def load_text_encoder(folder: str | os.PathLike) -> torch.nn.Module:
-    """Loads a transformers text encoder in eval mode, float32, from a folder with int8 or any of transformers' weights.
+def load_text_encoder(
+    folder: str | os.PathLike, dtype: torch.dtype | None = None, variant: str | None = None
+) -> torch.nn.Module:
+    """Loads a transformers text encoder in eval mode from a folder with int8 or any of transformers' weights.
 
-    Raises ValueError if a file is missing or damaged, ImportError if another package breaks transformers' models."""
+    dtype: default float32; variant: of the weight files, default int8, fp16, bf16 or none. Raises ValueError if a file is missing or damaged, ImportError if another package breaks transformers' models."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise ValueError(f"model file {folder / 'config.json'} is missing")
@@ -33,14 +35,17 @@ def load_text_encoder(folder: str | os.PathLike) -> torch.nn.Module:
         from transformers.utils.logging import disable_progress_bar
 
         config = AutoConfig.from_pretrained(folder)
-        if not (folder / INT8_FILE).is_file():
+        variants = [one for one in ("int8", "fp16", "bf16") if has_variant(folder, one)]
+        variant = variant or next(iter(variants), None)
+        if variant != "int8":
             disable_progress_bar()
-            return AutoModelForTextEncoding.from_pretrained(folder, dtype=torch.float32).eval()
+            options = {"dtype": dtype or torch.float32, "variant": variant}
+            return AutoModelForTextEncoding.from_pretrained(folder, **options).eval()
         with no_init_weights():
             encoder = AutoModelForTextEncoding.from_config(config)
     except (ImportError, OSError, RuntimeError) as error:
         raise _loading_error("text encoder", folder, error) from error
-    return load_weights(encoder, folder / INT8_FILE).eval()
+    return load_weights(encoder, folder / INT8_FILE).to(dtype or torch.float32).eval()
 
 
 def load_tokenizer(folder: str | os.PathLike) -> Any:
@@ -84,14 +89,15 @@ class TextConditioner:
         return self
 
     @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Condition:
+    def __call__(self, prompts: Sequence[str], device: torch.device | str | None = None) -> Condition:
         """Returns last hidden states [batch, max_tokens, dim] and `sentence_vector`s [batch, dim] as a Condition.
 
-        Both are float32. Prompts longer than `max_tokens` are cut, with a UserWarning."""
+        Both have the encoder's dtype, float32 unless it was cast. device: of an encoder that is offloaded elsewhere.
+        Prompts longer than `max_tokens` are cut, with a UserWarning."""
         prompts = list(prompts)
         self._warn_of_cuts(prompts)
         options = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
-        device = next(self.encoder.parameters()).device
+        device = next(self.encoder.parameters()).device if device is None else torch.device(device)
         encoded = self.tokenizer(prompts, **options).to(device)
         mask = encoded["attention_mask"]
         with torch.autocast(device.type, enabled=False):

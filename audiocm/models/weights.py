@@ -5,6 +5,7 @@ small or one-dimensional tensors in float16, integers unchanged. The file is dif
 ``diffusion_pytorch_model.int8.safetensors``.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -22,7 +23,15 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 INT8_FORMAT = "audiocm-int8-1"
 # Parts of names in weight files -> the names of the attributes:
 RENAMED = {"knobs": "modulation", "knob_table": "modulation_table", "output_knobs": "output_modulation"}
+HUB_OPTIONS = {"revision", "token", "cache_dir", "force_download", "local_files_only"}  # of from_pretrained
+# diffusers' options of how it reads files, with the values that ask for nothing else than what is done; None never does
+READING_OPTIONS: dict[str, tuple[bool, ...]] = {
+    "use_safetensors": (True,),
+    "low_cpu_mem_usage": (True, False),
+    **dict.fromkeys(("offload_state_dict", "use_flashpack", "disable_mmap"), (False,)),
+}
 _SCALE = "::scale"
+_LAYERS = (torch.nn.Linear, torch.nn.modules.conv._ConvNd, torch.nn.LayerNorm, torch.nn.MultiheadAttention)
 _SMALL = 2**15  # tensors with fewer elements stay float16: input and output layers, tables
 
 
@@ -71,7 +80,10 @@ def save_int8(state: dict[str, Tensor], file: str | os.PathLike) -> None:
 def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
     """Reads an int8, float16 or float32 safetensors file as a float32 state dict, with the names of `RENAMED` replaced.
 
-    Raises ValueError if the file is missing or damaged, or holds values that are not finite."""
+    The index of a model in several files (.json) stands for all of them. Raises ValueError if a file is missing or
+    damaged, or holds values that are not finite."""
+    if Path(file).suffix == ".json":
+        return {name: value for shard in _shards(Path(file)) for name, value in load_state(shard).items()}
     if not Path(file).is_file():
         raise ValueError(f"weight file {file} is missing")
     try:
@@ -84,6 +96,15 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
             name = name.removesuffix(_SCALE)
             raise ValueError(f"weight file {file} is damaged: {name!r} holds values that are not finite")
     return {".".join(RENAMED.get(p, p) for p in name.split(".")): w for name, w in dequantize(stored).items()}
+
+
+def _shards(index: Path) -> list[Path]:
+    """Returns the files beside an index that it names. Raises ValueError if it is damaged."""
+    try:
+        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"weight file {index} is damaged: {error!r}") from error
+    return [index.parent / Path(name).name for name in names]
 
 
 def load_weights(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
@@ -115,18 +136,50 @@ def resolve_folder(name: str | os.PathLike, **hub: Any) -> Path:
         raise ValueError(f"{str(name)!r} is not a folder and could not be loaded from the hub: {reason}") from error
 
 
-def weight_file(folder: Path, variants: tuple[str | None, ...] = ("int8", "fp16", None)) -> Path:
-    """Returns the first weight file of a folder, in the order of variants. Raises ValueError if there is none."""
-    stems = ("diffusion_pytorch_model", "model")
-    names = [f"{stem}{'.' + variant if variant else ''}.safetensors" for variant in variants for stem in stems]
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
+def hub_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the options of the hub among those of a from_pretrained. Raises TypeError for one that is not known."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if name not in HUB_OPTIONS and value not in READING_OPTIONS.get(name, ()):
+            raise TypeError(
+                f"from_pretrained got {name}={value!r}; further options are {', '.join(sorted(HUB_OPTIONS))}"
+            )
+    return {name: value for name, value in given.items() if name in HUB_OPTIONS}
+
+
+def has_variant(folder: Path, variant: str) -> bool:
+    """Whether a folder has weight files of a variant, for example "fp16"."""
+    return any(
+        re.search(rf"\.{re.escape(variant)}(-\d+-of-\d+)?\.safetensors$", file.name) for file in folder.glob("*")
+    )
+
+
+def weight_file(
+    folder: Path, variants: tuple[str | None, ...] = ("int8", "fp16", "bf16", None), with_index: bool = False
+) -> Path:
+    """Returns the first weight file of a folder, in the order of variants; with_index: or the index of several files.
+
+    Raises ValueError if there is none."""
+    stems, names = ("diffusion_pytorch_model", "model"), []
+    for suffix in [f".{variant}" if variant else "" for variant in variants]:
+        names += [f"{stem}{suffix}.safetensors" for stem in stems]
+        indices = [f"{stem}.safetensors.index{suffix}.json" for stem in stems if with_index]
+        for name in (*names[-2:], *indices):
+            if (folder / name).is_file():
+                return folder / name
     raise ValueError(f"weight file {folder / names[0]} is missing, and so are {', '.join(names[1:])}")
 
 
+def _cast_inputs(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A forward pre-hook that gives a layer its inputs in the dtype of its weights."""
+    dtype = next(layer.parameters(recurse=False)).dtype
+    return tuple(x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+
+
 class StoredWeights:
-    """Mixin, placed before diffusers' ModelMixin, that reads int8, float16 and float32 folders and writes int8 ones."""
+    """Mixin, placed before diffusers' ModelMixin, that reads int8, float16 and float32 folders and writes int8 ones.
+
+    In half precision the layers take inputs of any precision, so that states and times stay in float32 around them."""
 
     @classmethod
     def from_pretrained(
@@ -135,10 +188,13 @@ class StoredWeights:
         subfolder: str | None = None,
         variant: str | None = None,
         torch_dtype: torch.dtype | None = None,
-        **hub: Any,
+        dtype: torch.dtype | None = None,
+        **options: Any,
     ) -> Self:
-        """Loads a model in eval mode from a folder or hub id. Raises ValueError if a file is missing or damaged."""
-        folder = resolve_folder(name, **hub) / (subfolder or "")
+        """Loads a model in eval mode from a folder or hub id; `dtype` is another name of `torch_dtype`.
+
+        `options`: see `hub_options`. Raises ValueError if a file is missing or damaged, TypeError for other options."""
+        folder = resolve_folder(name, **hub_options(options)) / (subfolder or "")
         if not (folder / "config.json").is_file():
             raise ValueError(f"model file {folder / 'config.json'} is missing")
         try:
@@ -147,10 +203,29 @@ class StoredWeights:
             raise ValueError(f"model file {folder / 'config.json'} is damaged: {error}") from error
         from transformers.initialization import no_init_weights  # not a documented API; checked with 5.24
 
-        file = weight_file(folder, *([(variant,)] if variant else []))
+        file = weight_file(folder, *([(variant,)] if variant else []), with_index=True)
         with no_init_weights():
             model = load_weights(cls.from_config(config), file)
-        return (model if torch_dtype is None else model.to(torch_dtype)).eval()
+        dtype = torch_dtype if dtype is None else dtype
+        return (model if dtype is None else torch.nn.Module.to(model, dtype)).eval()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Moves or casts the model. Buffers that are not saved, such as frequencies, are not cast below float32."""
+        constants = [
+            (module, name, module._buffers[name])
+            for module in self.modules()
+            for name in module._non_persistent_buffers_set
+        ]
+        super()._apply(fn, recurse)
+        for module, name, value in constants:
+            if module._buffers[name].dtype.itemsize < value.dtype.itemsize:
+                module._buffers[name] = value.to(module._buffers[name].device)
+        for layer in self.modules():
+            weight = next(layer.parameters(recurse=False), None) if isinstance(layer, _LAYERS) else None
+            is_half = weight is not None and weight.dtype.itemsize == 2
+            if is_half and _cast_inputs not in layer._forward_pre_hooks.values():
+                layer.register_forward_pre_hook(_cast_inputs)
+        return self
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
         """Writes a diffusers folder; with variant="int8", weights in int8 (`options` are then ignored)."""

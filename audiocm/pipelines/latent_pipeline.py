@@ -1,9 +1,12 @@
 """Base class of the pipelines: noise, guidance, solver, decoding, checks, loading. Subclasses add the conditioner."""
 
+import inspect
 import itertools
+import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -15,18 +18,17 @@ from typing_extensions import Self
 from ..codec.codec import Codec
 from ..diffusion import paths, solvers
 from ..diffusion.denoiser import Condition, Net
-from ..diffusion.guidance import guided_net
+from ..diffusion.guidance import guided_net, negative_guided_net
+from ..files import write_json
+from ..models.weights import has_variant
+from .failures import Failure, raise_failures
 from .loading import load_component, model_folder, read_index
 
-SILENCE_RMS = 1e-4  # of full scale: -80 dB
-MAX_FRAME_RMS = 0.3  # of full scale: -10 dB; training data are well below
-CLIPPED_SHARE = 0.01  # share of samples beyond full scale, or at the maximum, from which a sound counts as clipped
 Seeds = torch.Generator | Sequence[torch.Generator] | None
-Callback = Callable[[int, float, Tensor], None]  # diffusers' (step, time, latents), called after every step
-
-
-class AudioError(ValueError):
-    """A generated sound is silent, not finite or clipped."""
+Callback = Callable[[int, float, Tensor], None]  # diffusers' (step, time, latents), called after a step
+Hook = Callable[[Tensor, float], Tensor]
+Dtypes = torch.dtype | dict[str, torch.dtype] | None
+StepCallback = Callable[[Any, int, float, dict[str, Tensor]], dict[str, Tensor]]  # (pipeline, step, time, tensors)
 
 
 @dataclass
@@ -35,6 +37,8 @@ class AudioOutput(BaseOutput):
 
     audios: Any  # float32 [prompt * num, sample] in [-1, 1]; numpy for output_type "np", latents for "latent"
     sample_rate: int
+    failures: list[Failure] = field(default_factory=list)  # empty unless on_failure is "return"
+    retries: list[int] = field(default_factory=list)  # of each sound; n retries moved its seed by n * RETRY_STRIDE
 
 
 def item_seeds(generator: Seeds, prompts: int, takes: int) -> list[int]:
@@ -72,30 +76,6 @@ class PerItemNoise:
         return torch.stack(rows).to(device)
 
 
-def validate_audio(wav: Tensor, names: Sequence[str]) -> Tensor:
-    """Returns sounds [item, sample] in float32, with those that exceed full scale scaled to a peak of 0.99.
-
-    Raises AudioError with the name of the first sound that is silent, not finite or clipped."""
-    wav = wav.float()
-    peak = wav.abs().amax(-1, keepdim=True)
-    too_loud, at_peak = wav.abs() > 1, wav.abs() >= peak * (1 - 1e-5)
-    faults = {
-        "has numbers that are not finite": ~wav.isfinite().all(-1),
-        "is silent": wav.square().mean(-1).sqrt() < SILENCE_RMS,
-        "is clipped": (too_loud.float().mean(-1) > CLIPPED_SHARE) | (at_peak.float().mean(-1) > CLIPPED_SHARE),
-    }
-    for fault, where in faults.items():
-        if where.any():
-            name = names[int(where.nonzero()[0, 0])]
-            raise AudioError(f"the sound made for {name!r} {fault}: try another seed, fewer steps or less guidance")
-    return wav * torch.where(peak > 1, 0.99 / peak, torch.ones_like(peak))
-
-
-def decode_checked(codec: Codec, latent: Tensor, names: Sequence[str], samples: int | None = None) -> Tensor:
-    """Decodes generated latents to valid sounds [item, sample] on the CPU, limited in level and cut to `samples`."""
-    return validate_audio(codec.decode(latent.float(), MAX_FRAME_RMS)[:, :samples], names).cpu()
-
-
 class LatentPipeline(DiffusionPipeline):
     """A pipeline with a latent transformer and a codec.
 
@@ -103,13 +83,22 @@ class LatentPipeline(DiffusionPipeline):
     one call. Any other is a teacher, whose ODE is solved with classifier-free guidance, two rows a call."""
 
     required_components: ClassVar[tuple[str, ...]] = ("transformer", "vae", "vocoder")
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
     def build_codec(self, iterations: int | None = None) -> None:
-        """Builds `codec` at the end of a subclass' __init__. Raises ValueError if the transformer does not fit it."""
+        """Builds `codec` in a subclass' __init__, if no part is None. Raises ValueError if the transformer does not fit."""
+        if None in (self.transformer, self.vae, self.vocoder):
+            return
         self.codec = Codec(self.vae, self.vocoder, iterations)
         channels = self.transformer.config.channels
         if channels != self.codec.channels:
             raise ValueError(f"the transformer has {channels} latent channels, the codec {self.codec.channels}")
+
+    def finish(self, output: Any, on_failure: str, return_dict: bool) -> Any:
+        """Returns the output of a call, or its sounds in a tuple. Raises AudioError for failures if so wanted."""
+        self.maybe_free_model_hooks()
+        raise_failures(output.failures if on_failure == "raise" else [], output)
+        return output if return_dict else (output.audios,)
 
     @property
     def sample_rate(self) -> int:
@@ -140,11 +129,38 @@ class LatentPipeline(DiffusionPipeline):
         if not low <= w <= high:
             raise ValueError(f"guidance {w:g} is outside what the model allows: {low:g} to {high:g}")
 
-    def apply_guidance(self, cond: Condition, w: float) -> tuple[Net, Condition]:
-        """Returns the network to sample and its condition, with guidance weight w."""
+    def apply_guidance(self, cond: Condition, w: float, negative: Condition | None = None) -> tuple[Net, Condition]:
+        """Returns the network to sample and its condition, with guidance weight w, for a teacher away from `negative`."""
+        if negative is not None:
+            return negative_guided_net(self.transformer, w, negative), cond
         if self.is_student:
             return self.transformer, cond.with_guidance(w)
         return guided_net(self.transformer, w), cond
+
+    def step_hooks(
+        self, callback: Callback | None, every: int, on_step_end: StepCallback | None, tensors: Sequence[str]
+    ) -> Callable[[], Hook]:
+        """Returns a function that makes a hook of `solvers.sample` of diffusers' callbacks; each run needs its own.
+
+        `callback` is called after every `every` steps, `on_step_end` after each; the "latents" that it returns take the
+        place of the sample. Raises ValueError for options that are not allowed."""
+        if int(every) != every or every < 1:
+            raise ValueError(f"callback_steps must be a whole number of at least 1, not {every}")
+        if wrong := set(tensors) - set(self._callback_tensor_inputs):
+            raise ValueError(f"callback_on_step_end_tensor_inputs may hold 'latents' only, not {min(wrong)!r}")
+
+        def new_hook() -> Hook:
+            steps = itertools.count()
+
+            def after_step(x: Tensor, time: float) -> Tensor:
+                step = next(steps)
+                if callback is not None and step % every == 0:
+                    callback(step, time, x)
+                return on_step_end(self, step, time, dict.fromkeys(tensors, x)).get("latents", x) if on_step_end else x
+
+            return after_step
+
+        return new_hook
 
     def sample_latents(
         self,
@@ -154,7 +170,7 @@ class LatentPipeline(DiffusionPipeline):
         steps: int,
         noise: Tensor | None = None,
         solver: solvers.Solver | None = None,
-        callback: Callback | None = None,
+        new_hook: Callable[[], Hook] | None = None,
         gamma: float | None = None,
     ) -> Tensor:
         """Samples latents: a student with `student_step` and gamma 1, a teacher with `heun` and gamma 0, by default.
@@ -165,29 +181,53 @@ class LatentPipeline(DiffusionPipeline):
         if gamma is None:
             gamma = 1.0 if self.is_student and solver is None else 0.0
         solver = solver or (solvers.student_step if self.is_student else solvers.heun)
-        noise = draw_noise() if noise is None else noise
-        hook = _step_hook(callback)
+        noise, self.num_timesteps = draw_noise() if noise is None else noise, len(times) - 1
+        hook = None if new_hook is None else new_hook()
         return solvers.sample(
             net, self.path, noise, cond, times, solver, gamma, hook=hook, draw_noise=lambda _: draw_noise()
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike, device: torch.device | str = "cpu", **hub: Any) -> Self:
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike,
+        device: torch.device | str = "cpu",
+        torch_dtype: Dtypes = None,
+        variant: str | None = None,
+        dtype: Dtypes = None,
+        device_map: str | None = None,
+        **options: Any,
+    ) -> Self:
         """Loads a bundled model by name (see `bundled_models`), a folder, or a hub id "owner/name", over the network.
 
-        Raises ValueError if the model is unknown or of another kind, or a file is missing or damaged."""
-        settings, components = read_index(model_folder(name, **hub))
-        if set(components) != set(cls.required_components):
+        device       where the models run; `device_map` is the same
+        torch_dtype  of the weights, or {component: dtype, "default": dtype}; default float32; `dtype` is the same
+        variant      of the weight files ("fp16"), of the components that have it; default: int8, fp16, bf16 or none
+        options      components (None: without it) and settings of the constructor, which replace the stored ones, and
+                     options of the hub (revision, token, cache_dir, force_download, local_files_only)
+
+        Raises ValueError if the model is unknown or of another kind, no component has the variant, or a file is missing
+        or damaged, and TypeError for any other option."""
+        own = set(inspect.signature(cls.__init__).parameters) - {"self"}
+        given = {key: options.pop(key) for key in own & set(options)}
+        settings, components = read_index(model_folder(name, **options))
+        if device_map is not None and (not isinstance(device_map, str) or device_map in ("auto", "balanced")):
+            raise ValueError(f"device_map may only name a device, not {device_map!r}: the models are small")
+        if set(components) | (set(cls.required_components) & set(given)) != set(cls.required_components):
             raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(components))}")
-        return cls(**{part: load_component(one) for part, one in components.items()}, **settings).to(device)
+        if variant is not None and not any(has_variant(one.folder, variant) for one in components.values()):
+            raise ValueError(f"You are trying to load the model files of the `variant={variant}`, but {name} has none")
+        dtypes = torch_dtype if dtype is None else dtype
+        dtypes = dtypes if isinstance(dtypes, dict) else {"default": dtypes}
+        for part in set(components) - set(given):
+            given[part] = load_component(components[part], dtypes.get(part, dtypes.get("default")), variant)
+        return cls(**(settings | given)).to(device_map or device, silence_dtype_warnings=True)
 
+    def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> None:
+        """Writes a complete diffusers folder, which `from_pretrained` reads.
 
-def _step_hook(callback: Callback | None) -> Callable[[Tensor, float], Tensor] | None:
-    """Returns a hook of `solvers.sample` that numbers the steps for a callback."""
-    steps = itertools.count()
-
-    def hook(x: Tensor, time: float) -> Tensor:
-        callback(next(steps), time, x)
-        return x
-
-    return None if callback is None else hook
+        Its pipeline.py, one import, lets DiffusionPipeline.from_pretrained(folder, trust_remote_code=True) load it."""
+        super().save_pretrained(save_directory, **options)
+        name, index = type(self).__name__, Path(save_directory) / self.config_name
+        write_json(index, json.loads(index.read_bytes()) | {"_class_name": ["pipeline", name]})
+        (index.parent / "pipeline.py").write_text(f"from audiocm.pipelines import {name}  # noqa: F401\n")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..models.text_encoder import load_text_encoder, load_tokenizer
-from ..models.weights import PRETRAINED, resolve_folder
+from ..models.weights import PRETRAINED, has_variant, hub_options, resolve_folder
 
 # folders of components that models share, relative to the model's own
 CODEC = {"vae": "../codec/vae", "vocoder": "../codec/vocoder"}
@@ -44,8 +44,9 @@ def save_bundle(
 
 
 def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
-    """Returns the folder of a bundled model, a hub id or a path. Raises ValueError with the names of bundled models."""
-    known = bundled_models()
+    """Returns the folder of a bundled model, a hub id or a path. Raises ValueError with the names of bundled models, and
+    TypeError for an option that the hub does not have."""
+    hub, known = hub_options(hub), bundled_models()
     if str(name) in known:
         return PRETRAINED / str(name)
     if not Path(name).is_dir() and "/" not in str(name):
@@ -80,14 +81,16 @@ def _shared_folder(folder: Path, relative: str) -> Path:
     return beside if beside.exists() else PRETRAINED / relative.replace("../", "")
 
 
-def load_component(component: Component) -> Any:
+def load_component(component: Component, dtype: torch.dtype | None = None, variant: str | None = None) -> Any:
     """Loads a component, of named classes of audiocm and of diffusers only: a folder must not run other code.
 
-    Raises ValueError for another class."""
+    dtype: of its weights, default float32; variant: of its weight files, if it has them. Raises ValueError for another
+    class."""
     if component.name == "tokenizer":
         return load_tokenizer(component.folder)
+    variant = variant if variant and has_variant(component.folder, variant) else None
     if component.name == "text_encoder":
-        return load_text_encoder(component.folder)
+        return load_text_encoder(component.folder, dtype, variant)
     from ..codec.vae import MelVAE
     from ..codec.vocoder import Vocoder
     from ..models.transformer import LatentTransformer
@@ -96,11 +99,11 @@ def load_component(component: Component) -> Any:
     own = {one.__name__: one for one in (LatentTransformer, MelVAE, SpeechEncoder, Vocoder)}
     library, name = component.library.split(".")[0], component.class_name
     if library == "audiocm" and name in own:
-        return own[name].from_pretrained(component.folder)
+        return own[name].from_pretrained(component.folder, variant=variant, torch_dtype=dtype)
     if library == "diffusers":
         import diffusers
 
         if hasattr(diffusers, name):
-            return getattr(diffusers, name).from_pretrained(component.folder)
+            return getattr(diffusers, name).from_pretrained(component.folder, variant=variant, torch_dtype=dtype)
     named = f"component {component.name} of {component.folder} is a {name!r} of {library!r}"
     raise ValueError(f"{named}: only audiocm's {', '.join(own)} and classes of diffusers are allowed")

@@ -1,19 +1,22 @@
 """Text-to-audio pipeline: prompts -> sounds, with diffusers' base class, folder layout and keyword names."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..codec.vae import MelVAE
+from ..codec.vocoder import Vocoder
 from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
-from ..diffusion.guidance import negative_guided_net
-from ..models.text_encoder import INT8_FILE, TextConditioner
+from ..models.text_encoder import INT8_FILE, TextConditioner, sentence_vector
+from ..models.transformer import LatentTransformer
 from ..models.weights import save_int8
-from .latent_pipeline import AudioOutput, Callback, LatentPipeline, PerItemNoise, Seeds, decode_checked, item_seeds
+from .failures import Failure, attempt, check_retries, decode_checked
+from .latent_pipeline import AudioOutput, Callback, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
 
 Prompt = str | Sequence[str]
 
@@ -22,18 +25,19 @@ class TextToAudioPipeline(LatentPipeline):
     """Text-to-audio: text encoder, latent transformer (a one-step student or a teacher), mel VAE and vocoder."""
 
     required_components = (*LatentPipeline.required_components, "text_encoder", "tokenizer")
+    model_cpu_offload_seq = "text_encoder->transformer->vae->vocoder"
 
     def __init__(
         self,
-        transformer: torch.nn.Module,
-        vae: torch.nn.Module,
-        vocoder: torch.nn.Module,
+        transformer: LatentTransformer,
+        vae: MelVAE,
+        vocoder: Vocoder,
         text_encoder: torch.nn.Module,
         tokenizer: Any,
         num_inference_steps: int = 1,
         guidance_scale: float = 3.0,
-        guidance_range: tuple[float, float] = (0.0, 10.0),
-        seconds_range: tuple[float, float] = (0.5, 10.0),
+        guidance_range: tuple[float, float] | list[float] = (0.0, 10.0),
+        seconds_range: tuple[float, float] | list[float] = (0.5, 10.0),
         max_tokens: int = 32,
         temperature: float = 1.0,
     ):
@@ -50,14 +54,14 @@ class TextToAudioPipeline(LatentPipeline):
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        self.conditioner = TextConditioner(text_encoder, tokenizer, max_tokens)
+        self.conditioner = None if text_encoder is None else TextConditioner(text_encoder, tokenizer, max_tokens)
         self.build_codec()
 
     @torch.no_grad()
     def __call__(
         self,
-        prompt: Prompt,
-        audio_length_in_s: float = 4.0,
+        prompt: Prompt | None = None,
+        audio_length_in_s: float | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         negative_prompt: Prompt | None = None,
@@ -69,43 +73,86 @@ class TextToAudioPipeline(LatentPipeline):
         callback: Callback | None = None,
         temperature: float | None = None,
         gamma: float | None = None,
-    ) -> AudioOutput:
+        *,
+        audio_end_in_s: float | None = None,
+        prompt_embeds: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        negative_attention_mask: Tensor | None = None,
+        return_dict: bool = True,
+        callback_steps: int = 1,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        max_retries: int = 3,
+        on_failure: str = "raise",
+    ) -> AudioOutput | tuple[Any]:
         """Generates `num_waveforms_per_prompt` sounds for each prompt; the same seed gives the same sound in any batch.
 
-        guidance_scale  Imagen's w: 0 ignores the prompt, 1 follows it, more exaggerates it
-        latents         the unit noise at the start, [prompt * num, channel, frame]
-        solver          any of audiocm.diffusion.solvers; default `student_step` for a student, `heun` for a teacher
-        callback        called as callback(step, time, latents) after every step
-        temperature     standard deviation of all noise (`latents` too), 1 as in training; less is safer, less varied
-        gamma           share of fresh noise after a step, see `solvers.sample`; default: see `sample_latents`
+        audio_length_in_s  seconds, 4 by default; `audio_end_in_s` is the same
+        guidance_scale     Imagen's w: 0 ignores the prompt, 1 follows it, more exaggerates it
+        negative_prompt    what a teacher is guided away from; students take none
+        latents            the unit noise at the start, [prompt * num, channel, frame]; a sound of it is not tried again
+        solver             any of audiocm.diffusion.solvers; default `student_step` for a student, `heun` for a teacher
+        output_type        "pt", "np" or "latent"; latents are not checked
+        callback           called as callback(step, time, latents) after every `callback_steps` steps
+        temperature        standard deviation of all noise (`latents` too), 1 as in training; less is safer, less varied
+        gamma              share of fresh noise after a step, see `solvers.sample`; default: see `sample_latents`
+        prompt_embeds      with `attention_mask` what `encode_prompt` returns, in the place of prompts; so the negative ones
+        return_dict        False: a tuple of the sounds alone
+        callback_on_step_end  called as callback(pipeline, step, time, {"latents": x}); its "latents" are taken over
+        max_retries        times that a silent, clipped or non-finite sound is made again, see `attempt`
+        on_failure         "raise", or "return" the others, with silence and a `Failure` for each that is missing
 
-        Raises ValueError if an argument is not allowed, AudioError if a sound is silent, not finite or clipped."""
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        Raises ValueError if an argument is not allowed, AudioError if a sound is silent, not finite or clipped with all
+        seeds; its `output` holds the others."""
+        texts = self._texts(prompt, prompt_embeds, "prompt")
+        if None not in (audio_length_in_s, audio_end_in_s):
+            raise ValueError("audio_length_in_s and audio_end_in_s are two names of the same: give one")
+        seconds = next((one for one in (audio_length_in_s, audio_end_in_s) if one is not None), 4.0)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
         w = float(self.config.guidance_scale if guidance_scale is None else guidance_scale)
         temperature = self.config.temperature if temperature is None else temperature
         num = num_waveforms_per_prompt
-        self.check_inputs(prompts, audio_length_in_s, steps, w, num, temperature)
+        self.check_inputs(texts, seconds, steps, w, num, temperature)
+        check_retries(max_retries, on_failure)
         if output_type not in ("pt", "np", "latent"):
             raise ValueError(f"output_type must be 'pt', 'np' or 'latent', not {output_type!r}")
-        frames, device = self.codec.frames(audio_length_in_s), self.transformer.device
-        cond = self._condition(prompts, num, frames)
-        negative = self._negative_prompts(negative_prompt, len(prompts))
-        if negative is None:
-            net, cond = self.apply_guidance(cond, w)
-        else:
-            net = negative_guided_net(self.transformer, w, self._condition(negative, num, frames))
-        seeds = item_seeds(generator, len(prompts), num)
-        unit = PerItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
+        callbacks = (callback, callback_steps, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        new_hook = self.step_hooks(*callbacks)
+        frames, device = self.codec.frames(seconds), self._execution_device
+        cond = self._condition(self._text_condition(texts, prompt_embeds, attention_mask), num, frames)
+        avoided = self._negative(negative_prompt, negative_prompt_embeds, negative_attention_mask, len(texts))
+        negative = None if avoided is None else self._condition(avoided, num, frames)
+        seeds = item_seeds(generator, len(texts), num)
         noise = None if latents is None else temperature * self._check_latents(latents, len(seeds), frames)
-        latent = self.sample_latents(
-            net, cond, lambda: temperature * unit(frames, device), steps, noise, solver, callback, gamma
-        )
+
+        def sample(rows: list[int], seeds: list[int]) -> Tensor:
+            chosen = torch.tensor(rows, device=device)
+            net, given = self.apply_guidance(cond[chosen], w, None if negative is None else negative[chosen])
+            unit = PerItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
+            return self.sample_latents(
+                net, given, lambda: temperature * unit(frames, device), steps, noise, solver, new_hook, gamma
+            )
+
+        def make(rows: list[int], seeds: list[int]) -> Iterable[tuple[Tensor, str | None]]:
+            samples = round(seconds * self.sample_rate)
+            return zip(*decode_checked(self.codec, sample(rows, seeds), samples), strict=True)
+
         if output_type == "latent":
-            return AudioOutput(latent, self.sample_rate)
-        names = [one for one in prompts for _ in range(num)]
-        wav = decode_checked(self.codec, latent, names, round(audio_length_in_s * self.sample_rate))
-        return AudioOutput(wav.numpy() if output_type == "np" else wav, self.sample_rate)
+            output = AudioOutput(sample(list(range(len(seeds))), seeds), self.sample_rate)
+        else:
+            attempts = attempt(make, seeds, max_retries if latents is None else 0)
+            wav = torch.stack([one.made for one in attempts])
+            failed = [(i, one) for i, one in enumerate(attempts) if one.fault]
+            failures = [Failure(i, texts[i // num], one.fault, one.seeds) for i, one in failed]
+            retries = [len(one.seeds) - 1 for one in attempts]
+            output = AudioOutput(wav.numpy() if output_type == "np" else wav, self.sample_rate, failures, retries)
+        return self.finish(output, on_failure, return_dict)
+
+    def encode_prompt(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """Returns a call's `prompt_embeds` [prompt, token, dim] and `attention_mask`, bool [prompt, token]."""
+        cond = self._text_condition(self._texts(prompt, None, "prompt"), None, None)
+        return cond.tokens, cond.token_mask
 
     def check_inputs(
         self, prompts: list[str], seconds: float, steps: int, w: float, num: int = 1, temperature: float = 1.0
@@ -122,33 +169,55 @@ class TextToAudioPipeline(LatentPipeline):
         if not 0 < temperature <= 2:
             raise ValueError(f"temperature must be over 0 and at most 2, not {temperature:g}")
 
-    def _condition(self, prompts: list[str], num: int, frames: int) -> Condition:
-        cond = self.conditioner(prompts).to(self.transformer.device).repeat_interleave(num)
-        cond.mask = torch.ones(cond.batch_size, frames, dtype=torch.bool, device=self.transformer.device)
+    def _texts(self, prompt: Prompt | None, embeds: Tensor | None, name: str) -> list[str]:
+        """Returns the prompts, or names of given embeddings. Raises ValueError if both are given."""
+        if embeds is None:
+            return [prompt] if isinstance(prompt, str) else list(prompt or ())
+        if prompt is not None:
+            raise ValueError(f"{name} and {name}_embeds exclude each other: give one")
+        return [f"{name}_embeds[{i}]" for i in range(len(embeds))]
+
+    def _text_condition(self, texts: list[str], embeds: Tensor | None, mask: Tensor | None) -> Condition:
+        """Returns the text part of a condition, of texts or of embeddings. Raises ValueError for other shapes."""
+        device = self._execution_device
+        if embeds is None:
+            return self.conditioner(texts, device).to(device)
+        width = self.transformer.config.token_width
+        if embeds.ndim != 3 or embeds.shape[2] != width or (mask is not None and mask.shape != embeds.shape[:2]):
+            raise ValueError(f"embeddings must be [prompt, token, {width}] and their mask [prompt, token]")
+        mask = embeds.new_ones(embeds.shape[:2]) if mask is None else mask
+        return Condition(tokens=embeds, token_mask=mask.bool(), pooled=sentence_vector(embeds, mask)).to(device)
+
+    def _condition(self, text: Condition, num: int, frames: int) -> Condition:
+        """Returns the condition of `num` sounds of so many frames for each text."""
+        cond, device = text.repeat_interleave(num), self._execution_device
+        cond.mask = torch.ones(cond.batch_size, frames, dtype=torch.bool, device=device)
+        if self.transformer.config.takes_duration:
+            cond.duration = torch.full((cond.batch_size,), float(frames), device=device)
         return cond
 
-    def _negative_prompts(self, negative_prompt: Prompt | None, prompts: int) -> list[str] | None:
-        """Returns one negative prompt for each prompt, or None. Raises ValueError if they are not allowed."""
-        if negative_prompt is None:
+    def _negative(self, prompt: Prompt | None, embeds: Tensor | None, mask: Tensor | None, n: int) -> Condition | None:
+        """Returns the text part of the negative condition, or None. Raises ValueError if it is not allowed."""
+        if prompt is None and embeds is None:
             return None
         if self.is_student:
-            raise ValueError(
-                "negative_prompt needs a teacher: the guidance of a student is distilled, without a prompt"
-            )
-        negative = [negative_prompt] * prompts if isinstance(negative_prompt, str) else list(negative_prompt)
-        if len(negative) != prompts:
-            raise ValueError(f"{len(negative)} negative prompts for {prompts} prompts")
-        return negative
+            raise ValueError("negative_prompt needs a teacher: a student's guidance is distilled, without a prompt")
+        texts = self._texts(prompt, embeds, "negative_prompt") * (n if isinstance(prompt, str) else 1)
+        if len(texts) != n:
+            raise ValueError(f"{len(texts)} negative prompts for {n} prompts")
+        return self._text_condition(texts, embeds, mask)
 
     def _check_latents(self, latents: Tensor, items: int, frames: int) -> Tensor:
         """Returns given latents in float32 on the device. Raises ValueError if their shape does not fit."""
         shape = (items, self.codec.channels, frames)
         if tuple(latents.shape) != shape:
             raise ValueError(f"latents must be [sound, channel, frame] = {list(shape)}, not {list(latents.shape)}")
-        return latents.to(self.transformer.device, torch.float32)
+        return latents.to(self._execution_device, torch.float32)
 
     def save_pretrained(self, save_directory: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
-        """Writes a complete diffusers folder; variant="int8" is a quarter of the size and read by audiocm only."""
+        """Writes a complete diffusers folder, see `LatentPipeline.save_pretrained`.
+
+        variant="int8" is a quarter of the size and read by audiocm only."""
         super().save_pretrained(save_directory, variant=variant, **options)
         if variant == "int8":
             save_int8(self.text_encoder.state_dict(), Path(save_directory) / "text_encoder" / INT8_FILE)

@@ -1,9 +1,10 @@
 """Text-to-speech pipeline: text -> speech, spoken or sung, sentence by sentence."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,13 +13,17 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..codec.vae import MelVAE
+from ..codec.vocoder import Vocoder
 from ..diffusion.denoiser import Condition
 from ..diffusion.solvers import Solver
+from ..models.transformer import LatentTransformer
 from ..speech.alignment import whole_frames
-from ..speech.encoder import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
+from ..speech.encoder import SUBFRAMES, SpeechBatch, SpeechEncoder, phoneme_batch, pitch_features
 from ..speech.phonemes import Sentence, split_in_halves, split_sentences, validate_text
 from ..speech.singing import Notes, align_notes, check_notes, resample_contour
-from .latent_pipeline import Callback, LatentPipeline, PerItemNoise, Seeds, decode_checked, item_seeds
+from .failures import Failure, attempt, check_retries, decode_checked
+from .latent_pipeline import Callback, Hook, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
 
 
 @dataclass
@@ -31,15 +36,19 @@ class SpeechOutput(BaseOutput):
     audios: list[Any]
     durations: list[list[tuple[str, float]]]
     sample_rate: int
+    failures: list[Failure] = field(default_factory=list)  # of sentences; empty unless on_failure is "return"
 
 
 @dataclass(frozen=True)
 class SpokenSentence:
-    """A sentence as `stream` yields it; `audio`, float32 [sample], ends with the sentence's pause."""
+    """A sentence as `stream` yields it; `audio`, float32 [sample], ends with the sentence's pause.
+
+    One that failed with every seed tried is silence, and has the `failure`."""
 
     audio: Tensor
     sentence: Sentence
     durations: list[tuple[str, float]]
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,8 @@ class SpeechOptions:
     pitch: Any = None
     notes: Notes | None = None
     solver: Solver | None = None
-    callback: Callback | None = None
+    new_hook: Callable[[], Hook] | None = None
+    max_retries: int = 3
 
     @property
     def has_melody(self) -> bool:
@@ -65,16 +75,18 @@ class TextToSpeechPipeline(LatentPipeline):
     """Text-to-speech: speech encoder, latent transformer (a one-step student or a teacher), mel VAE and vocoder."""
 
     required_components = (*LatentPipeline.required_components, "speech_encoder")
+    model_cpu_offload_seq = "speech_encoder->transformer->vae->vocoder"
+    _exclude_from_cpu_offload: ClassVar[list[str]] = ["speech_encoder"]  # its attention reads weights of a child
 
     def __init__(
         self,
-        transformer: torch.nn.Module,
-        vae: torch.nn.Module,
-        vocoder: torch.nn.Module,
-        speech_encoder: torch.nn.Module,
+        transformer: LatentTransformer,
+        vae: MelVAE,
+        vocoder: Vocoder,
+        speech_encoder: SpeechEncoder,
         num_inference_steps: int = 1,
         guidance_scale: float = 1.0,
-        guidance_range: tuple[float, float] = (0.0, 10.0),
+        guidance_range: tuple[float, float] | list[float] = (0.0, 10.0),
         noise_mean: float = 1.0,
         vocoder_iterations: int | None = 0,
     ):
@@ -110,20 +122,35 @@ class TextToSpeechPipeline(LatentPipeline):
         output_type: str = "pt",
         batch_size: int = 8,
         callback: Callback | None = None,
-    ) -> SpeechOutput:
+        *,
+        return_dict: bool = True,
+        callback_steps: int = 1,
+        callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+        max_retries: int = 3,
+        on_failure: str = "raise",
+    ) -> SpeechOutput | tuple[Any]:
         """Synthesises each text; the same seed gives the same speech, alone or in a batch, at once or streamed.
 
         pitch       F0 in Hz, any number of points evenly over the text (0: unvoiced, nan: free)
         notes       notes to sing, (MIDI number, seconds) for each syllable, see `singing.align_notes`
         solver      any of audiocm.diffusion.solvers; default `student_step` for a student, `heun` for a teacher
+        return_dict  False: a tuple of the speech alone; for callbacks see `TextToAudioPipeline`
+        max_retries  times that a silent, clipped or non-finite sentence is made again, see `attempt`
+        on_failure  "raise", or "return" all texts, with silence and a `Failure` for each sentence that is missing
 
         Pitch and notes are for texts of one sentence and models that were trained to follow pitch. Raises ValueError if
-        an argument is not allowed, AudioError if a result is silent, not finite or clipped."""
+        an argument is not allowed, AudioError if a sentence is silent, not finite or clipped with all seeds; its
+        `output` holds the others."""
         texts = [text] if isinstance(text, str) else list(text)
         if output_type not in ("pt", "np"):
             raise ValueError(f"output_type must be 'pt' or 'np', not {output_type!r}")
-        others = {"pitch": pitch, "notes": notes, "solver": solver, "callback": callback}
-        options = self._options(texts, num_inference_steps, speed, voice, guidance_scale, **others)
+        check_retries(max_retries, on_failure)
+        callbacks = (callback, callback_steps, callback_on_step_end, callback_on_step_end_tensor_inputs)
+        others = {"pitch": pitch, "notes": notes, "solver": solver, "new_hook": self.step_hooks(*callbacks)}
+        options = self._options(
+            texts, num_inference_steps, speed, voice, guidance_scale, max_retries=max_retries, **others
+        )
         sentences = [list(split_sentences(one)) for one in texts]
         if options.has_melody and any(len(parts) > 1 for parts in sentences):
             raise ValueError("pitch and notes are for one sentence: speak the text sentence by sentence")
@@ -140,7 +167,9 @@ class TextToSpeechPipeline(LatentPipeline):
         pauses = [round(pieces[-1].sentence.pause * self.sample_rate) for pieces in spoken]
         audios = [audio[: len(audio) - pause] for audio, pause in zip(audios, pauses, strict=True)]
         durations = [[pair for piece in pieces for pair in piece.durations] for pieces in spoken]
-        return SpeechOutput([a.numpy() for a in audios] if output_type == "np" else audios, durations, self.sample_rate)
+        failures = [piece.failure for pieces in spoken for piece in pieces if piece.failure]
+        audios = [audio.numpy() for audio in audios] if output_type == "np" else audios
+        return self.finish(SpeechOutput(audios, durations, self.sample_rate, failures), on_failure, return_dict)
 
     def stream(
         self,
@@ -151,16 +180,30 @@ class TextToSpeechPipeline(LatentPipeline):
         guidance_scale: float | None = None,
         generator: torch.Generator | None = None,
         notes: Notes | None = None,
+        max_retries: int = 3,
+        on_failure: str = "raise",
     ) -> Iterator[SpokenSentence]:
         """Yields the sentences of a text one by one, as they are ready; with `notes` a text must be one sentence.
 
-        Raises ValueError before the first sentence if an argument is not allowed."""
-        options = self._options([text], num_inference_steps, speed, voice, guidance_scale, notes=notes)
+        A sentence that fails with all seeds is yielded as silence, with its `failure`. Raises ValueError before the
+        first sentence if an argument is not allowed and, unless on_failure is "return", AudioError after the last one
+        if any failed."""
+        check_retries(max_retries, on_failure)
+        others = {"notes": notes, "max_retries": max_retries}
+        options = self._options([text], num_inference_steps, speed, voice, guidance_scale, **others)
         if notes is not None:
             check_notes(text, notes)
         seed = item_seeds(generator, 1, 1)[0]
         jobs = ((0, seed + k, sentence) for k, sentence in enumerate(split_sentences(text)))
-        return (piece for _, piece in self._synthesize(jobs, 1, options))
+
+        def pieces() -> Iterator[SpokenSentence]:
+            output = SpeechOutput([], [], self.sample_rate)
+            for _, piece in self._synthesize(jobs, 1, options):
+                output.failures += [piece.failure] if piece.failure else []
+                yield piece
+            self.finish(output, on_failure, True)
+
+        return pieces()
 
     def _options(
         self, texts: Sequence[str], steps: int | None, speed: float, voice: str | None, w: float | None, **others: Any
@@ -188,7 +231,7 @@ class TextToSpeechPipeline(LatentPipeline):
     ) -> Iterator[tuple[int, SpokenSentence]]:
         """Yields (text number, speech) of each job (text number, seed, sentence), batch by batch.
 
-        A sentence too long for the network gives several pieces with the same seed."""
+        A sentence too long for the network gives several pieces with the same seed; one that fails is made again."""
         jobs = iter(jobs)
         while batch := list(islice(jobs, batch_size)):
             pieces = [
@@ -198,7 +241,10 @@ class TextToSpeechPipeline(LatentPipeline):
             ]
             for start in range(0, len(pieces), batch_size):
                 numbers, seeds, sentences = zip(*pieces[start : start + batch_size], strict=True)
-                yield from zip(numbers, self._synthesize_batch(seeds, sentences, options), strict=True)
+                make = partial(self._synthesize_batch, sentences, options)
+                for i, one in zip(numbers, attempt(make, seeds, options.max_retries), strict=True):
+                    failure = Failure(i, one.made.sentence.text, one.fault, one.seeds) if one.fault else None
+                    yield i, replace(one.made, failure=failure)
 
     def _split_to_fit(self, sentence: Sentence, voice: int, speed: float) -> list[Sentence]:
         """Splits a sentence into pieces that the network can make at once."""
@@ -213,15 +259,16 @@ class TextToSpeechPipeline(LatentPipeline):
         """Returns the batch of sentences with predicted durations, and its token states."""
         encoder = self.speech_encoder
         batch = phoneme_batch([sentence.phonemes for sentence in sentences], voice, encoder.config.symbols)
-        batch = batch.to(self.transformer.device)
+        batch = batch.to(self._execution_device)
         states = encoder.states(batch)
         batch.durations = encoder.predict_durations(states, batch, speed)
         return batch, states
 
     def _synthesize_batch(
-        self, seeds: Sequence[int], sentences: Sequence[Sentence], options: SpeechOptions
-    ) -> list[SpokenSentence]:
-        """Synthesises sentences in one batch. Raises ValueError if one is too long for the network."""
+        self, sentences: Sequence[Sentence], options: SpeechOptions, rows: Sequence[int], seeds: Sequence[int]
+    ) -> Iterator[tuple[SpokenSentence, str | None]]:
+        """Synthesises some of the sentences in one batch, each with its fault. Raises ValueError if one is too long."""
+        sentences = [sentences[row] for row in rows]
         batch, states = self._encode(sentences, options.voice, options.speed)
         if options.has_melody:
             batch = self._set_melody(batch, options.pitch, options.notes)
@@ -232,12 +279,10 @@ class TextToSpeechPipeline(LatentPipeline):
             raise ValueError(f"{sentences[0].text[:40]!r} is too long to speak at once: at most {seconds:.1f} seconds")
         cond = self.speech_encoder.condition(states, batch, batch.durations, max(frames))
         latent = self._sample(cond, seeds, options)
-        spoken = []
         for i, sentence in enumerate(sentences):  # decoded one by one, so that padding does not reach the sound
-            wav = decode_checked(self.codec, latent[i : i + 1, :, : frames[i]], [sentence.text])[0]
+            (wav,), (fault,) = decode_checked(self.codec, latent[i : i + 1, :, : frames[i]])
             wav = F.pad(wav, (0, round(sentence.pause * self.sample_rate)))
-            spoken.append(SpokenSentence(wav, sentence, self._symbol_seconds(batch, i)))
-        return spoken
+            yield SpokenSentence(wav, sentence, self._symbol_seconds(batch, i)), fault
 
     def _set_melody(self, batch: SpeechBatch, pitch: Any, notes: Notes | None) -> SpeechBatch:
         """Returns the batch with pitch, and durations of whole frames, that follow notes or an F0 contour."""
@@ -261,7 +306,7 @@ class TextToSpeechPipeline(LatentPipeline):
         frames, mean = cond.prior.shape[2], self.config.noise_mean * cond.prior
         net, cond = self.apply_guidance(cond, options.w)
         return self.sample_latents(
-            net, cond, lambda: unit(frames, mean.device) + mean, options.steps, None, options.solver, options.callback
+            net, cond, lambda: unit(frames, mean.device) + mean, options.steps, None, options.solver, options.new_hook
         )
 
     def _symbol_seconds(self, batch: SpeechBatch, row: int) -> list[tuple[str, float]]:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
@@ -124,6 +125,7 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
         for table in (self.symbol, self.stress, self.voice):
             nn.init.normal_(table.weight, std=width**-0.5)
 
+    @apply_forward_hook
     def states(self, speech: SpeechBatch) -> Tensor:
         """Returns the token states [batch, width, token], 0 at padding."""
         x = self.symbol(speech.symbols) + self.stress(speech.stress) + self.voice(speech.voice)[:, None]
@@ -134,12 +136,14 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
 
     def log_durations(self, states: Tensor, speech: SpeechBatch) -> Tensor:
         """Predicts ln of each token's mean frames [batch, token]; no gradient reaches the states (as in Glow-TTS)."""
-        return self.duration(states.detach(), speech.token_mask)[:, 0].clamp(-4.0, 5.0)
+        return self.duration(states.detach(), speech.token_mask)[:, 0].float().clamp(-4.0, 5.0)
 
+    @apply_forward_hook
     def predict_durations(self, states: Tensor, speech: SpeechBatch, speed: float | Tensor = 1.0) -> Tensor:
         """Predicts durations [batch, token] in frames at `speed`; the sum of each row is a whole number."""
         return whole_frames(self.log_durations(states, speech).exp() * speech.token_mask / speed)[0]
 
+    @apply_forward_hook
     def condition(self, states: Tensor, speech: SpeechBatch, durations: Tensor, frames: int) -> Condition:
         """Returns the denoiser's Condition of so many frames: token states, voice vector, mask and prior."""
         total = durations.sum(1).round().long()
@@ -149,7 +153,8 @@ class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
             h = h + self.pitch(F.pad(speech.pitch, (0, frames - speech.pitch.shape[2])))
         prior = self.prior(h, mask).float()
         voice = self.voice(speech.voice)
-        return Condition(states.transpose(1, 2), speech.token_mask, voice, mask, prior, speech.null)
+        text = {"tokens": states.transpose(1, 2), "token_mask": speech.token_mask, "pooled": voice}
+        return Condition(**text, mask=mask, prior=prior, null=speech.null)
 
     def forward(self, speech: SpeechBatch, speed: float | Tensor = 1.0) -> tuple[Condition, Tensor]:
         """Returns the Condition and durations [batch, token], predicted if the batch has none; waits for the device."""

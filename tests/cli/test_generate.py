@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 import soundfile
+from spoilt import SILENT, seed_of, spoil
 from tiny_model import tiny_pipeline
 
 from audiocm.cli.main import main
@@ -65,7 +66,7 @@ def test_a_folder_gets_numbered_files_and_a_manifest(place, capsys):
     assert sorted(os.listdir("out")) == [*names, "manifest.jsonl"]
     rows = [json.loads(line) for line in (place / "out" / "manifest.jsonl").read_text().splitlines()]
     assert [row["file"] for row in rows] == names
-    assert rows[3] == {"file": "001_1.wav", "prompt": "rain on a tin roof", "seed": 8, "steps": 1, "guidance": 3.0,
+    assert rows[3] == {"file": "001_1.wav", "prompt": "rain on a tin roof", "seed": 8, "retries": 0, "steps": 1, "guidance": 3.0,
                        "temperature": rows[0]["temperature"], "model": "tta"}  # fmt: skip
     assert 0 < rows[0]["temperature"] <= 1
     shown = capsys.readouterr()
@@ -111,6 +112,7 @@ BAD = {
         "temperature must be over 0 and at most 2, not 0",
     ),
     "num": (["rain", "-o", "x", "--num", "0"], "--num must be at least 1, not 0"),
+    "retries": (["rain", "-o", "x.wav", "--retries", "-1"], "--retries must be at least 0, not -1"),
     "seed": (["rain", "-o", "x.wav", "--seed", "-1"], "--seed must lie between 0 and 2^63, not -1"),
     "model": (["rain", "-o", "x.wav", "--model", "tts"], "unknown model 'tts': bundled are tta, tta-teacher"),
     "model folder": (["rain", "-o", "x.wav", "--model", "./none"], "no model folder './none'"),
@@ -160,8 +162,50 @@ def test_a_silent_net_is_an_error_and_not_a_file(place, capsys, monkeypatch):
 
     silence = lambda self, latent, loudest: 0 * latent.mean(1).repeat_interleave(1024, 1)  # noqa: E731
     monkeypatch.setattr(Codec, "decode", silence)
-    assert generate("rain", "-o", "x.wav") == 2
-    assert "the sound made for 'rain' is silent" in capsys.readouterr().err and not os.listdir(place)
+    assert generate("rain", "-o", "x.wav", "--retries", "1") == 3
+    shown = capsys.readouterr()
+    assert shown.err == "audiocm: no sound for 'rain' (take 0, seeds 0, 1000000): it is silent\n"
+    assert not shown.out and not os.listdir(place)
+
+
+def test_failures_are_made_again_or_told_at_the_end_and_take_no_others_with_them(place, capsys, monkeypatch):
+    prompts = [f"sound {i}" for i in range(6)]
+    call = (*prompts, "--seconds", "0.5", "--num", "2", "--seed", "20", "-o")
+    assert generate(*call, "plain") == 0
+    spoil(monkeypatch, {seed_of(21): SILENT})
+    capsys.readouterr()
+    assert generate(*call, "mended") == 0 and generate(*call, "left", "--retries", "0") == 3
+    shown = capsys.readouterr()
+    lines = [line for line in shown.err.splitlines() if line.startswith("audiocm")]
+    assert lines == [f"audiocm: no sound for {one!r} (take 1, seeds 21): it is silent" for one in prompts]
+    assert "left: 6 of 12 sounds" in shown.out and "mended: 12 sounds" in shown.out
+    rows = {
+        name: [json.loads(line) for line in (place / name / "manifest.jsonl").open()] for name in ("mended", "left")
+    }
+    assert [(row["seed"], row["retries"]) for row in rows["mended"]] == [(20, 0), (1_000_021, 1)] * 6
+    assert [row["file"] for row in rows["left"]] == [f"{i:03d}_0.wav" for i in range(6)]
+    assert sorted(os.listdir("left")) == [*(row["file"] for row in rows["left"]), "manifest.jsonl"]
+    for name in (f"{i:03d}_0.wav" for i in range(6)):
+        assert len({(place / folder / name).read_bytes() for folder in ("plain", "mended", "left")}) == 1
+    assert generate("sound 3", "--seconds", "0.5", "--seed", "1000021", "-o", "again.wav") == 0
+    among, alone = soundfile.read("mended/003_1.wav")[0], soundfile.read("again.wav")[0]
+    assert numpy.abs(among - alone).max() <= 2 / 32768
+
+
+def test_sounds_made_before_an_interruption_are_in_the_manifest(place, monkeypatch):
+    from audiocm.cli import output
+
+    written, write = [], output.write_wave
+
+    def stop_after_five(*arguments):
+        if len(written) == 5:
+            raise KeyboardInterrupt
+        written.append(write(*arguments))
+
+    monkeypatch.setattr(output, "write_wave", stop_after_five)
+    assert generate(*(f"sound {i}" for i in range(9)), "--seconds", "0.5", "-o", "out") == 130
+    rows = [json.loads(line) for line in (place / "out" / "manifest.jsonl").open()]
+    assert [row["file"] for row in rows] == [f"{i:03d}_0.wav" for i in range(5)]
 
 
 def test_a_full_disk_leaves_no_partial_file(place, capsys, monkeypatch):

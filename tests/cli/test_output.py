@@ -24,8 +24,12 @@ def test_a_folder_numbers_its_files_and_a_file_stays_one(tmp_path):
     wav = np.zeros(100, np.float32)
     folder, file = Destination(f"{tmp_path}/new/", 2), Destination(f"{tmp_path}/x.flac", 1)
     assert [folder.write(3, take, wav, 24000) for take in range(2)] == ["003_0.wav", "003_1.wav"]
-    folder.finish([{"file": "003_0.wav", "prompt": "ü"}])
-    assert json.loads((tmp_path / "new" / "manifest.jsonl").read_text(encoding="utf-8"))["prompt"] == "ü"
+    manifest = tmp_path / "new" / "manifest.jsonl"
+    manifest.write_text("of an earlier call\n")
+    rows = [{"file": "003_0.wav", "prompt": "ü"}, {"file": "003_1.wav", "prompt": "ü"}]
+    for count, row in enumerate(rows, 1):
+        folder.record(row)
+        assert [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()] == rows[:count]
     assert file.write(0, 0, wav, 24000) == "x.flac"
-    file.finish([{"file": "x.flac"}])
+    file.record({"file": "x.flac"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "x.flac"]

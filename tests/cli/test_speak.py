@@ -6,6 +6,7 @@ import numpy
 import pytest
 import soundfile
 import torch
+from spoilt import SILENT, seed_of, spoil
 from tiny_speech import save_tiny_speech
 
 from audiocm.cli.main import main
@@ -72,12 +73,37 @@ def test_speak_writes_a_file(place, capsys):
         (["--file", "none.txt", "-o", "x.wav"], "cannot read the text file none.txt: No such file"),
         (["Hi", "-o", "x.wav", "--model", "tta"], "unknown model 'tta': bundled are tts, tts-teacher"),
         (["Hi", "-o", "x.wav", "--seed", "-1"], "--seed must lie between"),
+        (["Hi", "-o", "x.wav", "--retries", "-1"], "--retries must be at least 0, not -1"),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_no_file(place, capsys, arguments, message):
     assert speak(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("audiocm") and message in lines[0] and not os.listdir()
+
+
+def test_sentences_that_fail_are_made_again_or_told_and_take_no_others_with_them(place, capsys, monkeypatch):
+    assert speak(TEXT, "-o", "a.wav") == 0
+    second = seed_of(0) + 1
+    spoil(monkeypatch, {second: SILENT, seed_of(7): SILENT})
+    assert speak(TEXT, "-o", "b.wav") == 0
+    capsys.readouterr()
+    assert speak(TEXT, "-o", "c.wav", "--retries", "0") == 3
+    shown = capsys.readouterr()
+    sentence = "The train leaves at 5:45 p.m., doesn't it?"
+    assert shown.err == f"audiocm: no speech for {sentence!r} (seed 0, seeds tried: 1): it is silent\n"
+    assert "3 sentences" in shown.out
+    plain, mended, left = (soundfile.read(f"{name}.wav")[0] for name in "abc")
+    assert plain.shape == mended.shape == left.shape
+    apart = numpy.flatnonzero(plain != left)
+    same = numpy.r_[0 : apart[0], apart[-1] + 1 : len(plain)]
+    assert (left[apart[0] : apart[-1] + 1] == 0).all() and (mended[same] == plain[same]).all() and len(same) > 20_000
+    assert speak("Hello there.", "-o", "d.wav", "--seed", "7", "--retries", "0") == 3
+    assert "no speech for 'Hello there.' (seed 7" in capsys.readouterr().err and sorted(os.listdir()) == [
+        "a.wav",
+        "b.wav",
+        "c.wav",
+    ]
 
 
 def test_a_warning_is_one_line(place, capsys):

@@ -121,7 +121,7 @@ def test_required_components_are_the_arguments_without_default():
 
 
 def test_errors_of_the_system_are_not_blamed_on_a_component(bundled, monkeypatch):
-    def full_disk(*_):
+    def full_disk(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(MelVAE, "from_pretrained", full_disk)

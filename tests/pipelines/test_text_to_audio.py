@@ -5,7 +5,7 @@ import torch
 from tiny_model import tiny_pipeline
 
 from audiocm.diffusion import solvers
-from audiocm.pipelines.latent_pipeline import AudioError, PerItemNoise, item_seeds
+from audiocm.pipelines.latent_pipeline import PerItemNoise, item_seeds
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 
 
@@ -157,13 +157,3 @@ def test_bad_input_is_one_line_that_says_what_is_allowed(student, arguments, mes
     with pytest.raises(ValueError, match=message) as raised:
         student(**({"prompt": "rain"} | arguments))
     assert "\n" not in str(raised.value)
-
-
-def test_a_collapsed_net_is_an_error(student):
-    before = student.codec.decode
-    student.codec.decode = lambda latent, max_rms: torch.zeros(len(latent), 30_000)
-    try:
-        with pytest.raises(AudioError, match="'rain' is silent"):
-            student("rain", audio_length_in_s=1)
-    finally:
-        student.codec.decode = before

@@ -1,0 +1,101 @@
+"""Sounds that are silent, clipped or not finite: how they are found, made again with other seeds, and told."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..codec.codec import Codec
+
+SILENCE_RMS = 1e-4  # of full scale: -80 dB
+MAX_FRAME_RMS = 0.3  # of full scale: -10 dB; training data are well below
+CLIPPED_SHARE = 0.01  # share of samples beyond full scale, or at the maximum, from which a sound counts as clipped
+RETRY_STRIDE = 1_000_000  # from a seed to that of the next try: further than the seeds of takes and sentences reach
+
+
+class AudioError(ValueError):
+    """Sounds are silent, not finite or clipped with every seed tried; `output` holds all others and the failures."""
+
+    def __init__(self, message: str, output: Any = None):
+        super().__init__(message)
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sound that failed with every seed tried; silence of its length stands in its place."""
+
+    item: int  # its place in `audios`
+    prompt: str  # or the sentence of a text
+    reason: str  # "is silent", "is clipped" or "has numbers that are not finite"
+    seeds: tuple[int, ...]  # in the order of the tries
+
+
+def audio_faults(wav: Tensor) -> list[str | None]:
+    """Returns what is wrong with each sound [item, sample]: not finite, silent or clipped; None for nothing."""
+    wav = wav.float()
+    peak = wav.abs().amax(-1, keepdim=True)
+    too_loud, at_peak = wav.abs() > 1, wav.abs() >= peak * (1 - 1e-5)
+    faults = {
+        "has numbers that are not finite": ~wav.isfinite().all(-1),
+        "is silent": wav.square().mean(-1).sqrt() < SILENCE_RMS,
+        "is clipped": (too_loud.float().mean(-1) > CLIPPED_SHARE) | (at_peak.float().mean(-1) > CLIPPED_SHARE),
+    }
+    rows = zip(*(where.tolist() for where in faults.values()), strict=True)
+    return [next((fault for fault, found in zip(faults, row, strict=True) if found), None) for row in rows]
+
+
+def decode_checked(codec: Codec, latent: Tensor, samples: int | None = None) -> tuple[Tensor, list[str | None]]:
+    """Decodes generated latents to sounds [item, sample], float32 on the CPU, limited in level and cut to `samples`.
+
+    Also returns the `audio_faults`. Sounds that exceed full scale are scaled to a peak of 0.99, those with a fault
+    are silence."""
+    wav = codec.decode(latent.float(), MAX_FRAME_RMS)[:, :samples].float()
+    faults, peak = audio_faults(wav), wav.abs().amax(-1, keepdim=True)
+    wav = (wav * torch.where(peak > 1, 0.99 / peak, torch.ones_like(peak))).cpu()
+    wav[torch.tensor([fault is not None for fault in faults])] = 0.0
+    return wav, faults
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The last try of an item."""
+
+    made: Any
+    fault: str | None  # None: it is valid
+    seeds: tuple[int, ...]  # of all tries
+
+
+def attempt(
+    make: Callable[[list[int], list[int]], Iterable[tuple[Any, str | None]]], seeds: Sequence[int], max_retries: int
+) -> list[Attempt]:
+    """Makes an item of each seed, and those with a fault again, `max_retries` times, with seeds RETRY_STRIDE further.
+
+    make(rows, seeds) makes some of the items and yields each with its fault or None."""
+    attempts, rows = [Attempt(None, None, ()) for _ in seeds], list(range(len(seeds)))
+    for retry in range(max_retries + 1):
+        tried = [seeds[row] + retry * RETRY_STRIDE for row in rows]
+        for row, seed, (made, fault) in zip(rows, tried, make(rows, tried), strict=True):
+            attempts[row] = Attempt(made, fault, (*attempts[row].seeds, seed))
+        rows = [row for row in rows if attempts[row].fault]
+        if not rows:
+            break
+    return attempts
+
+
+def check_retries(max_retries: int, on_failure: str) -> None:
+    """Raises ValueError if the options of failures are not allowed."""
+    if int(max_retries) != max_retries or max_retries < 0:
+        raise ValueError(f"max_retries must be a whole number of at least 0, not {max_retries}")
+    if on_failure not in ("raise", "return"):
+        raise ValueError(f"on_failure must be 'raise' or 'return', not {on_failure!r}")
+
+
+def raise_failures(failures: Sequence[Failure], output: Any = None) -> None:
+    """Raises AudioError, which names the prompts, if there are failures."""
+    if failures:
+        names = "; ".join(f"the sound made for {one.prompt!r} {one.reason}" for one in failures)
+        tried = f"seeds tried: {max(len(one.seeds) for one in failures)}"
+        raise AudioError(f"{names} ({tried}); try another seed, fewer steps or less guidance", output)
