@@ -11,6 +11,7 @@ from . import (
     models as models,
     pipelines as pipelines,
     speech as speech,
+    teachers as teachers,
     training as training,
 )
 from .codec.codec import Codec as Codec
@@ -21,11 +22,13 @@ from .diffusion.solvers import sample as sample
 from .evaluation.scoring import compare as compare, score as score
 from .models.text_encoder import TextConditioner as TextConditioner
 from .models.transformer import LatentTransformer as LatentTransformer
-from .pipelines.latent_pipeline import AudioError as AudioError, AudioOutput as AudioOutput
+from .pipelines.failures import AudioError as AudioError
+from .pipelines.latent_pipeline import AudioOutput as AudioOutput
 from .pipelines.loading import bundled_models as bundled_models
 from .pipelines.text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .pipelines.text_to_speech import SpeechOutput as SpeechOutput, TextToSpeechPipeline as TextToSpeechPipeline
 from .speech.encoder import SpeechEncoder as SpeechEncoder
+from .teachers.teacher import load_teacher as load_teacher
 from .training.run import Run as Run
 from .training.trainer import train as train
 from .version import __version__ as __version__

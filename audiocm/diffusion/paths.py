@@ -273,7 +273,8 @@ def ddpm(betas: Sequence[float] | Tensor) -> DDPM:
     """Builds the path of a DDPM noise schedule betas [steps], with t in [0, steps] (see `DDPM` for t = n + 1).
 
     Raises ValueError unless the noise grows at every step."""
-    alphas_bar = torch.cumprod(1 - torch.as_tensor(betas, dtype=torch.float64), 0).clamp_min(2.0**-24)
+    alphas_bar = torch.cumprod(1 - torch.as_tensor(betas, dtype=torch.float64), 0)
+    alphas_bar[-1:].clamp_(min=min(2.0**-24, float(alphas_bar[-2:][0]) / 2))  # zero terminal SNR, but finite levels
     if len(alphas_bar) < 2 or not bool((alphas_bar.diff(prepend=alphas_bar.new_ones(1)) < 0).all()):
         raise ValueError("betas must be two or more numbers in (0, 1), so that the noise grows at every step")
     return DDPM(1.0, float(len(alphas_bar)), ((1 - alphas_bar) / alphas_bar).log() / 2)

@@ -1,6 +1,5 @@
 from . import (
     adversarial as adversarial,
-    lora as lora,
     losses as losses,
     method as method,
     methods as methods,

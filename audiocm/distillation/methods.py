@@ -82,7 +82,9 @@ def ict(
 def ect(
     sampler: TimestepSampler | None = None, stages: int = 8, q: float = 2.0, c: float = 1e-6, **changes: Any
 ) -> Method:
-    """Easy consistency tuning. Geng et al. 2024. Start from a diffusion model; no target EMA."""
+    """Easy consistency tuning. Geng et al. 2024. Start from a diffusion model; no target EMA.
+
+    Deviation: networks are not asked below t_min, so that an r below it is 0, the boundary (theirs are asked at r)."""
     sampler = timesteps.ect(sampler, stages, q)
     return replace(Method(sampler, consistency_target(euler), distance=huber(c), weight=losses.inverse_step), **changes)
 
@@ -98,7 +100,7 @@ def lcm(teacher: Net, w: Range = (3.0, 15.0), intervals: int = 50, **changes: An
 
 
 def lcm_lora(teacher: Net, w: float = 7.5, intervals: int = 50, **changes: Any) -> Method:
-    """LCM-LoRA. Luo et al. 2023b: a fixed w. Train only the parameters of `lora.add_lora(student)`.
+    """LCM-LoRA. Luo et al. 2023b: a fixed w. Train only the parameters of `teachers.add_lora(student)`.
 
     Their target network is the student itself; short runs need an EMA copy (without it they diverge in the tests)."""
     method = lcm(teacher, intervals=intervals, field=teacher_field(guided_net(teacher, w)), guidance=None)
@@ -128,7 +130,8 @@ def consistencytta(
 def comospeech(teacher: Net, intervals: int = 50, **changes: Any) -> Method:
     """CoMoSpeech. Ye et al. 2023: CD with Euler steps around the prior mean `cond.prior`; sample from noise + prior.
 
-    Deviation: their mean runs over padding too."""
+    Deviations: their mean runs over padding too; the last of the `intervals` here ends at 0, theirs are 49, down to
+    t_min."""
     return cd(teacher, intervals, euler, **({"coupling": states.prior_centred_noise} | changes))
 
 
@@ -219,10 +222,13 @@ def rectified_flow(**changes: Any) -> Method:
 def shortcut(**changes: Any) -> Mix:
     """Shortcut models. Frans et al. 2024: 7/8 flow matching, 1/8 one jump = two half jumps of the target. EMA 0.999.
 
-    Deviations: the shares weigh two losses on the whole batch (theirs divide its rows); no clipping to +-4."""
+    Jumps are 1 to 1/64 long; the two halves of the shortest are told s = t, where flow matching trains the velocity
+    (their code tells both s = t - 1/128). Deviations: the shares weigh two losses on the whole batch (theirs divide its
+    rows); no clipping to +-4."""
     flow = rectified_flow(timesteps=timesteps.with_target_time_equal_t(timesteps.uniform), needs_target_time=True)
     target = trajectory_target(student_step)
-    halving = replace(flow, timesteps=timesteps.dyadic_intervals(), target=target, field=states.target_field)
+    field = states.shortcut_field(shortest=0.75 / 64)  # between the halves of 1/64, which are told s = t, and 1/64
+    halving = replace(flow, timesteps=timesteps.dyadic_intervals(depth=7), target=target, field=field)
     return Mix(((7 / 8, replace(flow, **changes)), (1 / 8, replace(halving, **changes))))
 
 
@@ -279,7 +285,8 @@ def scd(teacher: Net, sampler: TimestepSampler | None = None, **changes: Any) ->
 def meanflow(sampler: TimestepSampler | None = None, scale: float = 1.0, share: float = 0.0, **changes: Any) -> Method:
     """MeanFlow. Geng et al. 2025, algorithm 1: average velocities of the rectified flow. No target EMA.
 
-    scale, share: their guidance omega, kappa (`self_guided_field`), with the effective w = scale / (1 - share)."""
+    scale, share: their guidance omega, kappa (`self_guided_field`), with the effective w = scale / (1 - share).
+    Deviation: `adaptive_l2` adds c = 1e-3 to the mean square, the paper to the sum: theirs is 1e-3 / entries here."""
     sampler, target = sampler or timesteps.logitnormal_pairs(), continuous_target(targets.flow_gain)
     field = states.data_field if scale == 1 and share == 0 else states.self_guided_field(scale, share)
     options = {"path": paths.rectified, "compare_at": losses.network_output, "needs_target_time": True}
@@ -325,7 +332,7 @@ def dmd2(
     `first_share` of the rows at the first. A range of w: each row draws its own, an input of the student and of the
     fake score. `discriminator`: a `Net` that becomes the discriminator against real data (theirs is a head on the fake
     score); None: without their GAN. Deviations: scores at lognormal levels; one critic step per student step, by the
-    trainer."""
+    trainer; the GAN's loss is the hinge at weight `adversarial_weight` (theirs: softplus at 3e-3)."""
     is_range = isinstance(w, tuple)
     guidance = uniform_guidance(*w) if is_range else None
     base = Method(timesteps.always_t_max, regression_target, path=net_path, net_path=net_path, guidance=guidance)

@@ -27,13 +27,13 @@ from audiocm.codec.codec import Codec
 from audiocm.data.batches import LatentBatches
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.solvers import Solver
-from audiocm.distillation import lora
 from audiocm.evaluation.provenance import commit
 from audiocm.files import atomic_write, write_json
 from audiocm.models.adapters import LogVarianceDenoiser
 from audiocm.models.text_encoder import TextConditioner
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
+from audiocm.teachers import lora
 from audiocm.training.compile import compile_blocks, tree_signature
 from audiocm.training.run import Run, best_device
 from audiocm.training.trainer import Trainer

@@ -196,6 +196,18 @@ def test_wrong_methods_are_not_stationary():
     assert relative_gradient(methods.cd(teacher, timesteps=swapped), jump_to_zero) > 0.1
 
 
+def test_short_jumps_of_shortcut_models_are_tied_to_the_data():
+    """A network with the true velocity at s = t whose jumps are those of another law is not at rest."""
+    other = Gaussian(WIDE, -0.4, 0.5).student
+
+    def jumps_of_another_law(x, t, s=None, cond=None):
+        at_t = broadcast_like(s > t * (1 - 1e-9), x)
+        return torch.where(at_t, wide_teacher(x, t, s, cond), other(x, t, s, cond))
+
+    halving = methods.shortcut(**WIDELY).parts[1][1]
+    assert relative_gradient(halving, jumps_of_another_law) > 20 * relative_gradient(halving, wide_student)
+
+
 # --- fixed points -----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,238 @@
+"""Teachers by name: `load_teacher` gives a `Teacher`, a contract net with its path, its conditions and its codec."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..diffusion import paths
+from ..diffusion.denoiser import Condition
+from ..errors import explain_import_error
+from ..models.weights import resolve_folder
+from . import audioldm, bundled, stable_audio  # noqa: F401  they register their adapters
+from .adapter import Adapter, adapter_of_components, adapter_of_pipeline, misfits
+
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # no pickles, no code
+
+
+class Teacher:
+    """A diffusion model as audiocm's methods and samplers take it.
+
+    net      frozen contract net (x_t, t, s, cond) -> clean, on `path`
+    path     its noise path; methods take it as net_path and path
+    name     where it came from: a folder, a hub id, a bundled name or the class of a pipeline
+    adapter  its architecture; adapter.pipe holds the components"""
+
+    def __init__(self, adapter: Adapter, name: str):
+        self.adapter, self.name = adapter, name
+        for module in self._modules():
+            module.requires_grad_(False).eval()
+        with torch.no_grad():
+            self.net: nn.Module = adapter.build_net().requires_grad_(False).eval()
+        self.path: paths.Path = adapter.schedule.path
+
+    def _modules(self) -> list[nn.Module]:
+        """Returns the networks among the components."""
+        pipe = self.adapter.pipe
+        components = pipe.components if hasattr(pipe, "components") else vars(pipe)
+        return [component for component in components.values() if isinstance(component, nn.Module)]
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate in Hz of what `encode` takes and `decode` returns."""
+        return self.adapter.sample_rate
+
+    @property
+    def channels(self) -> int:
+        """Number of audio channels of what `encode` takes and `decode` returns: 1 or 2."""
+        return self.adapter.channels
+
+    def latent_shape(self, seconds: float) -> tuple[int, ...]:
+        """Returns the shape of one latent of a sound of a length, such as (channel, frame, bin) or (channel, frame)."""
+        return self.adapter.latent_shape(seconds)
+
+    @torch.no_grad()
+    def encode(self, wav: Tensor) -> Tensor:
+        """Encodes waveforms [batch, sample], for stereo [batch, 2, sample], to latents [batch, *latent_shape].
+
+        Levels become those of the teacher's training data, where it had one level."""
+        return self.adapter.encode(wav.to(self.adapter.device))
+
+    @torch.no_grad()
+    def decode(self, latent: Tensor) -> Tensor:
+        """Decodes latents [batch, *latent_shape] to float32 waveforms of the form that `encode` takes.
+
+        They may be longer than the sound: a teacher of one window decodes all of it."""
+        return self.adapter.decode(latent.to(self.adapter.device)).float()
+
+    @torch.no_grad()
+    def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
+        """Encodes prompts for sounds of a length. No row depends on the others, so rows can be stored and mixed."""
+        return self.adapter.condition(list(prompts), seconds)
+
+    def student(
+        self, guidance_range: tuple[float, float] | None = None, target_time: bool = False, lora: int | None = None
+    ) -> nn.Module:
+        """Returns a network to train that equals the teacher bit for bit before the first step.
+
+        guidance_range  the weights w that the student takes as cond.guidance; None: it takes none
+        target_time     whether the student takes the end s of a jump
+        lora            rank of a low-rank difference to the frozen teacher; None: all weights are trained
+
+        The parameters to train are those with requires_grad. Raises ValueError for a rank below 1, or a range that is
+        not two rising numbers."""
+        if guidance_range is not None and not guidance_range[0] < guidance_range[1]:
+            raise ValueError(f"guidance_range must be two rising numbers, not {guidance_range}")
+        return self.adapter.build_student(self.net, guidance_range, target_time, lora)
+
+    def to(self, device: torch.device | str) -> "Teacher":
+        """Moves the net, text encoders and codec to a device and returns the teacher."""
+        for module in (*self._modules(), self.net):
+            module.to(device)
+        return self
+
+
+def load_teacher(source: str | os.PathLike | Mapping[str, Any] | Any, **hub: Any) -> Teacher:
+    """Loads a teacher: a bundled name, a diffusers folder, a hub id "owner/name", a pipeline, or a dict of components.
+
+    hub: options of huggingface_hub.snapshot_download (revision, token, ...). Only safetensors weights are read, in
+    float32, and no code of a folder is run; the network is used for a hub id alone. Raises
+    ValueError, in one line, if there is no teacher, its architecture is not known, a component is missing, weights are
+    pickled, or its scheduler contradicts itself or is not supported, and ImportError for a package that it needs."""
+    if isinstance(source, (str, os.PathLike)):
+        return _load(str(source), hub)
+    name = "components" if isinstance(source, Mapping) else type(source).__name__
+    components = source if isinstance(source, Mapping) else getattr(source, "components", None)
+    if components is None:
+        raise ValueError(f"a teacher is a name, a folder, a pipeline or a dict of components, not a {name}")
+    classes = _class_names(components)
+    if isinstance(source, Mapping):
+        return Teacher(adapter_of_components(classes)(SimpleNamespace(**source)), name)
+    return Teacher(_fitting(name, classes, name)(source), name)
+
+
+def _class_names(components: Mapping[str, Any]) -> dict[str, str]:
+    return {name: type(one).__name__ for name, one in components.items() if one is not None}
+
+
+def _fitting(pipeline: str, classes: Mapping[str, str], where: str) -> type[Adapter]:
+    """Returns the adapter of a pipeline. Raises ValueError if components are missing or of another class."""
+    adapter = adapter_of_pipeline(pipeline)
+    if wrong := misfits(adapter, classes):
+        raise ValueError(f"{where} is no teacher that {adapter.__name__} reads: {'; '.join(wrong)}")
+    return adapter
+
+
+def _load(name: str, hub: dict[str, Any]) -> Teacher:
+    """Loads a bundled model, a folder or a hub id."""
+    from ..pipelines.loading import model_folder
+
+    if "/" in name and not Path(name).is_dir():
+        folder = resolve_folder(name, **{"allow_patterns": HUB_FILES, **hub})
+    else:
+        folder = Path(name) if Path(name).is_dir() else model_folder(name)
+    index = _json(folder / "model_index.json")
+    kind = index.get("_class_name", "")
+    kind = kind[-1] if isinstance(kind, list) else kind
+    if kind == "TextToAudioPipeline" or (folder / "bundle.json").is_file():
+        from ..pipelines.text_to_audio import TextToAudioPipeline
+
+        pipe = TextToAudioPipeline.from_pretrained(folder)
+        return Teacher(adapter_of_pipeline("TextToAudioPipeline")(pipe), name)
+    classes = _classes_of_index(index) if index else _classes_of_folders(folder)
+    if not classes:
+        raise ValueError(
+            f"no teacher in {folder}: it has neither model_index.json nor folders of components (unet/, vae/, ...)"
+        )
+    adapter = _fitting(kind, classes, name) if index else adapter_of_components(classes)
+    for component in classes:
+        _check_files(folder / component)
+    try:
+        pipe = _pipeline(folder, kind) if index else SimpleNamespace(**_components(folder, classes))
+    except ImportError as error:
+        raise explain_import_error(error) from error
+    except Exception as error:  # diffusers, transformers and tokenizers raise many types for damaged files
+        raise ValueError(f"{name} could not be read: {' '.join(str(error).split())[:300]}") from error
+    return Teacher(adapter(pipe), name)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    """Returns the content of a JSON file, {} if there is none. Raises ValueError if it is damaged."""
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} is damaged: it holds no object")
+    return content
+
+
+def _classes_of_index(index: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the classes of a pipeline's components. Raises ValueError for one that needs code of the folder."""
+    classes = {}
+    for name, entry in index.items():
+        if isinstance(entry, list) and len(entry) == 2 and entry[0] is not None:
+            if entry[0] not in ("diffusers", "transformers", "audioldm2", "stable_audio", "stable_audio_3"):
+                raise ValueError(
+                    f"component {name} is a {entry[1]} of {entry[0]!r}: only diffusers' and transformers' are read"
+                )
+            classes[name] = entry[1]
+    return classes
+
+
+def _classes_of_folders(folder: Path) -> dict[str, str]:
+    """Returns the classes that the folders of components without a pipeline name in their configurations."""
+    classes = {}
+    for file in sorted(folder.glob("*/*.json")):
+        if file.name in ("config.json", "scheduler_config.json"):
+            config = _json(file)
+            if cls := config.get("_class_name") or next(iter(config.get("architectures") or ()), None):
+                classes[file.parent.name] = cls
+        elif file.name == "tokenizer_config.json":
+            classes[file.parent.name] = "AutoTokenizer"
+    return classes
+
+
+def _check_files(folder: Path) -> None:
+    """Raises ValueError if a component's folder is missing, or its weights are pickled only."""
+    if not folder.is_dir():
+        raise ValueError(f"component {folder.name} is missing: there is no folder {folder}")
+    files = [file for file in folder.iterdir() if file.is_file()]
+    pickled = [file for file in files if file.suffix in PICKLED]
+    if pickled and not any(file.suffix == ".safetensors" for file in files):
+        raise ValueError(
+            f"the weights {pickled[0]} are pickled, which can run code, and are not read; if you trust them, load the "
+            "pipeline with diffusers and write it by pipe.save_pretrained(folder, safe_serialization=True)"
+        )
+
+
+SAFE = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+
+
+def _pipeline(folder: Path, kind: str) -> Any:
+    import diffusers
+
+    return getattr(diffusers, kind).from_pretrained(folder, torch_dtype=torch.float32, **SAFE)
+
+
+def _components(folder: Path, classes: Mapping[str, str]) -> dict[str, Any]:
+    import diffusers
+    import transformers
+
+    components = {}
+    for name, cls in classes.items():
+        if cls == "AutoTokenizer" or hasattr(diffusers, cls):
+            library = transformers if cls == "AutoTokenizer" else diffusers
+            options = {} if cls == "AutoTokenizer" or not issubclass(getattr(library, cls), nn.Module) else SAFE
+            components[name] = getattr(library, cls).from_pretrained(folder / name, **options)
+        else:
+            components[name] = getattr(transformers, cls).from_pretrained(folder / name, dtype=torch.float32, **SAFE)
+    return components
