@@ -1,7 +1,9 @@
 """Cache of latents: each clip is encoded once, and found by its own content and the codec's weights."""
 
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,6 +20,7 @@ from tqdm import tqdm
 from ..files import atomic_write, content_digest, read_json_lines, write_json_lines
 from .manifest import Clip, content_keys, read_waves, warn_of_skipped
 
+BLOCK_FRAMES = 65_536  # of a deflated block of packed latents
 INT8_STEP = 0.4  # of packed latents; the same for all channels, whose mean square is 1: audible ones have larger stds
 
 
@@ -149,9 +152,16 @@ def pack(
     tensors: dict[str, Tensor] | None = None,
     metadata: dict[str, str] | None = None,
 ) -> None:
-    """Writes latents, rounded to int8 multiples of `step`, clips and other data to a portable safetensors file."""
+    """Writes latents, rounded to int8 multiples of `step`, clips and other data to a portable safetensors file.
+
+    The frames are deflated in blocks, channel by channel, which are alike: to about 40 % of their bytes."""
+    parts = latents.frames.split(BLOCK_FRAMES)
+    rounded = ((part.float() / step).round().clamp(-127, 127).to(torch.int8).T.contiguous() for part in parts)
+    with ThreadPoolExecutor() as pool:
+        blocks = list(pool.map(lambda part: zlib.compress(part.numpy(), 6), rounded))
     stored = {
-        "frames": (latents.frames.float() / step).round().clamp(-127, 127).to(torch.int8).contiguous(),
+        "blocks": torch.from_numpy(np.frombuffer(b"".join(blocks), np.uint8).copy()),
+        "sizes": torch.tensor([len(block) for block in blocks]),
         "lengths": latents.lengths,
         "silence": latents.silence.contiguous(),
         "step": torch.tensor(step),
@@ -161,13 +171,28 @@ def pack(
         save_file(stored | (tensors or {}), partial, {"clips": clips, **(metadata or {})})
 
 
+def _inflate(blocks: Tensor, sizes: list[int], channels: int) -> Tensor:
+    """Returns the int8 frames [frame, channel] of deflated blocks, which are bounded by BLOCK_FRAMES."""
+
+    def inflate(block: Tensor) -> Tensor:
+        unpacker = zlib.decompressobj()
+        data = unpacker.decompress(block.numpy(), BLOCK_FRAMES * channels)
+        return torch.from_numpy(np.frombuffer(data, np.int8).copy()).view(channels, -1).T
+
+    with ThreadPoolExecutor() as pool:
+        return torch.cat(list(pool.map(inflate, blocks.split(sizes))))
+
+
 def unpack(file: str | Path, keep: Callable[[Clip], bool] = lambda clip: True) -> Latents:
     """Reads clips that `keep` accepts from a file of `pack`. Raises ValueError if it is damaged or none is left."""
     try:
         with safe_open(file, "pt") as stored:
             lines = json.loads(stored.metadata()["clips"])
-            names = ("frames", "lengths", "silence", "step")
-            frames, lengths, silence, step = (stored.get_tensor(name) for name in names)
+            names = ("blocks", "sizes", "lengths", "silence", "step")
+            blocks, sizes, lengths, silence, step = (stored.get_tensor(name) for name in names)
+        frames = _inflate(blocks, sizes.tolist(), len(silence))
+        if len(frames) != int(lengths.sum()):
+            raise ValueError(f"{len(frames)} frames for clips of {int(lengths.sum())}")
     except Exception as error:  # safetensors raises its own bare exceptions
         raise ValueError(f"packed latents {file}: missing or damaged ({error})") from error
     clips = [Clip(**line | {"path": Path(line["path"]), "captions": tuple(line["captions"])}) for line in lines]
