@@ -1,4 +1,5 @@
 from . import (
+    distill as distill,
     generate as generate,
     loading as loading,
     main as main,

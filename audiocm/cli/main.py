@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | speak | train | score | compare`.
+"""The command line: `audiocm generate | speak | train | distill | score | compare`.
 
 A command is a function that adds its options to a parser and one that runs it. Heavy packages are imported when it is
 called, so that `--help` is instant and no command waits for the packages of another.
@@ -13,12 +13,13 @@ from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from . import generate, speak, train
+from . import distill, generate, speak, train
 
 COMMANDS = {
     "generate": "generate sounds from text prompts",
     "speak": "speak or sing a text",
     "train": "train a network by a recipe",
+    "distill": "distil a teacher to a student of one call",
     "score": "score a folder of sounds",
     "compare": "compare two systems: folders, or results of score --json",
 }
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
 def _load_command(name: str) -> tuple[Callable, Callable]:
     """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
-    module = {"generate": generate, "speak": speak, "train": train}.get(name)
+    module = {"generate": generate, "speak": speak, "train": train, "distill": distill}.get(name)
     if module is None:
         from . import score as module
     return getattr(module, f"{name}_arguments"), getattr(module, f"{name}_command")
@@ -56,7 +57,7 @@ def _parse_top_level(argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 2 wrong input, 130 interrupted.
+    """Runs a command and returns its exit code: 0 done, 2 wrong input, 3 some sounds are missing, 130 interrupted.
 
     Errors are one line on stderr, or a traceback with the environment variable AUDIOCM_TRACEBACK=1."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if fields and not hasattr(args, "fields"):
             parser.error(f"unrecognized arguments: {' '.join(fields)}")
         args.fields = fields
-        command(args)
+        return command(args) or 0
     except KeyboardInterrupt:
         print("audiocm: interrupted", file=sys.stderr)
         return 130
@@ -81,4 +82,3 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"audiocm: {' '.join(str(explained).split())}", file=sys.stderr)
         return 2
-    return 0

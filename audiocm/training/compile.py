@@ -1,4 +1,4 @@
-"""CUDA graphs of whole training steps, and torch.compile for single blocks.
+"""CUDA graphs of whole training steps, torch.compile for single blocks, and gradient checkpointing of blocks.
 
 All private names of torch that training depends on are in this file (`forward_ad._current_level`, `Module._call_impl`,
 `Module._compiled_call_impl`, `_dynamo.config`); checked with torch 2.11 and 2.13.
@@ -7,12 +7,13 @@ All private names of torch that training depends on are in this file (`forward_a
 import dataclasses
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
 
 def tree_tensors(tree: Any) -> list[Tensor]:
@@ -24,9 +25,14 @@ def tree_tensors(tree: Any) -> list[Tensor]:
 
 def clone_tree(tree: Any) -> Any:
     """Returns a copy of a batch whose tensors have memory of their own."""
+    return map_tensors(tree, lambda tensor: tensor.clone(memory_format=torch.contiguous_format))
+
+
+def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Returns a batch of the same structure with all tensors changed."""
     if isinstance(tree, Tensor):
-        return tree.clone(memory_format=torch.contiguous_format)
-    children = {key: clone_tree(child) for key, child in _children(tree).items()}
+        return change(tree)
+    children = {key: map_tensors(child, change) for key, child in _children(tree).items()}
     if dataclasses.is_dataclass(tree):
         return dataclasses.replace(tree, **children)
     if isinstance(tree, (tuple, list)):
@@ -121,6 +127,51 @@ def compile_blocks(net: nn.Module) -> None:
     Each kind of block is compiled once for any depth, in a tenth of the time that the whole network takes."""
     config = torch._dynamo.config
     config.recompile_limit = max(64, config.recompile_limit)  # the same code serves many networks and shapes
-    names = {name for part in net.modules() for name in getattr(part, "_repeated_blocks", None) or ()}
-    for block in [part for part in net.modules() if type(part).__name__ in names] or [net]:
+    for block in repeated_blocks(net) or [net]:
         block._compiled_call_impl = CompiledBlock(block)  # as nn.Module.compile does; copies of the network lack it
+
+
+def repeated_blocks(net: nn.Module, more: Collection[str] = ()) -> list[nn.Module]:
+    """Returns the blocks of the kinds that a network's `_repeated_blocks` names, or of the classes `more`, outermost
+    only."""
+    names = {name for part in net.modules() for name in getattr(part, "_repeated_blocks", None) or ()} | set(more)
+    found: list[nn.Module] = []
+    inside: set[nn.Module] = set()
+    for part in net.modules():
+        if names & {cls.__name__ for cls in type(part).__mro__} and part not in inside:  # FSDP makes a subclass
+            found.append(part)
+            inside.update(part.modules())
+    return found
+
+
+CHECKPOINTED = ("ResnetBlock2D", "Transformer2DModel")  # of U-Nets, beside the blocks that a network names
+
+
+class CheckpointedBlock:
+    """The call of a block, compiled or not, that keeps its inputs only and is repeated in the backward pass.
+
+    Forward-mode differentiation, which keeps nothing, takes the plain call."""
+
+    def __init__(self, block: nn.Module):
+        self.call = block._compiled_call_impl or block._call_impl
+        self.has_dropout = any(isinstance(part, nn.Dropout) and part.p > 0 for part in block.modules())
+
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled() or forward_ad._current_level >= 0:
+            return self.call(*inputs, **kwargs)
+        options = {
+            "use_reentrant": False,
+            "preserve_rng_state": self.has_dropout,
+        }  # its state cannot be read in a graph
+        return checkpoint(self.call, *inputs, **options, **kwargs)
+
+
+def checkpoint_blocks(net: nn.Module) -> None:
+    """Makes a network keep only the inputs of its repeated blocks for the backward pass, which computes them again.
+
+    Compile first. Raises ValueError if the network has no blocks that are known."""
+    blocks = repeated_blocks(net, CHECKPOINTED)
+    if not blocks:
+        raise ValueError(f"gradient checkpointing: {type(net).__name__} names no `_repeated_blocks`")
+    for block in blocks:
+        block._compiled_call_impl = CheckpointedBlock(block)

@@ -30,9 +30,14 @@ class Meters:
         self.skipped += ~finite
 
     def read(self) -> dict[str, float]:
-        """Returns the means over the good steps and the number of bad ones, then starts new sums. Waits for the
-        device."""
-        *sums, count, _, _, skipped = self.values.tolist()
+        """Returns the means over the good steps of all ranks and the number of bad ones, then starts new sums.
+
+        Waits for the device, and for the other ranks, which have to call it as well."""
+        values = self.values.clone()
+        if torch.distributed.is_initialized():
+            torch.distributed.all_reduce(values)
+            values /= torch.distributed.get_world_size()
+        *sums, count, _, _, skipped = values.tolist()
         self.sums.zero_()
         self.longest.copy_(self.in_a_row)
         loss, critic_loss, norm = (total / count if count else math.nan for total in sums)

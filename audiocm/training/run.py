@@ -57,7 +57,9 @@ class Batches(Protocol):
 
 @runtime_checkable
 class ResumableBatches(Batches, Protocol):
-    """Batches whose position is part of a checkpoint; their state holds tensors, numbers, strings, lists and dicts."""
+    """Batches whose position is part of a checkpoint; their state holds tensors, numbers, strings, lists and dicts.
+
+    With an attribute `any_ranks` that is true, the state of rank 0 is that of every rank of another number of them."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -86,7 +88,10 @@ class Run:
     target_ema: float | None = None  # decay of the target network; None: the method uses the student without gradient
     critic: Critic | None = None  # stepped before the student by an optimizer of its own
     critic_lr: float | None = None  # None: lr
+    accumulate: int = 1  # batches of a step, whose gradients are averaged
     precision: str = "no"  # "bf16": autocast around the losses
+    gradient_checkpointing: bool = False  # compute the activations inside of the student's blocks again in the backward
+    shard: bool = False  # cut weights, gradients, moments and averages up over the ranks (FSDP2)
     seed: int = 0
     max_wall_seconds: float | None = None  # limit of this call: it ends in time for a checkpoint
     train_seconds: float | None = None  # limit of all calls together; progress then follows the clock, so runs differ
@@ -105,7 +110,7 @@ class Run:
     bad_steps: int = 20  # the run fails after so many steps in a row without a finite loss and gradient
 
     def __post_init__(self) -> None:
-        for name in ("steps", "save_every", "log_every", "validate_every", "sample_every", "bad_steps"):
+        for name in ("steps", "accumulate", "save_every", "log_every", "validate_every", "sample_every", "bad_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.precision not in ("no", "bf16"):
@@ -113,6 +118,9 @@ class Run:
         for name in ("ema", "target_ema"):
             if not 0 <= (getattr(self, name) or 0) < 1:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        unshardable = [name for name in ("critic", "keep_best", "compile", "cuda_graph") if getattr(self, name)]
+        if self.shard and unshardable:
+            raise ValueError(f"shard does not go with {' and '.join(unshardable)}")
         if self.keep_best and self.validate is None:
             raise ValueError(f"keep_best={self.keep_best!r} needs a validate function")
 

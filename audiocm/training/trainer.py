@@ -11,7 +11,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from tqdm import tqdm
 
 from ..files import atomic_write, read_json_lines, write_json_lines
 from . import checkpoint
-from .compile import CUDAGraphStep, compile_blocks
+from .compile import CUDAGraphStep, checkpoint_blocks, compile_blocks
 from .meters import Meters
-from .optimizer import FlatParameters, Optimizer
+from .optimizer import FlatLayout, FlatParameters, Optimizer, Parameters
 from .run import ResumableBatches, Run
+from .sharding import ShardedParameters, copy_whole, shard_net, unsharded_copy
 
 
 class Trainer:
@@ -54,15 +55,26 @@ class Trainer:
 
     def _build(self) -> None:
         run, device = self.run, self.device
-        self.net = run.net.to(device).train()
-        self.ema = None if run.ema is None else copy.deepcopy(self.net).eval()
-        self.target = None if run.target_ema is None else copy.deepcopy(self.net)
-        self.flat = FlatParameters(p for p in self.net.parameters() if p.requires_grad)
-        self.averages: dict[str, tuple[FlatParameters, nn.Module]] = {}
+        net, self.whole = run.net.train(), None
+        if run.shard:  # from the CPU, shard by shard
+            layout = FlatLayout(p for p in net.parameters() if p.requires_grad)
+            self.whole = unsharded_copy(net)
+        else:
+            net.to(device)
+        self.ema = None if run.ema is None else copy.deepcopy(net).eval()
+        self.target = None if run.target_ema is None else copy.deepcopy(net)
+        self.net = net
+
+        def parameters(module: nn.Module, trained: bool) -> Parameters:
+            if run.shard:
+                return ShardedParameters(shard_net(module, device), layout, trained)
+            return FlatParameters((p for p in module.parameters() if p.requires_grad), trained)
+
+        self.flat = parameters(net, True)
+        self.averages: dict[str, tuple[Parameters, nn.Module]] = {}
         for name, module in (("ema", self.ema), ("target", self.target)):
             if module is not None:
-                flat = FlatParameters((p for p in module.parameters() if p.requires_grad), trained=False)
-                self.averages[name] = (flat, module.requires_grad_(False))
+                self.averages[name] = (parameters(module, False), module.requires_grad_(False))
         settings = run.betas, run.weight_decay, run.max_grad_norm
         self.optimizers = {"student": Optimizer(self.flat, *settings)}
         self.critic = None
@@ -73,7 +85,7 @@ class Trainer:
             if (there := self.critic.values.device) != (here := self.flat.values.device):
                 raise ValueError(f"the critic is on {there}, the run on {here}: move it there")
             self.optimizers["critic"] = Optimizer(self.critic, *settings)
-        if self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1 and not run.shard:
             for optimizer in self.optimizers.values():
                 torch.distributed.broadcast(optimizer.flat.values, 0)
             for flat, _ in self.averages.values():
@@ -83,6 +95,8 @@ class Trainer:
         for net in (self.net, self.target):
             if run.compile and net is not None:
                 compile_blocks(net)
+        if run.gradient_checkpointing:
+            checkpoint_blocks(self.net)
         graphed = run.cuda_graph and device.type == "cuda"
         self.advance = CUDAGraphStep(self.step) if graphed else self.step
 
@@ -116,27 +130,32 @@ class Trainer:
 
     # --- one step, eager or recorded ---------------------------------------------------------------------------------
 
-    def _gradient(self, flat: FlatParameters, loss: Callable[..., Tensor], x: Any, cond: Any) -> Tensor:
-        """Fills the gradients of `flat`; returns the loss."""
-        flat.grads.zero_()
-        # no cache of cast weights: one filled under no_grad (by the target's call) would cut the student's gradient
-        with self._autocast(cache_enabled=False):
-            value = loss(self.net, self.target, x, cond, self.progress)
-        value.backward()
-        return value.detach().float()
+    def _gradient(self, flat: Parameters, loss: Callable[..., Tensor], batches: Sequence[Any]) -> Tensor:
+        """Fills the gradients of `flat` with the mean over batches x, cond, x, cond ...; returns the mean loss."""
+        flat.zero_grads()
+        total, share = torch.zeros((), device=self.device), 2 / len(batches)
+        for x, cond in zip(batches[::2], batches[1::2], strict=True):
+            # no cache of cast weights: one filled under no_grad (by the target's call) would cut the student's gradient
+            with self._autocast(cache_enabled=False):
+                value = loss(self.net, self.target, x, cond, self.progress)
+            (value if share == 1 else share * value).backward()
+            total += share * value.detach().float()
+        return total
 
     def _autocast(self, **options: bool) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16", **options)
 
-    def step(self, x: Any, cond: Any) -> None:
-        """Updates critic, student, averages and meters. It only uses device tensors and never waits for them."""
+    def step(self, *batches: Any) -> None:
+        """Updates critic, student, averages and meters by batches x, cond, x, cond ..., of which there are `accumulate`.
+
+        It only uses device tensors and never waits for them."""
         run, critic_loss = self.run, torch.zeros((), device=self.device)
         if self.critic is not None:
             self.critic.require_grad(True)
-            critic_loss = self._gradient(self.critic, run.critic.loss, x, cond)
+            critic_loss = self._gradient(self.critic, run.critic.loss, batches)
             self.optimizers["critic"].step(critic_loss)
             self.critic.require_grad(False)
-        loss = self._gradient(self.flat, run.method.loss, x, cond)
+        loss = self._gradient(self.flat, run.method.loss, batches)
         norm, finite = self.optimizers["student"].step(loss)
         self._update_averages()
         self.meters.update(loss, critic_loss, norm, finite)
@@ -145,7 +164,7 @@ class Trainer:
         """Moves each average towards the student: average += (1 - decay) (student - average)."""
         weights = {"ema": self.ema_weight, "target": 1 - (self.run.target_ema or 0.0)}
         for name, (flat, _) in self.averages.items():
-            flat.values.lerp_(self.flat.values, weights[name])
+            flat.move_towards(self.flat, weights[name])
         self._copy_buffers()
 
     @torch.no_grad()
@@ -188,10 +207,11 @@ class Trainer:
                 break
             progress = max(self.step_count / run.steps, trained / run.train_seconds if run.train_seconds else 0.0)
             rate = self.set_scalars(min(progress, 1.0))
-            x, cond = next(run.batches)
-            self.advance(x, cond)
+            batches = [part for _ in range(run.accumulate) for part in next(run.batches)]
+            self.advance(*batches)
             self.step_count += 1
-            samples += len(x[0] if isinstance(x, tuple) else x) * self.accelerator.num_processes
+            rows = sum(len(x[0] if isinstance(x, tuple) else x) for x in batches[::2])
+            samples += rows * self.accelerator.num_processes
             bar.update()
             logging = self.step_count % run.log_every == 0
             if logging or self.device.type == "cpu":
@@ -256,14 +276,19 @@ class Trainer:
 
     def averaged_net(self) -> nn.Module:
         """Returns the network that is validated and exported, in eval mode: the average, or the student if there is
-        none."""
+        none.
+
+        It is sharded if the run is, so that every rank has to call it."""
         return (self.net if self.ema is None else self.ema).eval()
 
     @torch.no_grad()
     def evaluate(self, validating: bool, sampling: bool) -> None:
         """Validates and samples the averaged network on the main rank, without effect on training's random
-        generators."""
-        validating, sampling = validating and self.is_main, sampling and self.is_main
+        generators.
+
+        A sharded network is called by all ranks, of which the main one logs and writes."""
+        takes_part = self.is_main or self.run.shard
+        validating, sampling = validating and takes_part, sampling and takes_part
         rng = checkpoint.get_rng(self.device)
         with self._autocast():
             if validating:
@@ -292,11 +317,15 @@ class Trainer:
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns all tensors of the run that change, by name; not copies, so they can be restored."""
+        """Returns all tensors of the run that change, by name; every rank calls this."""
         tensors = {f"{name}.values": flat.values for name, (flat, _) in self.averages.items()}
-        tensors["meters"] = self.meters.values
         for name, optimizer in self.optimizers.items():
             tensors |= optimizer.tensors(name)
+        return tensors | self._other_tensors()
+
+    def _other_tensors(self) -> dict[str, Tensor]:
+        """Returns meters and buffers; not copies, so they can be restored."""
+        tensors = {"meters": self.meters.values}
         for name, module in (("buffer", self.net), ("critic.buffer", self.run.critic)):
             if isinstance(module, nn.Module):
                 persistent = module.state_dict().keys()
@@ -310,46 +339,62 @@ class Trainer:
         if isinstance(self.run.batches, ResumableBatches):
             own["batches"] = self.run.batches.state_dict()
         ranks = gather_object([own]) if self.accelerator.num_processes > 1 else [own]
+        tensors = self.tensors()
         if self.is_main:
             state = {"run": self.run.name, "trained": self.trained_seconds(), "best": self.best, "ranks": ranks}
-            checkpoint.write(self.output / "checkpoints", self.step_count, self.tensors(), state, self.run.shard_mb)
+            checkpoint.write(self.output / "checkpoints", self.step_count, tensors, state, self.run.shard_mb)
         self.accelerator.wait_for_everyone()
         self.save_seconds = max(self.save_seconds, time.monotonic() - start)
 
     def resume(self) -> None:
-        """Continues from the newest checkpoint, if any. Raises ValueError if it is damaged or does not fit the run."""
+        """Continues from the newest checkpoint, if any. Raises ValueError if it is damaged or does not fit the run.
+
+        On another number of ranks, where the batches allow it (`any_ranks`), the noise is drawn anew from there on."""
         path = checkpoint.newest_checkpoint(self.output / "checkpoints")
-        self.save_seconds = sum(t.nbytes for t in self.tensors().values()) / 2e8  # an estimate: 200 MB a second
+        own = self.tensors()
+        self.save_seconds = sum(t.nbytes for t in own.values()) / 2e8  # an estimate: 200 MB a second
         if path is not None:
             saved, state = checkpoint.read(path)
-            self._check_fits(path, saved, state)
-            for name, tensor in self.tensors().items():
-                tensor.copy_(saved[name])
-            self._copy_buffers()
-            own = state["ranks"][self.accelerator.process_index]
+            self._check_fits(path, own, saved, state)
+            self._restore(saved)
+            same_ranks = len(state["ranks"]) == self.accelerator.num_processes
+            own = state["ranks"][self.accelerator.process_index if same_ranks else 0]
             if "batches" in own:
                 self.run.batches.load_state_dict(own["batches"])
-            checkpoint.set_rng(own["rng"], self.device)
+            if same_ranks:
+                checkpoint.set_rng(own["rng"], self.device)
+            else:
+                torch.manual_seed(self.run.seed + 1_000_003 * self.accelerator.process_index + 7919 * state["step"])
             self.step_count, self.earlier_seconds, self.best = state["step"], state["trained"], state["best"]
         log = self.output / "log.jsonl"
         if self.is_main and log.is_file():  # without the steps after the checkpoint, which this call repeats
             lines = read_json_lines(log, skip_damaged=True)
             write_json_lines(log, [line for line in lines if line["step"] <= self.step_count])
 
-    def _check_fits(self, path: Path, saved: dict[str, Tensor], state: dict[str, Any]) -> None:
+    def _restore(self, saved: dict[str, Tensor]) -> None:
+        for name, optimizer in self.optimizers.items():
+            optimizer.load(name, saved)
+        for name, (flat, _) in self.averages.items():
+            flat.load_values(saved[f"{name}.values"])
+        for name, tensor in self._other_tensors().items():
+            tensor.copy_(saved[name])
+        self._copy_buffers()
+
+    def _check_fits(self, path: Path, own: dict[str, Tensor], saved: dict[str, Tensor], state: dict[str, Any]) -> None:
         if state["run"] != self.run.name:
             raise ValueError(f"{path} is of run {state['run']!r}, not {self.run.name!r}: choose another output folder")
-        here, there = ({(name, x.shape) for name, x in tensors.items()} for tensors in (self.tensors(), saved))
+        here, there = ({(name, x.shape) for name, x in tensors.items()} for tensors in (own, saved))
         if different := sorted({name for name, _ in here ^ there}):
             names = ", ".join(different[:5])
             raise ValueError(f"{path} does not fit this run (net, critic or averages differ): {names}")
-        if len(state["ranks"]) != self.accelerator.num_processes:
-            raise ValueError(f"{path} was written by {len(state['ranks'])} ranks, now {self.accelerator.num_processes}")
+        before, now = len(state["ranks"]), self.accelerator.num_processes
+        if before != now and not getattr(self.run.batches, "any_ranks", False):
+            raise ValueError(f"{path} was written by {before} ranks, now {now}, and its batches belong to their ranks")
 
     def finish(self) -> nn.Module:
         """Saves, then exports and returns the averaged network, or the best one with keep_best."""
         self.save()
-        net = self.averaged_net()
+        net = self.averaged_net() if self.whole is None else copy_whole(self.averaged_net(), self.whole).eval()
         best = checkpoint.newest_checkpoint(self.output / "best")
         if self.best is not None and best is not None:
             saved, _ = checkpoint.read(best)
