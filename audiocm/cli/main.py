@@ -57,7 +57,8 @@ def _parse_top_level(argv: Sequence[str]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0 done, 2 wrong input, 3 some sounds are missing, 130 interrupted.
+    """Runs a command and returns its exit code: 0 done, 2 wrong input, 3 some sounds are missing, 130 interrupted,
+    143 ended by SIGTERM.
 
     Errors are one line on stderr, or a traceback with the environment variable AUDIOCM_TRACEBACK=1."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -76,9 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("audiocm: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, ImportError, OSError, RuntimeError) as error:
-        explained = error if isinstance(error, ValueError) else explain_import_error(error)
-        if os.environ.get("AUDIOCM_TRACEBACK") or not isinstance(explained, ValueError | ImportError):
+    except (ValueError, ArithmeticError, ImportError, OSError, RuntimeError) as error:
+        explained = error if isinstance(error, ValueError | ArithmeticError) else explain_import_error(error)
+        if os.environ.get("AUDIOCM_TRACEBACK") or not isinstance(explained, ValueError | ArithmeticError | ImportError):
             raise
         print(f"audiocm: {' '.join(str(explained).split())}", file=sys.stderr)
         return 2

@@ -1,9 +1,11 @@
 """Training state on disk: a folder of safetensors and JSON, never pickles, that a kill at any moment leaves intact."""
 
 import functools
+import hashlib
 import json
 import random
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from ..files import atomic_write, write_json
 STATE_FILE = "state.json"
 
 
-def write(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], shard_mb: float | None) -> Path:
-    """Writes the folder `folder`/step-00001234 and deletes the older ones. No file exceeds shard_mb megabytes (1e6
-    bytes).
+def write(
+    folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, Any], shard_mb: float | None, keep: int = 1
+) -> Path:
+    """Writes the folder `folder`/step-00001234 and deletes all older ones but `keep` - 1. No file exceeds shard_mb
+    megabytes (1e6 bytes); the state holds the SHA-256 of each. Raises OSError if the disk is full.
 
     `state` can be nested; a tensor in it is stored with the others, and is {"__tensor__": name} in the JSON file."""
     tensors = dict(tensors)
@@ -33,16 +37,33 @@ def write(folder: Path, step: int, tensors: dict[str, Tensor], state: dict[str, 
     path = folder / f"step-{step:08d}"
     with atomic_write(path, sync=True) as partial:
         partial.mkdir()
-        write_json(partial / STATE_FILE, {"step": step, "tensors": _write_shards(partial, tensors, shard_mb), **plain})
+        places = _write_shards(partial, tensors, shard_mb)
+        digests = {file.name: _digest(file) for file in sorted(partial.glob("*.safetensors"))}
+        write_json(partial / STATE_FILE, {"step": step, "tensors": places, "sha256": digests, **plain})
+    kept = checkpoints(folder)[:keep]
     for other in folder.iterdir():
-        if other != path:
+        if other not in kept:
             shutil.rmtree(other, ignore_errors=True)
     return path
 
 
+def _digest(file: Path) -> str:
+    """Returns the SHA-256 of a file, read in parts."""
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while part := stream.read(1 << 24):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Returns the complete checkpoints in `folder`, the newest first."""
+    return sorted((file.parent for file in folder.glob(f"step-*/{STATE_FILE}")), reverse=True)
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
     """Returns the latest complete checkpoint in `folder`, or None."""
-    return max((file.parent for file in folder.glob(f"step-*/{STATE_FILE}")), default=None)
+    return next(iter(checkpoints(folder)), None)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -55,14 +76,35 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         text = (path / STATE_FILE).read_text(encoding="utf-8")
+        for file, digest in json.loads(text).get("sha256", {}).items():
+            if _digest(path / file) != digest:
+                raise ValueError(f"checkpoint file {path / file} is damaged: its checksum differs")
         for name, place in json.loads(text)["tensors"].items():
             parts = [load(path / file)[key] for file, key in place["parts"]]
             tensors[name] = torch.cat(parts).reshape(place["shape"])
         state = json.loads(text, object_hook=restore_tensor)
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, LookupError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint {path / STATE_FILE} is damaged: {error}") from error
+    if not isinstance(state.get("step"), int) or not isinstance(state.get("ranks", []), list):
+        raise ValueError(f"checkpoint {path / STATE_FILE} is damaged: its step or ranks are missing")
     del state["tensors"]
+    state.pop("sha256", None)
     return tensors, state
+
+
+def read_newest(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]] | None:
+    """Returns the newest readable checkpoint in `folder` with its tensors and state, or None if there is none.
+
+    A damaged one costs a warning and the steps since the one before. Raises ValueError if all are damaged."""
+    found = checkpoints(folder)
+    for path in found:
+        try:
+            return path, *read(path)
+        except ValueError as error:
+            if path == found[-1]:
+                raise
+            warnings.warn(f"{error}: the one before is taken", stacklevel=3)
+    return None
 
 
 def _write_shards(folder: Path, tensors: dict[str, Tensor], shard_mb: float | None) -> dict[str, Any]:
@@ -84,7 +126,10 @@ def _write_shards(folder: Path, tensors: dict[str, Tensor], shard_mb: float | No
             free -= part.nbytes
         places[name] = {"shape": list(tensor.shape), "parts": parts}
     for file, shard in shards.items():
-        save_file(shard, folder / file)
+        try:
+            save_file(shard, folder / file)
+        except Exception as error:  # safetensors raises its own bare exceptions
+            raise OSError(f"the checkpoint {folder / file} could not be written: {error}") from error
     return places
 
 

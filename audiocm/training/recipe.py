@@ -25,7 +25,10 @@ def train_recipe(path: str | Path, fields: list[str], output: str | Path | None 
     make_run = load_recipe(path)
     values = parse_fields(make_run, fields)
     torch.manual_seed(values.get("seed", 0))  # for the initial weights
-    run = make_run(**values)
+    try:
+        run = make_run(**values)
+    except TypeError as error:
+        raise ValueError(f"recipe {path}: run() failed: {error}") from error
     if not isinstance(run, Run):
         raise ValueError(f"recipe {path}: run() returned {type(run).__name__}, not a Run")
     net = train(run, Path("runs") / run.name if output is None else output)
@@ -53,6 +56,8 @@ def load_recipe(path: Path) -> Callable[..., Run]:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"recipe {error.filename}, line {error.lineno}: {error.msg}") from error
+    except (NameError, TypeError) as error:
+        raise ValueError(f"recipe {path}: {error}") from error
     finally:
         for folder in added:
             sys.path.remove(folder)

@@ -9,7 +9,7 @@ network).
 
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -111,18 +111,57 @@ class Run:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "save_every", "log_every", "validate_every", "sample_every", "bad_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+            _check_number(name, getattr(self, name), 1, whole=True)
+        for name in ("warmup", "seed"):
+            _check_number(name, getattr(self, name), 0, whole=True)
+        for name in ("lr", "critic_lr", "weight_decay"):
+            _check_number(name, getattr(self, name), 0, optional=name == "critic_lr")
+        for name in ("max_grad_norm", "max_wall_seconds", "train_seconds", "shard_mb"):
+            _check_number(name, getattr(self, name), 0, optional=True, above=True)
+        for name in ("ema", "target_ema"):
+            _check_number(name, getattr(self, name), 0, below=1.0, optional=True)
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {self.betas!r}")
+        for beta in self.betas:
+            _check_number("betas", beta, 0, below=1.0)
         if self.precision not in ("no", "bf16"):
             raise ValueError(f"precision must be one of no, bf16, not {self.precision!r}")
-        for name in ("ema", "target_ema"):
-            if not 0 <= (getattr(self, name) or 0) < 1:
-                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if not isinstance(self.net, nn.Module):
+            raise ValueError(f"net must be a torch.nn.Module, not {type(self.net).__name__}")
+        for name, part, method in (("method", self.method, "loss"), ("batches", self.batches, "__next__")):
+            if not callable(getattr(part, method, None)):
+                raise ValueError(f"{name} must have a method {method}, which {type(part).__name__} has not")
+        for name in ("decay", "is_better", "export", "validate", "sample"):
+            value = getattr(self, name)
+            if not callable(value) and not (value is None and name in ("validate", "sample")):
+                raise ValueError(f"{name} must be a function, not {value!r}")
         unshardable = [name for name in ("critic", "keep_best", "compile", "cuda_graph") if getattr(self, name)]
         if self.shard and unshardable:
             raise ValueError(f"shard does not go with {' and '.join(unshardable)}")
         if self.keep_best and self.validate is None:
             raise ValueError(f"keep_best={self.keep_best!r} needs a validate function")
+
+
+def _check_number(
+    name: str,
+    value: Any,
+    least: float,
+    below: float = math.inf,
+    whole: bool = False,
+    optional: bool = False,
+    above: bool = False,
+) -> None:
+    """Raises ValueError unless least <= value < below (least < value with `above`), whole or finite, or None."""
+    if value is None and optional:
+        return
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if whole:
+        is_number = is_number and float(value).is_integer()
+    if not (is_number and math.isfinite(value) and least <= value < below and not (above and value == least)):
+        kind = "a whole number" if whole else "a number"
+        limits = f"above {least}" if above else f"of at least {least}"
+        limits += f" and below {below:g}" if below < math.inf else ""
+        raise ValueError(f"{name} must be {kind} {limits}, not {value!r}")
 
 
 def best_device() -> torch.device:

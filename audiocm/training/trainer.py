@@ -8,6 +8,7 @@ import contextlib
 import copy
 import importlib.util
 import json
+import os
 import signal
 import threading
 import time
@@ -20,6 +21,11 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from tqdm import tqdm
+
+try:
+    import fcntl
+except ImportError:  # on Windows two runs are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 from ..files import atomic_write, read_json_lines, write_json_lines
 from . import checkpoint
@@ -342,19 +348,19 @@ class Trainer:
         tensors = self.tensors()
         if self.is_main:
             state = {"run": self.run.name, "trained": self.trained_seconds(), "best": self.best, "ranks": ranks}
-            checkpoint.write(self.output / "checkpoints", self.step_count, tensors, state, self.run.shard_mb)
+            checkpoint.write(self.output / "checkpoints", self.step_count, tensors, state, self.run.shard_mb, keep=2)
         self.accelerator.wait_for_everyone()
         self.save_seconds = max(self.save_seconds, time.monotonic() - start)
 
     def resume(self) -> None:
-        """Continues from the newest checkpoint, if any. Raises ValueError if it is damaged or does not fit the run.
+        """Continues from the newest readable checkpoint, if any. Raises ValueError if it does not fit the run.
 
         On another number of ranks, where the batches allow it (`any_ranks`), the noise is drawn anew from there on."""
-        path = checkpoint.newest_checkpoint(self.output / "checkpoints")
+        newest = checkpoint.read_newest(self.output / "checkpoints")
         own = self.tensors()
         self.save_seconds = sum(t.nbytes for t in own.values()) / 2e8  # an estimate: 200 MB a second
-        if path is not None:
-            saved, state = checkpoint.read(path)
+        if newest is not None:
+            path, saved, state = newest
             self._check_fits(path, own, saved, state)
             self._restore(saved)
             same_ranks = len(state["ranks"]) == self.accelerator.num_processes
@@ -392,14 +398,23 @@ class Trainer:
             raise ValueError(f"{path} was written by {before} ranks, now {now}, and its batches belong to their ranks")
 
     def finish(self) -> nn.Module:
-        """Saves, then exports and returns the averaged network, or the best one with keep_best."""
+        """Saves, then exports and returns the averaged network, or the best one with keep_best.
+
+        After a signal nothing is exported. Raises FloatingPointError for a network with weights that are not finite."""
         self.save()
         net = self.averaged_net() if self.whole is None else copy_whole(self.averaged_net(), self.whole).eval()
         best = checkpoint.newest_checkpoint(self.output / "best")
         if self.best is not None and best is not None:
             saved, _ = checkpoint.read(best)
             net.load_state_dict({name.removeprefix("net."): value for name, value in saved.items()})
-        if self.is_main:
+        bad = [
+            name for name, value in net.state_dict().items() if value.is_floating_point() and not value.isfinite().all()
+        ]
+        if bad:
+            raise FloatingPointError(
+                f"{self.run.name}: weights that are not finite are not exported: {', '.join(bad[:3])}"
+            )
+        if self.is_main and not self.stop_signal:
             with atomic_write(self.output / "model") as partial:
                 self.run.export(net, partial)
         self.accelerator.wait_for_everyone()
@@ -412,13 +427,36 @@ def train(run: Run, output: str | Path) -> nn.Module:
     """Trains, resuming from `output` if it holds a checkpoint; returns the averaged network, or the best one with
     keep_best.
 
-    Raises ValueError if the checkpoint is damaged or of another run, FloatingPointError after `bad_steps` steps in a
-    row without a finite loss and gradient, and KeyboardInterrupt, with a checkpoint written, after SIGINT."""
-    trainer = Trainer(run, Path(output))
-    with trainer.stream(), trainer.signals():
-        trainer.resume()
-        trainer.loop()
-        net = trainer.finish()
+    Raises ValueError if all checkpoints are damaged, of another run, or another process trains into the folder, and
+    FloatingPointError after `bad_steps` steps in a row without a finite loss and gradient, or if the weights are not
+    finite. A signal ends it with a checkpoint and without an export: SIGINT by KeyboardInterrupt, SIGTERM by
+    SystemExit(143)."""
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    with _lock(output):
+        trainer = Trainer(run, output)
+        with trainer.stream(), trainer.signals():
+            trainer.resume()
+            trainer.loop()
+            net = trainer.finish()
     if trainer.stop_signal == signal.SIGINT:
         raise KeyboardInterrupt
+    if trainer.stop_signal:
+        raise SystemExit(128 + trainer.stop_signal)
     return net
+
+
+@contextlib.contextmanager
+def _lock(output: Path) -> Iterator[None]:
+    """Holds OUTPUT/.lock for the run's main process. Raises ValueError if another process holds it.
+
+    The system lets go of it when the process ends, however it ends."""
+    if fcntl is None or int(os.environ.get("RANK", 0)):
+        yield
+        return
+    with (output / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process trains into {output}: wait for it, or choose another folder") from error
+        yield

@@ -79,7 +79,7 @@ def test_what_cannot_be_done_is_said(tmp_path):
         train(make_run(shard=True), tmp_path)
     with pytest.raises(ValueError, match="shard does not go with compile"):
         make_run(shard=True, compile=True)
-    with pytest.raises(ValueError, match="accumulate must be at least 1"):
+    with pytest.raises(ValueError, match="accumulate must be a whole number of at least 1"):
         Run("a", nn.Linear(1, 1), None, None, 1, accumulate=0)
     run = make_run(gradient_checkpointing=True)
     run.net = nn.Linear(6, 6)

@@ -12,9 +12,21 @@ from audiocm.training.run import ResumableBatches, cosine_decay, save_net
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"steps": "10"}, "steps must be a whole number of at least 1, not '10'"),
+        ({"steps": float("nan")}, "steps must be a whole number of at least 1, not nan"),
+        ({"warmup": -10}, "warmup must be a whole number of at least 0, not -10"),
+        ({"lr": float("nan")}, "lr must be a number of at least 0, not nan"),
+        ({"lr": "a"}, "lr must be a number of at least 0, not 'a'"),
+        ({"weight_decay": float("inf")}, "weight_decay must be a number of at least 0, not inf"),
+        ({"max_grad_norm": 0}, "max_grad_norm must be a number above 0, not 0"),
+        ({"train_seconds": -1.0}, "train_seconds must be a number above 0, not -1.0"),
+        ({"betas": (0.9,)}, "betas must be two numbers"),
+        ({"betas": (0.9, 1.0)}, "betas must be a number of at least 0 and below 1, not 1.0"),
+        ({"decay": 5}, "decay must be a function, not 5"),
+        ({"export": None}, "export must be a function, not None"),
         ({"precision": "fp16"}, "precision must be one of no, bf16, not 'fp16'"),
-        ({"ema": 1.0}, r"ema must be in \[0, 1\), not 1\.0"),
+        ({"ema": 1.0}, "ema must be a number of at least 0 and below 1, not 1.0"),
         ({"keep_best": "a"}, "keep_best='a' needs a validate function"),
     ],
 )

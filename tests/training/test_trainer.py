@@ -3,6 +3,7 @@
 import json
 import math
 import operator
+import signal
 
 import pytest
 import torch
@@ -190,7 +191,67 @@ def test_leftovers_of_a_kill_while_writing_are_ignored(tmp_path):
     (left / "tensors-00000.safetensors").write_bytes(b"half")
     (tmp_path / "log.jsonl").open("a").write('{"step": 12, "lo')
     assert same_state(train(make_run(), tmp_path), train(make_run(), tmp_path.parent / "whole"))
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000030"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-00000028", "step-00000030"]
+
+
+def test_a_flipped_bit_is_told_and_the_checkpoint_before_is_taken(tmp_path):
+    with pytest.raises(Killed):
+        train(make_run(20), tmp_path)
+    newest, _ = checkpoint.checkpoints(tmp_path / "checkpoints")
+    file = newest / "tensors-00000.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="checksum"):
+        checkpoint.read(newest)
+    with pytest.warns(UserWarning, match="is damaged: its checksum differs: the one before is taken"):
+        resumed = train(make_run(), tmp_path)
+    assert same_state(resumed, train(make_run(), tmp_path.parent / "whole2"))
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"step": "a"}', "[" * 100_000, "nul\0"])
+def test_a_damaged_state_file_is_named(tmp_path, text):
+    (tmp_path / "step-00000001").mkdir()
+    (tmp_path / "step-00000001" / "state.json").write_text(text)
+    with pytest.raises(ValueError, match=r"state\.json is damaged"):
+        checkpoint.read_newest(tmp_path)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    inner = make_run()
+
+    def validate(net):
+        with pytest.raises(ValueError, match="another process trains into"):
+            train(inner, tmp_path)
+        return {"a": 0.0}
+
+    train(make_run(validate=validate, validate_every=30), tmp_path)
+    assert not (tmp_path / "inner").exists()
+
+
+def test_weights_that_are_not_finite_are_not_exported(tmp_path):
+    run = make_run(ema=None, bad_steps=1000)
+    with torch.no_grad():
+        run.net[0].weight[0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match=r"not finite are not exported: 0\.weight"):
+        train(run, tmp_path)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "code"), [(signal.SIGTERM, SystemExit, 143), (signal.SIGINT, KeyboardInterrupt, None)]
+)
+def test_a_signal_saves_and_exports_nothing(tmp_path, number, error, code):
+    def validate(net):
+        signal.raise_signal(number)
+        return {"a": 0.0}
+
+    with pytest.raises(error) as ended:
+        train(make_run(validate=validate, validate_every=10), tmp_path)
+    assert getattr(ended.value, "code", None) == code and not (tmp_path / "model").exists()
+    assert checkpoint.newest_checkpoint(tmp_path / "checkpoints").name == "step-00000010"
+    assert same_state(train(make_run(), tmp_path), train(make_run(), tmp_path.parent / f"whole{int(number)}"))
+    assert (tmp_path / "model").exists()
 
 
 def test_best_validated_average_is_exported(tmp_path):
