@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,16 @@ import numpy as np
 
 from ..files import atomic_write
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}
+AUDIO_SUFFIXES = {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".au",
+                  ".snd", ".caf", ".w64", ".rf64"}  # fmt: skip
 UNREAD_SUFFIXES = {".m4a", ".aac", ".wma", ".mp4", ".webm", ".amr", ".ape"}  # audio formats that `decode` cannot read
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}  # that are written
 Append = Callable[[np.ndarray], None]
+_SIZES = re.compile(
+    r"(?:data|SSND|Data Size|riff|Riff size) *: *(\d+) \(should be (\d+)\)"
+)  # in libsndfile's log of a header
+_PIPED = 0x7FFF_0000  # sizes from here on are those of a header that was written before its sound
+_LOST = 0.01  # share of a file's sound that may be missing
 _BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
 
 
@@ -27,12 +34,28 @@ class UnusableClipError(ValueError):
 
 def decode(source: bytes | str | os.PathLike) -> tuple[np.ndarray, int]:
     """Decodes an audio file, or its content, to a wav and its rate in Hz. Raises UnusableClipError ("corrupt")."""
+    return decode_beginning(source)[:2]
+
+
+def decode_beginning(source: bytes | str | os.PathLike, seconds: float | None = None) -> tuple[np.ndarray, int, int]:
+    """Decodes at most the first `seconds` (None: all) of an audio file, or of its content, to a wav, its rate in Hz and
+    the samples of the whole file.
+
+    Raises UnusableClipError ("corrupt") if it cannot be read, or if its end is missing: its header announces more sound
+    than it holds."""
     import soundfile
 
     try:
-        return soundfile.read(io.BytesIO(source) if isinstance(source, bytes) else source, dtype="float32")
-    except (RuntimeError, OSError, TypeError) as error:
+        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            wanted = file.frames if seconds is None else min(int(seconds * file.samplerate), file.frames)
+            wav, rate, samples = file.read(wanted, dtype="float32"), file.samplerate, file.frames
+            sizes = _SIZES.search(file.extra_info)
+    except (RuntimeError, OSError, TypeError, MemoryError) as error:
         raise UnusableClipError("corrupt", " ".join(str(error).split())) from error
+    announced, held = map(int, sizes.groups()) if sizes else (0, 0)
+    if held < (1 - _LOST) * announced < _PIPED:
+        raise UnusableClipError("corrupt", f"its end is missing: it holds {held} of {announced} bytes")
+    return wav, rate, samples
 
 
 def to_mono(wav: np.ndarray) -> np.ndarray:

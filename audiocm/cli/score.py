@@ -1,15 +1,18 @@
 """`audiocm score` and `audiocm compare`: their options, and their results as tables for a terminal."""
 
 import argparse
-from dataclasses import fields, replace
+import os
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from ..embedders.registry import KNOWN
 from ..evaluation.features import cache_folder
 from ..evaluation.preprocessing import LOUDNESS, Preprocessing
+from ..evaluation.presets import PRESETS, preset_options
 from ..evaluation.provenance import differences as card_differences
+from ..evaluation.ranking import table_of_systems, to_markdown, write_table
 from ..evaluation.result import Comparison, ScoreResult
-from ..evaluation.scoring import compare, compare_files, evaluate
+from ..evaluation.scoring import compare, compare_files, evaluate, evaluate_systems, load_results
 from ..evaluation.session import COMPONENTS, MAX_UNUSABLE, ScoreRequest
 from ..files import write_json
 from .loading import quiet_libraries
@@ -19,11 +22,15 @@ EXAMPLES = """examples:
   audiocm score sounds --reference real --metrics fad,kad
   audiocm score sounds --prompts sounds/manifest.jsonl --metrics clap,alignment --embedder small-clap
   audiocm score sounds --reference real --embedder vggish:vggish-10086976.pth --metrics fad,fad-inf --json result.json
+  audiocm score sounds --preset text-to-audio --reference real --prompts prompts.jsonl
+  audiocm score real --embedder yamnet,aisfx --save-reference real.npz
+  audiocm score mine theirs others --reference real.npz --embedder yamnet,aisfx --metrics fad --table table.md
   audiocm score sounds --reference real --metrics fd-pca --trim --loudness active_rms --band-limit 24000
   audiocm score spoken --reference recorded --prompts texts.jsonl --metrics wer,dnsmos,speaker,prosody"""
 COMPARE_EXAMPLES = """examples:
   audiocm compare mine theirs --reference real --metrics fad,kad
-  audiocm compare mine.json theirs.json"""
+  audiocm compare mine.json theirs.json
+  audiocm compare mine.json theirs.json others.json --table table.csv"""
 
 
 def format_scores(result: ScoreResult) -> str:
@@ -52,7 +59,10 @@ def _describe_card(card: dict) -> list[str]:
         judges.append(f"{name} ({', '.join(filter(None, facts))})")
     steps = ", ".join(f"{key} {value}" for key, value in card["form"].items() if value is not None)
     prompts = f", prompts: {card['caption_policy']}" if card.get("caption_policy") else ""
+    preset = card.get("preset")
+    changed = f"; with other {', '.join(preset['changed'])}" if preset and preset["changed"] else ""
     return [
+        *([f"preset: {preset['name']}{changed}; {preset['follows']}; {preset['departs']}"] if preset else []),
         f"embedders: {', '.join(judges) or 'none'}",
         f"preprocessing: {steps}{prompts}",
         f"clips: {_describe_counts(card)}, reference {card.get('reference')}, seed {card['seed']}",
@@ -86,7 +96,11 @@ def _add_scoring_options(parser: argparse.ArgumentParser, examples: str) -> None
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, examples
     parser.argument_default = argparse.SUPPRESS  # what is not given takes the default of ScoreRequest or Preprocessing
     add, names = parser.add_argument, {"type": _split_names, "metavar": "NAME,..."}
-    add("--reference", metavar="FOLDER", help="real sounds to compare with; files of the same names are paired")
+    real = "real sounds to compare with, whose files pair by name; or FILE.npz of --save-reference"
+    add("--reference", metavar="FOLDER", help=real)
+    statistics = "write the statistics of the reference (without one, of the scored folder) under the embedders"
+    add("--save-reference", metavar="FILE.npz", help=statistics)
+    add("--preset", metavar="NAME", help=f"the settings of a field's tables: {', '.join(PRESETS)}")
     prompts = 'JSON lines {"file", "prompt", "labels"}, such as the manifest.jsonl of generate'
     add("--prompts", metavar="FILE", help=prompts)
     add("--metrics", **names, help=f"default fad,kad; of {', '.join(METRICS)}")
@@ -110,11 +124,12 @@ def _add_scoring_options(parser: argparse.ArgumentParser, examples: str) -> None
     add("--device", help="auto, cpu, cuda, cuda:1 ... (default cpu)")
     add("--no-cache", dest="cache", action="store_const", const=None, help="compute every embedding again")
     add("--json", metavar="FILE", default=None, help="write the whole result with its card")
+    add("--table", metavar="FILE", default=None, help="write the table of several systems as .md or .csv")
 
 
 def score_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `audiocm score`."""
-    parser.add_argument("generated", metavar="GENERATED", help="a folder of sounds")
+    parser.add_argument("generated", metavar="GENERATED", nargs="+", help="folders of sounds, one for each system")
     _add_scoring_options(parser, EXAMPLES)
 
 
@@ -122,6 +137,7 @@ def compare_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `audiocm compare`."""
     parser.add_argument("first", metavar="A", help="a folder of sounds, or a result written by score --json")
     parser.add_argument("second", metavar="B", help="the same of another system")
+    parser.add_argument("more", metavar="C", nargs="*", help="further systems, for a table with ranks")
     parser.add_argument("--anyway", action="store_true", help="compare results even if their cards differ")
     _add_scoring_options(parser, COMPARE_EXAMPLES)
 
@@ -132,35 +148,80 @@ def _given_options(args: argparse.Namespace, kind: type) -> dict:
 
 
 def _build_request(args: argparse.Namespace, generated: str) -> ScoreRequest:
-    preprocessing = Preprocessing(**_given_options(args, Preprocessing))
-    options = {"cache": cache_folder()} | _given_options(args, ScoreRequest)
-    return ScoreRequest(**options | {"generated": generated, "preprocessing": preprocessing})
+    steps, given = _given_options(args, Preprocessing), _given_options(args, ScoreRequest)
+    preset = given.pop("preset", None)
+    if "save_reference" in given and "reference" not in given and not preset:
+        given = {"metrics": ()} | given  # statistics alone
+    if preset:
+        own = asdict(PRESETS[preset].preprocessing) if preset in PRESETS else {}
+        given = preset_options(preset, **given, preprocessing=Preprocessing(**own | steps))
+    else:
+        given["preprocessing"] = Preprocessing(**steps)
+    return ScoreRequest(**{"cache": cache_folder()} | given | {"generated": generated})
 
 
-def _check_output_file(file: str | None) -> None:
-    """Raises ValueError or OSError, before any clip is read, if --json cannot be written."""
-    if file and Path(file).is_dir():
-        raise ValueError(f"--json {file}: is a folder, name a file")
-    if file:
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
+def _check_output_files(args: argparse.Namespace, systems: int) -> None:
+    """Raises ValueError or OSError, before any clip is read, if a file cannot be written or has nothing to hold."""
+    files = {"--json": args.json, "--table": args.table, "--save-reference": getattr(args, "save_reference", None)}
+    for option, file in files.items():
+        if file is None:
+            continue
+        if not file.strip() or Path(file).is_dir():
+            raise ValueError(
+                f"{option} {file}: {'is a folder, name a file' if file.strip() else 'is empty: name a file'}"
+            )
+        folder = Path(file).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise ValueError(f"{option} {file}: the folder cannot be written")
+    if args.table is not None and systems < 2:
+        raise ValueError("--table is of several systems: name their folders one after another")
+    if args.table is not None and Path(args.table).suffix.lower() not in (".md", ".csv"):
+        raise ValueError(f"--table {args.table}: the extension must be .md or .csv")
+    statistics = files["--save-reference"]
+    if statistics is not None and Path(statistics).suffix != ".npz":
+        raise ValueError(f"--save-reference {statistics}: the extension must be .npz")
+
+
+def _show_systems(results: dict[str, ScoreResult], args: argparse.Namespace) -> None:
+    """Prints the table of several systems with ranks, and writes --table and --json."""
+    print(to_markdown(table_of_systems(results)))
+    for system, one in results.items():
+        print(f"\n{system}", *_describe_card(one.card), *(f"warning: {text}" for text in one.warnings), sep="\n")
+    if args.table is not None:
+        write_table(args.table, results)
+    if args.json is not None:
+        write_json(args.json, {"systems": {system: one.to_dict() for system, one in results.items()}})
 
 
 def score_command(args: argparse.Namespace) -> None:
     """Runs `audiocm score`: prints a table, and writes the whole result to --json."""
-    _check_output_file(args.json)
+    _check_output_files(args, len(args.generated))
+    request = _build_request(args, args.generated[0])
+    if len(args.generated) > 1:
+        with quiet_libraries():
+            results = evaluate_systems(request, args.generated)
+        return _show_systems(results, args)
     with quiet_libraries():
-        result = evaluate(_build_request(args, args.generated))
+        result = evaluate(request)
     print(format_scores(result))
-    if args.json:
+    if args.json is not None:
         write_json(args.json, result.to_dict())
 
 
 def compare_command(args: argparse.Namespace) -> None:
     """Runs `audiocm compare` on two folders or two result files."""
-    _check_output_file(args.json)
-    first, second = Path(args.first), Path(args.second)
-    if missing := [path for path in (first, second) if not path.exists()]:
+    systems = [args.first, args.second, *args.more]
+    _check_output_files(args, len(systems) if args.more else 1)
+    paths = first, second, *_ = [Path(system) for system in systems]
+    if missing := [path for path in paths if not path.exists()]:
         raise ValueError(f"{missing[0]}: no such file or folder")
+    if args.more and all(path.is_file() for path in paths):
+        return _show_systems(dict(zip(systems, load_results(paths, args.anyway), strict=True)), args)
+    if args.more and all(path.is_dir() for path in paths):
+        return score_command(argparse.Namespace(**vars(args) | {"generated": systems}))
+    if args.more:
+        raise ValueError("name folders only, or only results of audiocm score --json")
     if first.is_file() and second.is_file():
         result = compare_files(first, second, args.anyway)
     elif first.is_dir() and second.is_dir():
@@ -170,5 +231,5 @@ def compare_command(args: argparse.Namespace) -> None:
     else:
         raise ValueError(f"{first}, {second}: name two folders, or two results of audiocm score --json")
     print(format_comparison(result))
-    if args.json:
+    if args.json is not None:
         write_json(args.json, result.to_dict())

@@ -69,7 +69,9 @@ def _outliers(name: str, generated: FeatureSet, reference: FeatureSet) -> Metric
 
 def _principal_components(clips: FeatureSet, components: int, role: str) -> Projection:
     """Fits the first `components` of a set, or fewer if half of its clips would not determine them."""
-    require_clips(4, "a distance in principal components", **{role: len(clips.paths)})
+    require_clips(4, "a distance in principal components", **{role: clips.count})
+    if clips.given is not None:
+        return Projection.of_moments(clips.given, min(components, len(clips.given.mean), clips.count // 2 - 1))
     vectors = clips.vectors if clips.frames is None else np.concatenate(clips.frames)
     return Projection.fit(vectors, min(components, vectors.shape[1], len(clips.paths) // 2 - 1))
 
@@ -129,7 +131,8 @@ def coverage(evaluation: Evaluation, embedder: Embedder) -> MetricResult:
     rows, seed, result = np.arange(len(generated.paths)), evaluation.request.seed, MetricResult()
     for title, limit in (("density", np.inf), ("coverage", 1.0), ("precision", 1.0), ("recall", 1.0)):
         statistic = getattr(neighbours, title)
-        score = subsampled_score(f"{title} {embedder.name}", statistic, rows, seed=seed, within=(0.0, limit))
+        faster = neighbours.recall_within if title == "recall" else None
+        score = subsampled_score(f"{title} {embedder.name}", statistic, rows, 100, seed, (0.0, limit), faster)
         result += set_result(score, generated.names, statistic, without_replacement=True)
     return result
 
@@ -140,7 +143,9 @@ def diversity(evaluation: Evaluation, embedder: Embedder) -> MetricResult:
     generated = evaluation.features("generated", embedder)
     x = generated.features["embedding"]
     require_clips(2, "diversity", generated=len(x))
-    if "reference" in evaluation.paths:
+    if evaluation.statistics is not None and generated.frames is None:
+        x = x - evaluation.features("reference", embedder).given.mean
+    elif "reference" in evaluation.paths:
         x = x - evaluation.features("reference", embedder).features["embedding"].mean(axis=0)
     score = subsampled_score(f"diversity {embedder.name}", metrics.set_diversity, x, within=(0.0, 2.0))
     result = set_result(score, generated.names, lambda rows: metrics.set_diversity(x[rows]), without_replacement=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,17 +16,20 @@ from ..audio.io import UnusableClipError
 from ..embedders.protocol import Embedder
 from ..files import atomic_write, content_digest
 from ..metrics import Projection, RunningMoments, Score, frechet_score
-from ..metrics.frechet import frechet_from_moments
+from ..metrics.frechet import Moments, frechet_from_moments
 from ..metrics.score import Clips, independent_resample, paired_resample, select
-from .preprocessing import LoadReport, Preprocessing, Source, decode_clip, read_bytes
+from .preprocessing import LoadReport, Preprocessing, Source, decode_clip, hash_content
 
 SOURCE = "source"  # key of the sample rate, channels and samples of a cached clip
 CAP = 20_000  # clips whose features are kept: 20,000 clips of 2,048 + 527 numbers are 200 MB
 
 
-def cache_folder() -> Path:
-    """Returns $AUDIOCM_CACHE, or ~/.cache/audiocm/features if it is not set."""
-    return Path(os.environ.get("AUDIOCM_CACHE", Path.home() / ".cache" / "audiocm" / "features"))
+def cache_folder() -> Path | None:
+    """Returns $AUDIOCM_CACHE, or ~/.cache/audiocm/features if it is not set; None for a user without a home."""
+    try:
+        return Path(os.environ.get("AUDIOCM_CACHE") or "~/.cache/audiocm/features").expanduser()
+    except RuntimeError:
+        return None
 
 
 class FeatureCache:
@@ -51,10 +55,17 @@ class FeatureCache:
         return features if SOURCE in features else None
 
     def write(self, content: str, features: dict[str, np.ndarray]) -> None:
-        """Stores the features of one clip."""
-        if self.folder is not None:
+        """Stores the features of one clip. If that is refused, warns once and stores no more."""
+        if self.folder is None:
+            return
+        try:
             with atomic_write(self._path(content)) as beside, beside.open("wb") as file:
                 np.savez(file, **features)
+        except (OSError, ValueError) as error:
+            reason = next((one.strerror for one in (error, error.__cause__) if isinstance(one, OSError)), None) or error
+            advice = "embeddings are not kept; $AUDIOCM_CACHE names another folder, --no-cache none"
+            warnings.warn(f"the cache {self.folder.parent} cannot be written ({reason}): {advice}", stacklevel=2)
+            self.folder = None
 
 
 @dataclass
@@ -68,11 +79,11 @@ class _LoadedClip:
 
 
 def _load_clip(path: Path, embedder: Embedder, preprocessing: Preprocessing, cache: FeatureCache) -> _LoadedClip:
-    data, content = read_bytes(path)
+    content = hash_content(path)
     cached = cache.read(content)
     if cached is not None:
         return _LoadedClip(path, Source(content, *map(int, cached.pop(SOURCE))), features=cached)
-    wav, source = decode_clip(data, content)
+    wav, source = decode_clip(path, content, preprocessing.max_seconds)
     return _LoadedClip(path, source, preprocessing(wav, source.rate, embedder.sample_rate))
 
 
@@ -104,6 +115,9 @@ def stream_features(
                     report.skip(path, error)
             _embed([clip for clip in clips if clip.features is None], embedder, store)
             for clip in clips:
+                if not np.isfinite(clip.features["embedding"]).all():
+                    report.skip(clip.path, UnusableClipError("corrupt", f"{embedder.name} gives no finite embedding"))
+                    continue
                 report.add(clip.path, clip.source, preprocessing)
                 yield clip.path, clip.features
             bar.update(len(loading))
@@ -128,7 +142,9 @@ def matching_rows(first: Sequence[str], second: Sequence[str]) -> tuple[np.ndarr
 @dataclass
 class FeatureSet:
     """The features of a folder: arrays [kept clip, ...] by kind, the frames [frame, dim] of each clip if the embedder
-    returns them, and the moments of all `count` clips (of their frames, if there are some)."""
+    returns them, and the moments of all `count` clips (of their frames, if there are some).
+
+    A reference that is known by its moments alone has them as `given`, and no clips."""
 
     paths: list[Path]
     features: dict[str, np.ndarray]
@@ -136,16 +152,19 @@ class FeatureSet:
     moments: RunningMoments
     count: int
     names: list[str] = field(default_factory=list)
+    given: Moments | None = None
 
     @property
-    def vectors(self) -> Clips:
+    def vectors(self) -> Clips | Moments:
         """The vectors between which Fréchet distances are measured: frames if there are some, else embeddings."""
+        if self.given is not None:
+            return self.given
         return self.features["embedding"] if self.frames is None else self.frames
 
     @property
     def is_complete(self) -> bool:
-        """Whether the features of all clips are held."""
-        return len(self.paths) == self.count
+        """Whether the features of all clips are held, or their moments given."""
+        return self.given is not None or len(self.paths) == self.count
 
     def subset(self, names: set[str]) -> "FeatureSet":
         """Returns the set of those clips whose name is in `names`."""
@@ -158,7 +177,10 @@ class FeatureSet:
         return FeatureSet(paths, features, frames, moments, len(rows), kept)
 
     def project(self, projection: Projection) -> "FeatureSet":
-        """Returns the kept clips with their embeddings (and frames) in the components of `projection`."""
+        """Returns the kept clips with their embeddings (and frames), or moments, in the components of `projection`."""
+        if self.given is not None:
+            given = projection.moments(self.given)
+            return FeatureSet([], {}, None, RunningMoments(self.moments.count, given), self.count, given=given)
         frames = None if self.frames is None else [projection(one) for one in self.frames]
         features = {"embedding": projection(self.features["embedding"])}
         return FeatureSet(self.paths, features, frames, self.moments, len(self.paths), self.names)

@@ -2,16 +2,18 @@
 
 import hashlib
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, decode, resample, to_mono
+from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, decode_beginning, resample, to_mono
 from ..audio.loudness import SILENT_PEAK, keep_level, normalize_active_rms, normalize_peak, trim_silence
 
 LOUDNESS = {"as_is": keep_level, "peak": normalize_peak, "active_rms": normalize_active_rms}
+LOUDEST = 2.0**31  # the scale of 32-bit integers; a larger sample is no sound
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ class Preprocessing:
         """Converts a wav [sample] or [sample, channel] at `rate` to mono float32 [sample] at `target_rate`.
 
         Raises UnusableClipError if the clip is not finite, silent or too short."""
-        wav = to_mono(np.asarray(wav, dtype=np.float32))
-        if not np.isfinite(wav).all():
-            raise UnusableClipError("corrupt", "samples that are not finite")
+        wav = np.asarray(wav, dtype=np.float32)
+        if not (np.abs(wav) <= LOUDEST).all():
+            raise UnusableClipError("corrupt", "samples that are not finite, or beyond the range of 32-bit integers")
+        wav = to_mono(wav)
         if len(wav) < self.min_seconds * rate:
             raise UnusableClipError("too short", f"{len(wav) / rate:.3f} s")
         wav = wav[: int(self.max_seconds * rate)]
@@ -66,15 +69,31 @@ class Preprocessing:
 
 
 def list_clips(folder: str | Path) -> list[Path]:
-    """Lists the audio files under `folder`, sorted by path. Files of UNREAD_SUFFIXES are listed too, so that they are
-    counted as unusable.
+    """Lists the audio files under `folder` and under folders linked from it, each folder once, sorted by path. Hidden
+    files and folders, such as the `._` files of macOS, are passed over. Files of UNREAD_SUFFIXES are listed too, so
+    that they are counted as unusable.
 
-    Raises ValueError if the folder does not exist or holds no readable audio file."""
+    Raises ValueError if the folder does not exist, cannot be listed or holds no readable audio file."""
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: {'is a file, name its folder' if folder.exists() else 'no such folder'}")
-    suffixes = AUDIO_SUFFIXES | UNREAD_SUFFIXES
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    suffixes, files, seen, pending = AUDIO_SUFFIXES | UNREAD_SUFFIXES, [], set(), [folder]
+    while pending:
+        here = pending.pop()
+        try:
+            if (real := here.resolve()) in seen:  # a link to a folder that is listed already
+                continue
+            entries = [entry for entry in os.scandir(here) if not entry.name.startswith(".")]
+        except (OSError, RuntimeError) as error:
+            raise ValueError(f"{here}: cannot be listed ({getattr(error, 'strerror', None) or error})") from error
+        seen.add(real)
+        pending += sorted((here / entry.name for entry in entries if os.path.isdir(entry)), reverse=True)
+        files += [
+            here / entry.name
+            for entry in entries
+            if Path(entry.name).suffix.lower() in suffixes and os.path.isfile(entry)
+        ]
+    files.sort()
     if all(path.suffix.lower() in UNREAD_SUFFIXES for path in files):
         raise ValueError(f"{folder}: holds no audio file ({', '.join(sorted(AUDIO_SUFFIXES))})")
     return files
@@ -90,21 +109,26 @@ class Source:
     samples: int
 
 
-def read_bytes(path: Path) -> tuple[bytes, str]:
-    """Returns a file's bytes and their hash. Raises UnusableClipError if it is empty or cannot be read."""
+def hash_content(path: Path) -> str:
+    """Returns the hash of a file's bytes. Raises UnusableClipError if it is empty or cannot be read."""
+    digest, empty = hashlib.sha256(), True
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+                empty = False
     except OSError as error:
         raise UnusableClipError("corrupt", str(error)) from error
-    if not data:
+    if empty:
         raise UnusableClipError("corrupt", "the file is empty")
-    return data, hashlib.sha256(data).hexdigest()
+    return digest.hexdigest()
 
 
-def decode_clip(data: bytes, content: str) -> tuple[np.ndarray, Source]:
-    """Decodes a file's bytes, whose hash is `content`, to a wav [sample] or [sample, channel] and its properties."""
-    wav, rate = decode(data)
-    return wav, Source(content, rate, 1 if wav.ndim == 1 else wav.shape[1], len(wav))
+def decode_clip(path: Path, content: str, seconds: float) -> tuple[np.ndarray, Source]:
+    """Decodes the first `seconds` of a file, whose hash is `content`, to a wav [sample] or [sample, channel], and
+    returns it with the file's properties."""
+    wav, rate, samples = decode_beginning(path, seconds)
+    return wav, Source(content, rate, 1 if wav.ndim == 1 else wav.shape[1], samples)
 
 
 @dataclass

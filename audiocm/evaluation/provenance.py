@@ -14,7 +14,7 @@ from .preprocessing import Preprocessing
 PACKAGES = ("audiocm", "torch", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime",
             "pesq", "pystoi", "speechmos", "jiwer", "faster-whisper", "resemblyzer")  # fmt: skip
 # keys that describe the run and not the measurement: they may differ between two results that are compared
-DESCRIPTIVE = {"generated", "versions", "commit", "device", "date", "files", "python"}
+DESCRIPTIVE = {"generated", "versions", "commit", "device", "date", "files", "python", "preset"}
 
 
 def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
@@ -54,7 +54,7 @@ def commit(package: Path | None = None) -> str:
     return f"version {__version__}"
 
 
-def _describe_judge(judge) -> dict:
+def describe_judge(judge) -> dict:
     """Returns the card's entry of an embedder or package; `clip` is how an embedder cuts and pads clips."""
     entry = {"digest": judge.digest, "sample_rate": getattr(judge, "sample_rate", None)}
     return entry | ({"clip": judge.clip} if getattr(judge, "clip", None) else {})
@@ -64,7 +64,7 @@ def card(judges: Sequence, preprocessing: Preprocessing, seed: int, **more) -> d
     """Returns the card of a result. `judges` are embedders and whatever else has a name and a digest; `more` holds
     further entries such as clip counts and the digest of the reference."""
     return {
-        "embedders": {judge.name: _describe_judge(judge) for judge in judges},
+        "embedders": {judge.name: describe_judge(judge) for judge in judges},
         "form": preprocessing.as_dict(),
         "seed": seed,
         "versions": versions(),

@@ -59,14 +59,20 @@ def alignment(evaluation: Evaluation) -> MetricResult:
     return per_clip_result(columns, generated.names, evaluation.request.seed) + MetricResult(judges=[encoder])
 
 
+def accepted_classes(evaluation: Evaluation) -> dict[str, list[int]]:
+    """Returns the classes that the `labels` of each line name. Raises ValueError if there are none or unknown ones."""
+    labels = {name: line["labels"] for name, line in evaluation.prompts.items() if line.get("labels")}
+    if not labels:
+        raise ValueError("hits need --prompts with labels: a list of accepted AudioSet class names in each line")
+    tagger = _tagger_with_classes(evaluation)
+    return {name: tagger.class_indices(one) for name, one in labels.items()}
+
+
 def hits(evaluation: Evaluation) -> MetricResult:
     """Whether one of a prompt's `labels` (AudioSet names) is among the tagger's five most probable classes. An unusable
     clip is a miss; a prompt without labels does not count."""
     tagger = _tagger_with_classes(evaluation)
-    labels = {name: line["labels"] for name, line in evaluation.prompts.items() if line.get("labels")}
-    if not labels:
-        raise ValueError("hits need --prompts with labels: a list of accepted AudioSet class names in each line")
-    accepted = {name: tagger.class_indices(one) for name, one in labels.items()}
+    accepted = accepted_classes(evaluation)
     generated = evaluation.features("generated", tagger)
     rows = [i for i, name in enumerate(generated.names) if name in accepted]
     names = [generated.names[i] for i in rows]
@@ -140,11 +146,13 @@ NEEDS = {  # input of a request -> what to do where it is missing
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is computed and what it needs: a key of NEEDS, and pairs of files of `same_lengths`."""
+    """How a metric is computed and what it needs: a key of NEEDS, pairs of files of `same_lengths`, and a judge."""
 
     compute: Callable[[Evaluation], MetricResult]
     needs: str | None = None
     same_lengths: bool = False
+    judge: str | None = None  # property of the `Evaluation` that it asks
+    of_moments: bool = False  # whether statistics of the reference suffice
 
 
 def _of_pairs(*names: str, function: Callable, package: str | None = None) -> Metric:
@@ -153,24 +161,30 @@ def _of_pairs(*names: str, function: Callable, package: str | None = None) -> Me
     return Metric(partial(_score_pairs, names, function, package), "reference", same_lengths=True)
 
 
-def _of_embedders(function: Callable[[Evaluation, Embedder], MetricResult], needs: str | None = "reference") -> Metric:
+def _of_embedders(
+    function: Callable[[Evaluation, Embedder], MetricResult], needs: str | None = "reference", of_moments: bool = False
+) -> Metric:
     """Returns the metric that is the union of the results of `function` under all requested embedders."""
-    return Metric(lambda run: sum((function(run, embedder) for embedder in run.embedders), MetricResult()), needs)
+
+    def compute(run: Evaluation) -> MetricResult:
+        return sum((function(run, embedder) for embedder in run.embedders), MetricResult())
+
+    return Metric(compute, needs, judge="embedders", of_moments=of_moments)
 
 
 METRICS: dict[str, Metric] = {
-    "fad": _of_embedders(distances.frechet),
-    "fad-inf": _of_embedders(distances.frechet_infinity),
-    "fd-pca": _of_embedders(distances.frechet_in_components),
+    "fad": _of_embedders(distances.frechet, of_moments=True),
+    "fad-inf": _of_embedders(distances.frechet_infinity, of_moments=True),
+    "fd-pca": _of_embedders(distances.frechet_in_components, of_moments=True),
     "fd-halves": _of_embedders(distances.frechet_of_halves, needs=None),
     "kad": _of_embedders(distances.kernel_distance),
     "coverage": _of_embedders(distances.coverage),
-    "kl": Metric(kl, "reference"),
-    "is": Metric(inception),
+    "kl": Metric(kl, "reference", judge="tagger"),
+    "is": Metric(inception, judge="tagger"),
     "diversity": _of_embedders(distances.diversity, needs=None),
-    "clap": Metric(clap, "either"),
-    "alignment": Metric(alignment, "prompts"),
-    "hits": Metric(hits, "prompts"),
+    "clap": Metric(clap, "either", judge="clap"),
+    "alignment": Metric(alignment, "prompts", judge="tagger"),
+    "hits": Metric(hits, "prompts", judge="tagger"),
     "lsd": _of_pairs("log-spectral distance dB", function=lambda x, y, rate: signal.log_spectral_distance(x, y)),
     "stft": _of_pairs("multi-resolution STFT", function=lambda x, y, rate: signal.multi_resolution_stft(x, y)),
     "mel": _of_pairs("log-mel L1", function=signal.log_mel_l1),

@@ -1,6 +1,7 @@
 """Results: of one metric, of one evaluation (with its card, as JSON on disk), and of a comparison of two."""
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import read_text
 from ..metrics import Score, mean_score
 
 RowStatistic = Callable[[np.ndarray], float]
@@ -73,6 +75,15 @@ def set_result(score: Score, names: list[str], statistic: RowStatistic, without_
     return MetricResult([score], statistics={score.name: SetStatistic(names, statistic, without_replacement)})
 
 
+def _plain(value: Any) -> Any:
+    """Returns a value of JSON in which numbers that JSON does not have (nan, infinities) are null."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 @dataclass
 class ScoreResult:
     """The scores of one folder by name, the card that says how they were measured, and what else is worth knowing.
@@ -92,18 +103,34 @@ class ScoreResult:
         """Returns the content of the file that `audiocm score --json` writes."""
         scores = {name: score.as_dict() for name, score in self.scores.items()}
         result = {"card": self.card, "scores": scores, "items": self.items, "intake": self.reports}
-        return result | {"warnings": self.warnings, "outliers": self.outliers}
+        return _plain(result | {"warnings": self.warnings, "outliers": self.outliers})
 
     @classmethod
     def load(cls, file: str | Path) -> "ScoreResult":
         """Reads a file that `audiocm score --json` wrote. Raises ValueError if it is not one."""
         try:
-            found = json.loads(Path(file).read_text(encoding="utf-8"))
-            found["card"]["generated"], found["card"]["clips"]
-            scores = {name: Score(**score) for name, score in found["scores"].items()}
+            found = _plain(json.loads(read_text(file)))
+            card, scores = found["card"], {name: Score(**score) for name, score in found["scores"].items()}
+            items, notes = found["items"], found["warnings"]
             reports, outliers = found.get("intake", {}), found.get("outliers", [])
-            return cls(found["card"], scores, found["items"], reports, found["warnings"], outliers)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            numbers = [x for one in scores.values() for x in (one.value, one.low, one.high, one.count, one.p or 0)]
+            numbers += [x for column in items.values() for x in column.values()]
+            numbers += [card["seed"], *card["clips"].values(), *(one["share"] for one in outliers)]
+            if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+                raise ValueError("a score or a count is no finite number")
+            judges, preset = card["embedders"].values(), card.get("preset") or {}
+            texts = [*notes, *(preset["changed"] if preset else ()), *(one["digest"] for one in judges), card["commit"]]
+            texts += [preset[key] for key in ("name", "follows", "departs") if preset]
+            texts += [one.get("clip") or "" for one in judges if one["sample_rate"] != ""]
+            if not all(isinstance(text, str) for text in [card["generated"], *texts]):
+                raise ValueError("a name is no text")
+            shapes = (card["form"], card["versions"], card["left_out"], card.get("cut", {}), reports)
+            if not all(isinstance(one, dict) for one in shapes):
+                raise ValueError("an entry of the card is of a wrong type")
+            if not all(isinstance(card["left_out"][role], dict) for role in card["clips"]):
+                raise ValueError("the counts of unusable clips are of a wrong type")
+            return cls(card, scores, items, reports, notes, outliers)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             lacking = f"it has no {error}" if isinstance(error, KeyError) else error
             raise ValueError(f"{file}: not a result of audiocm score ({lacking})") from error
 

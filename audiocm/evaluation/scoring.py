@@ -3,20 +3,24 @@
 import json
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import soundfile
 
 from ..embedders.protocol import Embedder
+from ..embedders.registry import load_tagger
 from ..files import content_digest
 from ..metrics import Score, paired_difference, set_difference
 from ..metrics.signal import comparable_lengths
 from .features import matching_rows
 from .preprocessing import Preprocessing
 from .provenance import DESCRIPTIVE, card, require_comparable
-from .registry import METRICS, NEEDS
+from .reference import ReferenceStatistics, content_of
+from .registry import METRICS, NEEDS, accepted_classes
 from .result import Comparison, MetricResult, ScoreResult, SetStatistic
 from .session import COMPONENTS, MAX_UNUSABLE, Evaluation, ScoreRequest
+from .speech_metrics import requested_contours
 
 
 def score(
@@ -37,22 +41,66 @@ def score(
     resamples: int = 200,
     max_unusable: float = MAX_UNUSABLE,
     device: str = "cpu",
+    save_reference: str | Path | None = None,
+    preset: dict | None = None,
 ) -> ScoreResult:
     """Scores a folder of sounds; the options are the fields of `ScoreRequest`. Raises ValueError as `evaluate` does."""
     options = (metrics, embedders, clap, tagger, tokenizer, preprocessing or Preprocessing(), components, cache)
-    resampling = (workers, seed, resamples, max_unusable, device)
+    resampling = (workers, seed, resamples, max_unusable, device, save_reference, preset)
     return evaluate(ScoreRequest(generated, reference, prompts, *options, *resampling))
 
 
 def evaluate(request: ScoreRequest) -> ScoreResult:
     """Computes the requested metrics. Raises ValueError naming what cannot be scored and why."""
+    return evaluate_systems(request, [request.generated])[str(request.generated)]
+
+
+def evaluate_systems(request: ScoreRequest, folders: Sequence[str | Path]) -> dict[str, ScoreResult]:
+    """Scores several folders by one request, whose `generated` they replace, and returns the results by folder.
+
+    The reference is embedded once. Raises ValueError as `evaluate`, before any clip is read if an input of any folder
+    is wrong, and if a folder is named twice."""
+    if len({str(folder) for folder in folders}) < len(folders):
+        raise ValueError("a folder is named twice")
     _check_inputs(request)
-    evaluation, total = Evaluation(request), MetricResult()
-    _check_lengths(evaluation)
+    evaluations = [Evaluation(replace(request, generated=Path(folder))) for folder in folders]
+    for one in evaluations:
+        _check_lengths(one)
+    _check_judges(evaluations)
+    results = {}
+    for i, (folder, one) in enumerate(zip(folders, evaluations, strict=True)):
+        if i:
+            one.share(evaluations[i - 1])
+        results[str(folder)] = _compute(one)
+    return results
+
+
+def _check_judges(evaluations: list[Evaluation]) -> None:
+    """Loads the judges of the metrics. Raises ValueError, before any clip is read, if one is unknown or lacks what a
+    metric asks of it, or if prompts name classes that it does not have."""
+    first, request = evaluations[0], evaluations[0].request
+    used = {METRICS[name].judge for name in request.metrics}
+    for judge in sorted(used - {None}):
+        getattr(first, judge)
+    if isinstance(request.tagger, str) and "tagger" not in used:
+        load_tagger(request.tagger, request.device, request.tokenizer)
+    for one in evaluations:
+        one.share(first)
+        if "hits" in request.metrics:
+            accepted_classes(one)
+        if "contour" in request.metrics:
+            requested_contours(one)
+
+
+def _compute(evaluation: Evaluation) -> ScoreResult:
+    """Computes the metrics of one folder."""
+    request, total = evaluation.request, MetricResult()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         for name in request.metrics:
             total += METRICS[name].compute(evaluation)
+        if request.save_reference is not None:
+            _save_reference(evaluation)
     notes = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     notes += _describe_clips(evaluation)
     scores = {score.name: score for score in total.scores}
@@ -60,12 +108,27 @@ def evaluate(request: ScoreRequest) -> ScoreResult:
     return ScoreResult(about, scores, total.items, reports, notes, total.outliers, total.statistics)
 
 
+def _save_reference(evaluation: Evaluation) -> None:
+    """Writes the statistics of the reference or, without one, of the scored folder under all embedders."""
+    role = "reference" if "reference" in evaluation.paths else "generated"
+    sets = {embedder: evaluation.features(role, embedder) for embedder in evaluation.embedders}
+    form = evaluation.request.preprocessing.as_dict()
+    ReferenceStatistics.of(sets, evaluation.reports[role], form).save(evaluation.request.save_reference)
+
+
 def _check_inputs(request: ScoreRequest) -> None:
     """Raises ValueError, before any clip is read, if a metric is unknown or lacks an input."""
     names = list(dict.fromkeys(request.metrics))
     if unknown := [name for name in names if name not in METRICS]:
         raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
-    given = {"reference": request.reference, "prompts": request.prompts, "either": request.reference or request.prompts}
+    of_moments = request.reference is not None and request.reference.suffix == ".npz" and request.reference.is_file()
+    clips = None if of_moments else request.reference
+    given = {"reference": request.reference, "prompts": request.prompts, "either": clips or request.prompts}
+    if of_moments and (lacking := [n for n in names if METRICS[n].needs == "reference" and not METRICS[n].of_moments]):
+        able = ", ".join(name for name, metric in METRICS.items() if metric.of_moments)
+        raise ValueError(f"{', '.join(lacking)}: statistics do not suffice (they do for {able}): name a folder")
+    if of_moments and request.save_reference is not None:
+        raise ValueError("--save-reference takes the statistics of a folder, and --reference is a file of them")
     for need, advice in NEEDS.items():
         lacking = [name for name in names if METRICS[name].needs == need]
         if lacking and given[need] is None:
@@ -100,6 +163,8 @@ def _describe_clips(evaluation: Evaluation) -> list[str]:
             limit = f"clips are longer than {preprocessing.max_seconds:g} s and were truncated"
             truncated.append(f"{role}: {report.truncated} {limit}")
         formats += [f"{role}: {text}" for text in report.describe_mixed_formats()]
+    if evaluation.statistics is not None:
+        formats.append("the reference is known by its statistics: no interval covers the choice of its clips")
     rates = {role: sorted(report.rates) for role, report in reports.items()}
     if len(rates) > 1 and rates["generated"] != rates["reference"]:
         formats.append(f"generated has rates {rates['generated']}, the reference {rates['reference']}")
@@ -114,22 +179,29 @@ def _card(evaluation: Evaluation, total: MetricResult) -> dict:
     request, reports, reference = evaluation.request, evaluation.reports, None
     if "reference" in reports:  # its digest holds the names only if a metric paired files by them
         contents = reports["reference"].contents
-        names = {path: evaluation.clip_name("reference", path) if total.paired else "" for path in contents}
-        reference = content_digest(*sorted(f"{content} {names[path]}" for path, content in contents.items()))
+        named = (f"{content} {evaluation.clip_name('reference', path)}" for path, content in contents.items())
+        reference = content_digest(*sorted(named)) if total.paired else content_of(reports["reference"])
+    clips = {role: report.used for role, report in reports.items()}
+    left_out = {role: report.as_dict()["left_out"] for role, report in reports.items()}
+    cut = {role: report.truncated for role, report in reports.items()}
+    if (given := evaluation.statistics) is not None:
+        reference, clips["reference"] = given.digest, given.clips
+        left_out["reference"], cut["reference"] = given.left_out, given.truncated
     keys = ("prompt", "text", "labels", "f0")  # all that a metric reads of a line
     lines = sorted(json.dumps([line.get(key) for key in keys]) for line in evaluation.prompts.values())
     return card(
         [*evaluation.loaded_embedders.values(), *total.judges],
         request.preprocessing,
         request.seed,
-        clips={role: report.used for role, report in reports.items()},
+        clips=clips,
         reference=reference,
         caption_policy="prompt of the file's line" if lines else None,
         prompts=content_digest("\n".join(lines)) if lines else None,
         draws=request.resamples,
         generated=str(request.generated),
-        left_out={role: report.as_dict()["left_out"] for role, report in reports.items()},
-        cut={role: report.truncated for role, report in reports.items()},
+        left_out=left_out,
+        cut=cut,
+        **({"preset": request.preset} if request.preset else {}),
     )
 
 
@@ -147,11 +219,17 @@ def compare(first: ScoreRequest, second: ScoreRequest, resamples: int = 1000) ->
     return compare_results(one, two, resamples)
 
 
+def load_results(files: Sequence[Path], ignore_cards: bool = False) -> list[ScoreResult]:
+    """Reads result files. Raises ValueError naming every difference of their cards, unless `ignore_cards`."""
+    results = [ScoreResult.load(file) for file in files]
+    for other in () if ignore_cards else results[1:]:
+        require_comparable(results[0].card, other.card)
+    return results
+
+
 def compare_files(first: Path, second: Path, ignore_cards: bool = False) -> Comparison:
     """Compares two result files. Raises ValueError naming every difference of their cards, unless `ignore_cards`."""
-    one, two = ScoreResult.load(first), ScoreResult.load(second)
-    if not ignore_cards:
-        require_comparable(one.card, two.card)
+    one, two = load_results([first, second], ignore_cards)
     if not one.scores.keys() & two.scores.keys():
         raise ValueError(f"the two results share no score: {', '.join(one.scores)} against {', '.join(two.scores)}")
     return compare_results(one, two)

@@ -12,10 +12,12 @@ from ..devices import resolve_device
 from ..embedders.protocol import Embedder, TextAudioEmbedder
 from ..embedders.registry import default_embedder, load_embedder, load_tagger
 from .features import FeatureSet, collect_features, matching_rows
-from .preprocessing import LoadReport, Preprocessing, decode_clip, list_clips, read_bytes
-from .prompts import read_prompt_lines
+from .preprocessing import LoadReport, Preprocessing, decode_clip, hash_content, list_clips
+from .prompts import clip_key, read_prompt_lines
+from .reference import ReferenceStatistics
 
 MIN_RESAMPLES = 40  # with fewer, the outer 2.5 % of the resamples is less than one
+MAX_RESAMPLES = 100_000
 MAX_UNUSABLE = 0.05
 COMPONENTS = 64
 
@@ -27,7 +29,7 @@ class ScoreRequest:
     Raises ValueError for an option that is not allowed."""
 
     generated: Path  # folder
-    reference: Path | None = None  # folder of real sounds
+    reference: Path | None = None  # folder of real sounds, or a file of `reference.ReferenceStatistics`
     prompts: Path | None = None  # JSON lines
     metrics: Sequence[str] = ("fad", "kad")  # keys of `registry.METRICS`
     embedders: Sequence[str | Embedder] = ()  # empty: the default embedder
@@ -42,16 +44,25 @@ class ScoreRequest:
     resamples: int = 200  # of set statistics
     max_unusable: float = MAX_UNUSABLE  # share of unusable clips above which a folder is not scored
     device: str = "cpu"
+    save_reference: Path | None = None  # file for the statistics of the reference or, without one, of `generated`
+    preset: dict | None = None  # entry of the card, see `presets.preset_options`
 
     def __post_init__(self) -> None:
         several = self.metrics, self.embedders
         self.metrics, self.embedders = ((names,) if isinstance(names, str) else names for names in several)
+        for option in ("generated", "reference", "prompts", "save_reference"):
+            if isinstance(value := getattr(self, option), str) and not value.strip():
+                raise ValueError(f"{option} is empty: name a file or folder")
         self.generated = Path(self.generated)
         self.reference = None if self.reference is None else Path(self.reference)
-        if not self.metrics:
+        if not isinstance(self.preset, dict | None):
+            raise ValueError(f"preset is an entry of a card: use **preset_options({self.preset!r})")
+        if not (self.metrics or self.save_reference):
             raise ValueError("no metric is named: --metrics fad,kad for example")
         if self.resamples < MIN_RESAMPLES:
             raise ValueError(f"--resamples must be at least {MIN_RESAMPLES} for a 95 % interval, not {self.resamples}")
+        if self.resamples > MAX_RESAMPLES:
+            raise ValueError(f"--resamples must be at most {MAX_RESAMPLES}, not {self.resamples}")
         if self.seed < 0 or self.workers < 1:
             raise ValueError(f"--seed must be 0 or more and --workers 1 or more, not {self.seed} and {self.workers}")
         if self.components < 1:
@@ -68,7 +79,11 @@ class Evaluation:
     def __init__(self, request: ScoreRequest) -> None:
         self.request = request
         self.paths = {"generated": list_clips(request.generated)}
-        if request.reference is not None:
+        self.statistics: ReferenceStatistics | None = None
+        if request.reference is not None and request.reference.is_file() and request.reference.suffix == ".npz":
+            self.statistics = ReferenceStatistics.load(request.reference)
+            self.statistics.require_form(request.preprocessing, request.reference)
+        elif request.reference is not None:
             self.paths["reference"] = list_clips(request.reference)
         self.reports: dict[str, LoadReport] = {}  # by role
         self.prompts: dict[str, dict] = {}  # lines of the prompts file by name
@@ -79,11 +94,20 @@ class Evaluation:
 
     def clip_name(self, role: str, path: Path) -> str:
         """Returns the name that pairs clips of two folders and prompts: the path inside the folder without suffix."""
-        return str(path.relative_to(getattr(self.request, role)).with_suffix(""))
+        return clip_key(path.relative_to(getattr(self.request, role)))
 
     def clip_names(self, role: str) -> list[str]:
         """Returns the names of all files of a folder; empty if the request has no such folder."""
         return [self.clip_name(role, path) for path in self.paths.get(role, ())]
+
+    def share(self, other: "Evaluation") -> None:
+        """Takes over the embedders and the embedded reference of another system's evaluation."""
+        self.loaded_embedders, self.statistics = other.loaded_embedders, other.statistics
+        self._sets |= {key: one for key, one in other._sets.items() if key[0] == "reference"}
+        if "tagger" in other.__dict__:
+            self.__dict__["tagger"] = other.tagger
+        if "reference" in other.reports:
+            self.reports["reference"] = other.reports["reference"]
 
     @property
     def has_partners(self) -> bool:
@@ -127,6 +151,8 @@ class Evaluation:
 
     def features(self, role: str, embedder: Embedder) -> FeatureSet:
         """Returns the embedded folder. Raises ValueError if too many of its clips are unusable."""
+        if role == "reference" and self.statistics is not None:
+            return self.statistics.feature_set(embedder)
         if (role, embedder.name) not in self._sets:
             r, report = self.request, LoadReport()
             found = collect_features(self.paths[role], embedder, r.preprocessing, report, r.cache, r.workers, r.seed)
@@ -162,7 +188,7 @@ class Evaluation:
             wavs, sources, common_rate = {}, {}, rate
             for role, path in reversed(list(zip(roles, paths, strict=True))):  # the last one sets the rate
                 try:
-                    wav, sources[role] = decode_clip(*read_bytes(path))
+                    wav, sources[role] = decode_clip(path, hash_content(path), preprocessing.max_seconds)
                     common_rate = common_rate or sources[role].rate
                     wavs[role] = preprocessing(wav, sources[role].rate, common_rate)
                 except UnusableClipError as error:

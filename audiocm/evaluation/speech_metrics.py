@@ -31,15 +31,20 @@ def word_error_rates(evaluation: Evaluation) -> MetricResult:
     A recogniser may repeat one word a hundred times; "without loops" counts at most a clip's words as wrong."""
     from ..embedders.speech import Transcriber
 
-    names = evaluation.clip_names("generated")
     signal.require_package("jiwer")
+    texts = {name: line.get("text") or line["prompt"] for name, line in evaluation.prompts.items()}
+    names = [name for name in evaluation.clip_names("generated") if speech.normalize_words(texts[name])]
+    if wordless := sorted(texts.keys() - set(names)):
+        counts = f"WER: {len(wordless)} texts hold no word after normalisation and are left out (first: {wordless[0]})"
+        if not names:
+            raise ValueError(counts)
+        warnings.warn(counts, stacklevel=2)
     transcriber = Transcriber()
     warn_if_not_cpu(transcriber.name, evaluation.request.device)
     wavs = evaluation.wavs("generated", rate=transcriber.sample_rate)
     transcripts = {clip: transcriber(wav) for clip, (wav,), _ in wavs}
-    if bad := len(names) - len(transcripts):
+    if bad := len(set(names) - transcripts.keys()):
         warnings.warn(f"WER: {bad} unusable clips count as empty transcripts", stacklevel=2)
-    texts = {name: line.get("text") or line["prompt"] for name, line in evaluation.prompts.items()}
     errors = [speech.word_errors(texts[name], transcripts.get(name, "")) for name in names]
     counts = {kind: np.array([one[kind] for one in errors]) for kind in ("WER", "CER")}
     counts["WER without loops"] = np.minimum(counts["WER"], counts["WER"][:, 1:])
@@ -55,12 +60,17 @@ def word_error_rates(evaluation: Evaluation) -> MetricResult:
 def _ratio_result(name: str, pairs: np.ndarray, names: list[str], evaluation: Evaluation) -> MetricResult:
     """Returns 100 × the sum of `pairs` [clip, 0] over the sum of `pairs` [clip, 1] as a set statistic."""
     errors, totals = pairs.T
-    return _weighted_result(name, lambda weight: float(100 * (weight @ errors) / (weight @ totals)), names, evaluation)
+    limit = 100.0 if (errors <= totals).all() else np.inf
+
+    def ratio(weight: np.ndarray) -> float:
+        return float(100 * (weight @ errors) / max(weight @ totals, 1))
+
+    return _weighted_result(name, ratio, names, evaluation, limit)
 
 
-def _weighted_result(name: str, function, names: list[str], evaluation: Evaluation) -> MetricResult:
-    """Returns a function of how often each clip is drawn as a set statistic with its interval."""
-    score = statistic_score(name, function, len(names), DRAWS, evaluation.request.seed)
+def _weighted_result(name: str, function, names: list[str], evaluation: Evaluation, limit=np.inf) -> MetricResult:
+    """Returns a function of how often each clip is drawn, from 0 to `limit`, as a set statistic with its interval."""
+    score = statistic_score(name, function, len(names), DRAWS, evaluation.request.seed, (0.0, limit))
     return set_result(score, names, statistic_of_weights(function, len(names)))
 
 
@@ -104,13 +114,19 @@ def prosody(evaluation: Evaluation) -> MetricResult:
     return result + MetricResult(judges=[PackageJudge("librosa")], paired=paired)
 
 
+def requested_contours(evaluation: Evaluation) -> dict[str, list]:
+    """Returns the `f0` of each clip's line. Raises ValueError if a line has none."""
+    requested = {name: evaluation.prompts[name].get("f0") for name in evaluation.clip_names("generated")}
+    if lacking := [name for name, f0 in requested.items() if not f0]:
+        raise ValueError(f'contour: {len(lacking)} lines of --prompts have no "f0", a list of Hz (first: {lacking[0]})')
+    return requested
+
+
 def pitch_contour(evaluation: Evaluation) -> MetricResult:
     """How well F0 follows the `f0` of each line (Hz, evenly over the clip; 0 is unvoiced, null is free): over the
     frames voiced in both, the median error and the share within 50 cents; over the frames that are not free, the share
     with the requested voicing. All frames of the set count alike; the bootstrap resamples clips."""
-    requested = {name: evaluation.prompts[name].get("f0") for name in evaluation.clip_names("generated")}
-    if lacking := [name for name, f0 in requested.items() if not f0]:
-        raise ValueError(f'contour: {len(lacking)} lines of --prompts have no "f0", a list of Hz (first: {lacking[0]})')
+    requested = requested_contours(evaluation)
     wavs = evaluation.wavs("generated")
     tracks = {clip: speech.pitch_tracks(wav, rate, requested[clip]) for clip, (wav,), rate in wavs}
     voiced = [(x > 0) & (y > 0) for x, y in tracks.values()]
@@ -122,7 +138,7 @@ def pitch_contour(evaluation: Evaluation) -> MetricResult:
 
     def median(weight: np.ndarray) -> float:
         total = np.cumsum(weight[clip_of_frame[order]])
-        return float(error[order[np.searchsorted(total, total[-1] / 2)]])
+        return float(error[order[np.searchsorted(total, max(total[-1], 1) / 2).clip(max=len(order) - 1)]])
 
     def close_share(weight: np.ndarray) -> float:
         return float(100 * weight[clip_of_frame] @ (error < CLOSE) / max(weight[clip_of_frame].sum(), 1))
@@ -130,7 +146,7 @@ def pitch_contour(evaluation: Evaluation) -> MetricResult:
     clips, result = list(tracks), MetricResult(judges=[PackageJudge("librosa")])
     if len(error):
         result += _weighted_result("F0 error, cents", median, clips, evaluation)
-        result += _weighted_result(f"within {CLOSE:g} cents %", close_share, clips, evaluation)
+        result += _weighted_result(f"within {CLOSE:g} cents %", close_share, clips, evaluation, 100.0)
     else:
         warnings.warn("contour: no frame with a requested pitch is voiced: there is no error in cents", stacklevel=2)
     return result + _ratio_result("voicing as asked %", np.array(voicing), clips, evaluation)

@@ -41,4 +41,4 @@ def inception_score(probabilities: np.ndarray, name: str = "inception score", dr
         weight = weight / weight.sum()
         return float(np.exp(entr(weight @ p).sum() - weight @ entropy))
 
-    return statistic_score(name, statistic, len(p), draws, seed)
+    return statistic_score(name, statistic, len(p), draws, seed, within=(1.0, float(p.shape[1])))

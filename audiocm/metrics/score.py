@@ -60,12 +60,15 @@ def mean_score(name: str, items: Sequence[float] | np.ndarray, draws: int = DRAW
     return Score(name, float(items.mean()), float(low), float(high), items.size)
 
 
-def statistic_score(name: str, statistic: Statistic, count: int, draws: int = 200, seed: int = 0) -> Score:
-    """Computes a set statistic with its interval; `statistic` takes resampling weights, int [count] (ones: the set
-    itself)."""
+def statistic_score(
+    name: str, statistic: Statistic, count: int, draws: int = 200, seed: int = 0, within: Range = UNBOUNDED
+) -> Score:
+    """Computes a set statistic, whose range is `within`, with its interval; `statistic` takes resampling weights, int
+    [count] (ones: the set itself)."""
     generator = np.random.default_rng(seed)
     value = statistic(np.ones(count, dtype=np.int64))
-    return spread_score(name, value, [statistic(resample(count, generator)) for _ in range(draws)], count)
+    values = [statistic(resample(count, generator)) for _ in range(draws)]
+    return spread_score(name, value, values, count, within=within)
 
 
 def spread_score(
@@ -144,15 +147,22 @@ def cap_frames(x: Clips, y: Clips, generator: np.random.Generator) -> tuple[Clip
 
 
 def subsampled_score(
-    name: str, statistic: Statistic, x: np.ndarray, draws: int = 100, seed: int = 0, within: Range = UNBOUNDED
+    name: str,
+    statistic: Statistic,
+    x: np.ndarray,
+    draws: int = 100,
+    seed: int = 0,
+    within: Range = UNBOUNDED,
+    on_subset: Callable[[np.ndarray], Statistic] | None = None,
 ) -> Score:
     """Computes a statistic that duplicate clips would bias (nearest neighbours, pairs), with its interval.
 
     Random halves drawn without replacement take the bootstrap's place; their variance σ²/m · (1 − m/n) with m = n/2
-    equals that of the full set."""
+    equals that of the full set. `on_subset` prepares an equal statistic for the drawn subset of x, which is sorted."""
     generator = np.random.default_rng(seed)
     subset = x[np.sort(generator.permutation(len(x))[:MAX_RESAMPLED_CLIPS])]
-    values = [statistic(subset[random_half(len(subset), generator)]) for _ in range(draws)]
+    of_half = statistic if on_subset is None else on_subset(subset)
+    values = [of_half(subset[random_half(len(subset), generator)]) for _ in range(draws)]
     return spread_score(name, statistic(x), values, len(x), len(subset), within)
 
 

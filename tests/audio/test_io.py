@@ -70,3 +70,31 @@ def test_what_is_no_sound_has_a_reason(tmp_path):
     with pytest.raises(io.UnusableClipError) as caught:
         io.decode(b"RIFF")
     assert caught.value.reason == "corrupt" and "\n" not in caught.value.detail
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "AU", "W64", "RF64", "FLAC", "CAF"])
+def test_a_file_without_its_end_is_corrupt(tmp_path, form):
+    file, wav = tmp_path / "x", np.random.default_rng(0).normal(0, 0.1, 16000)
+    soundfile.write(file, wav, 16000, format=form)
+    assert len(io.decode(file)[0]) == 16000
+    file.write_bytes(file.read_bytes()[:9001])
+    with pytest.raises(io.UnusableClipError, match="corrupt"):
+        io.decode(file)
+
+
+def test_a_piped_wav_is_whole(tmp_path):
+    """Its header was written before its length was known."""
+    file = tmp_path / "x.wav"
+    soundfile.write(file, np.full(16000, 0.1), 16000)
+    data = bytearray(file.read_bytes())
+    data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+    assert len(io.decode(bytes(data))[0]) == 16000
+
+
+def test_only_the_beginning_of_a_long_file_is_decoded(tmp_path):
+    wav = np.linspace(-1, 1, 80000)
+    for name in ("x.wav", "x.flac", "x.mp3"):
+        soundfile.write(tmp_path / name, wav, 8000)
+        part, rate, samples = io.decode_beginning(tmp_path / name, 2.0)
+        assert (len(part), rate, samples) == (16000, 8000, 80000)
+        assert np.array_equal(part, io.decode(tmp_path / name)[0][:16000])

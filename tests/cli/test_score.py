@@ -101,3 +101,67 @@ def test_the_table_counts_unusable_and_truncated_clips(folders, tmp_path):
     assert (
         "clips: generated 40 used, 1 silent, 0 corrupt, 0 too short, 0 truncated; reference 60 used, 0 silent" in text
     )
+
+
+def test_several_systems_make_one_table(folders, tmp_path, capsys):
+    a, b, real = folders
+    more = ["--reference", real, "--embedder", "toy", "--metrics", "fad,diversity"]
+    files = [str(tmp_path / f"{i}.json") for i in range(3)]
+    for file, folder in zip(files, (a, b, real), strict=True):
+        assert main(["score", folder, *more, "--json", file]) == 0
+    capsys.readouterr()
+    table, result = tmp_path / "table.csv", tmp_path / "all.json"
+    assert main(["score", a, b, real, *more, "--table", str(table), "--json", str(result)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("| system | FD bands | diversity bands | mean rank |") and f"| {real} | " in printed
+    assert main(["compare", a, b, real, *more]) == 0
+    assert capsys.readouterr().out == printed
+    lines = table.read_text().splitlines()
+    assert lines[0] == "system,score,value,low,high,count,rank" and lines[5].startswith(f"{real},FD bands,")
+    assert lines[5].endswith(",1") and set(json.loads(result.read_text())["systems"]) == {a, b, real}
+    assert main(["compare", *files, "--anyway", "--table", str(tmp_path / "t.md")]) == 0
+    assert (tmp_path / "t.md").read_text().startswith("| system | FD bands |")
+    capsys.readouterr()
+    assert "name folders only, or only results" in error_of(capsys, "compare", a, b, files[0])
+    assert "--table is of several systems" in error_of(capsys, "score", a, *more, "--table", table)
+    assert "must be .md or .csv" in error_of(capsys, "score", a, b, *more, "--table", tmp_path / "x.txt")
+
+
+def test_statistics_are_saved_and_used(folders, tmp_path, capsys):
+    a, _, real = folders
+    file = str(tmp_path / "real.npz")
+    assert main(["score", real, "--embedder", "toy", "--save-reference", file]) == 0
+    assert main(["score", a, "--embedder", "toy", "--reference", file, "--metrics", "fad"]) == 0
+    assert "FD bands" in capsys.readouterr().out
+    assert "kad: statistics do not suffice" in error_of(capsys, "score", a, "--embedder", "toy", "--reference", file)
+    wrong = error_of(capsys, "score", real, "--embedder", "toy", "--save-reference", tmp_path / "x.npy")
+    assert "the extension must be .npz" in wrong
+
+
+def test_a_preset_is_on_the_card(folders, tmp_path, capsys):
+    a, _, real = folders
+    words = ["score", a, "--reference", real, "--preset", "text-to-audio", "--embedder", "toy", "--metrics", "fad"]
+    assert main([*words, "--json", str(tmp_path / "x.json"), "--max-seconds", "9"]) == 0
+    assert "preset: text-to-audio; with other embedders, max_seconds, metrics; " in capsys.readouterr().out
+    card = json.loads((tmp_path / "x.json").read_text())["card"]
+    assert card["form"]["loudness"] == "active_rms" and card["form"]["longest_seconds"] == 9
+    assert "--preset must be one of" in error_of(capsys, "score", a, "--preset", "nothing")
+    assert "needs weights" in error_of(capsys, "score", a, "--reference", real, "--preset", "audiocaps")
+
+
+def test_wrong_words_are_told_before_any_sound_is_heard(folders, tmp_path, capsys, monkeypatch):
+    a, _, real = folders
+    monkeypatch.setattr("audiocm.evaluation.features.decode_clip", None)
+    monkeypatch.setattr("audiocm.evaluation.session.decode_clip", None)
+    score = ["score", a, "--reference", real, "--embedder", "toy"]
+    assert "--json : is empty: name a file" in error_of(capsys, *score, "--json", "")
+    assert "unknown embedder 'nosuch'" in error_of(capsys, *score, "--tagger", "nosuch")
+    assert "gives no class probabilities" in error_of(capsys, *score, "--tagger", "aisfx")
+    assert "--resamples must be at most 100000" in error_of(capsys, *score, "--draws", "100000000")
+    assert "reference is empty" in error_of(capsys, "score", a, "--reference", "")
+    lines = [{"file": f"{i:03d}.wav", "prompt": "x", "labels": ["Unheard of"]} for i in range(40)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    hits = error_of(
+        capsys, *score, "--prompts", tmp_path / "p.jsonl", "--metrics", "fad,hits", "--tagger", "small-clap"
+    )
+    assert "Unheard of" in hits

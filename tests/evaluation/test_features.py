@@ -6,7 +6,7 @@ import soundfile
 from toy_scoring import ask, toy
 
 from audiocm.embedders.protocol import CallableEmbedder
-from audiocm.evaluation.features import collect_features, stream_features
+from audiocm.evaluation.features import cache_folder, collect_features, stream_features
 from audiocm.evaluation.preprocessing import LoadReport, Preprocessing, list_clips
 from audiocm.evaluation.scoring import evaluate
 from audiocm.metrics import frechet
@@ -73,3 +73,24 @@ def test_features_do_not_depend_on_chunks_or_workers(folders):
         return np.stack([features["embedding"] for _, features in found])
 
     assert np.array_equal(embedded(chunk=7, workers=3), embedded(chunk=64, workers=1))
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(folders, tmp_path):
+    (tmp_path / "file").touch()
+    cached, plain = (evaluate(ask(folders[0], folders[2], cache=cache)) for cache in (tmp_path / "file" / "x", None))
+    assert cached.scores == plain.scores
+    assert sum("cannot be written (Not a directory): embeddings are not kept" in text for text in cached.warnings) == 1
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    monkeypatch.delenv("AUDIOCM_CACHE", raising=False)
+    monkeypatch.setattr("pathlib.Path.expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert cache_folder() is None
+
+
+def test_clips_that_an_embedder_cannot_hear_are_counted(folders):
+    clips = iter(range(1000))
+    embedder = CallableEmbedder(lambda wav: np.full(2, np.nan) if next(clips) == 3 else wav[:2], "odd", 8000, "1")
+    report = LoadReport()
+    used = collect_features(list_clips(folders[0]), embedder, Preprocessing(), report)
+    assert len(used.paths) == report.used == 39 and report.unusable == {"corrupt": [str(folders[0] / "003.wav")]}

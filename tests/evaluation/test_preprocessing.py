@@ -85,3 +85,29 @@ def test_truncated_clips_are_counted(folders, tmp_path, metric):
         result = evaluate(ask(made, real, **more))
         assert result.card["cut"] == {"generated": 3, "reference": 0} and result.reports["generated"]["cut"] == 3
         assert "generated: 3 clips are longer than 0.5 s and were truncated" in result.warnings
+
+
+def test_samples_that_are_no_sound_are_corrupt():
+    """1e30 is as unusable as infinity; the scale of 32-bit integers is not."""
+    wav = sine(440, 1, 8000)
+    for sample in (np.inf, np.nan, 1e30):
+        with pytest.raises(UnusableClipError, match="corrupt: samples that are not finite, or beyond the range"):
+            Preprocessing()(np.append(wav, np.float32(sample)), 8000, 8000)
+    assert len(Preprocessing()(wav * 2.0**31, 8000, 8000)) == 8000
+
+
+def test_a_folder_is_listed_as_it_is(tmp_path):
+    """Linked folders are followed once, hidden files passed over, and every extension that is read is found."""
+    folder = tmp_path / "d"
+    other = noise_folder(tmp_path / "other", 2, 1)
+    noise_folder(folder / "sub", 1, 2)
+    noise_folder(folder / ".hidden", 1, 3)
+    (folder / "more").symlink_to(other)
+    (folder / "again").symlink_to(folder)
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "sub" / "._000.wav").write_bytes(b"\0\5\x16\7")
+    for suffix in ("wave", "oga", "au", "caf", "w64", "aifc", "mp2", "RF64"):
+        (folder / f"x.{suffix}").touch()
+    found = [str(path.relative_to(folder)) for path in list_clips(folder)]
+    assert found == sorted([*(f"x.{s}" for s in ("wave", "oga", "au", "caf", "w64", "aifc", "mp2", "RF64")),
+                            "more/000.wav", "more/001.wav", "sub/000.wav"])  # fmt: skip

@@ -73,3 +73,52 @@ def test_stored_results_without_what_a_comparison_needs_are_refused_in_one_line(
         compare_files(files[0], files[3], ignore_cards=True)
     with pytest.raises(ValueError, match="not a result"):
         compare_files(files[0], folders[0] / "000.wav")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"scores": []},
+        {"scores": {"x": 5}},
+        {"scores": {"x": {"name": "x", "value": "1", "low": 0, "high": 2, "count": 3}}},
+        {"scores": {"x": {"name": "x", "value": float("nan"), "low": 0, "high": 2, "count": 3}}},
+        {"items": [1]},
+        {"items": {"multi-resolution STFT": {"0": None}}},
+        {"card": None},
+        {"card": EARLIER["card"] | {"clips": 5}},
+        {"card": EARLIER["card"] | {"embedders": {"bands": 5}}},
+        {"card": EARLIER["card"] | {"form": []}},
+        {"card": EARLIER["card"] | {"left_out": {"generated": 5, "reference": {}}}},
+        {"card": EARLIER["card"] | {"left_out": {}}},
+        {"card": {key: value for key, value in EARLIER["card"].items() if key != "commit"}},
+        {"card": EARLIER["card"] | {"embedders": {"bands": {"digest": "1", "sample_rate": 1, "clip": 5}}}},
+        {"card": EARLIER["card"] | {"embedders": {"bands": {"digest": "1"}}}},
+        {"card": EARLIER["card"] | {"cut": 5}},
+        {"card": EARLIER["card"] | {"preset": {"name": "x"}}},
+        {"card": EARLIER["card"] | {"preset": "x"}},
+        {"warnings": 5},
+        {"outliers": [5]},
+        {"intake": 5},
+    ],
+)
+def test_results_of_wrong_types_are_refused(tmp_path, change):
+    file = tmp_path / "bad.json"
+    file.write_text(json.dumps(EARLIER | change))
+    with pytest.raises(ValueError, match=r"bad\.json: not a result of audiocm score"):
+        ScoreResult.load(file)
+
+
+def test_a_result_of_brackets_and_one_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"x\.json: not a result"):
+        ScoreResult.load(file)
+    file.write_text(json.dumps(EARLIER), encoding="utf-8-sig")
+    assert ScoreResult.load(file).card == EARLIER["card"]
+
+
+def test_no_number_that_json_lacks_is_written(folders):
+    result = evaluate(ask(folders[0], metrics="diversity"))
+    result.items["x"] = {"a": float("nan"), "b": float("-inf"), "c": 1.0}
+    written = json.dumps(result.to_dict(), allow_nan=False)
+    assert json.loads(written)["items"]["x"] == {"a": None, "b": None, "c": 1.0}

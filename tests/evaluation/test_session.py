@@ -20,6 +20,8 @@ from audiocm.evaluation.session import ScoreRequest
         ({"components": 0}, "--components must be 1 or more, not 0"),
         ({"max_unusable": 1.0}, "--max-unusable is a share"),
         ({"metrics": ()}, "no metric is named"),
+        ({"resamples": 10**9}, "--resamples must be at most 100000"),
+        ({"preset": "audiocaps"}, r"use \*\*preset_options\('audiocaps'\)"),
         ({"device": "bogus"}, "device 'bogus' cannot be used here: choose auto, cpu"),
         ({"device": "cuda:77"}, "device 'cuda:77' cannot be used here"),
         ({"device": "meta"}, "device 'meta' cannot be used here"),

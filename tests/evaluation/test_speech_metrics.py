@@ -84,6 +84,10 @@ def test_words_are_heard_and_silence_is_all_wrong(tmp_path, monkeypatch):
     assert found.scores["WER % toy listener"].count == 20
     assert "WER: 1 unusable clips count as empty transcripts" in found.warnings
     assert any("1 silent left out" in text for text in found.warnings)
+    prompts.write_text("\n".join(map(json.dumps, [lines[0] | {"text": "(...)"}, *lines[1:]])))
+    found = evaluate(request)
+    assert found.scores["WER % toy listener"].count == 19 and found.scores["WER % toy listener"].low >= 0
+    assert "WER: 1 texts hold no word after normalisation and are left out (first: 00)" in found.warnings
     (tmp_path / "a" / "08.wav").write_bytes(b"no sound")
     with pytest.raises(ValueError, match=r"2 of 20 clips cannot be used: 1 silent .*1 corrupt .*08\.wav"):
         evaluate(request)

@@ -18,3 +18,12 @@ def test_hits_kl_and_inception():
     )
     assert metrics.inception_score(np.eye(7)).value == pytest.approx(7)
     assert metrics.inception_score(np.full((5, 4), 0.25)).value == pytest.approx(1)
+
+
+def test_the_interval_of_an_inception_score_stays_in_its_range():
+    """Between 1 and the number of classes, also where all clips have one class."""
+    generator = np.random.default_rng(0)
+    p = generator.dirichlet([0.01, 0.01, 0.01], 12)
+    for one in (p, p[:1].repeat(5, axis=0), np.eye(3).repeat(4, axis=0)):
+        score = metrics.inception_score(one)
+        assert 1 <= score.low <= score.value <= score.high <= 3 or score.value == pytest.approx(1)

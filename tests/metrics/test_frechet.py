@@ -138,3 +138,45 @@ def test_bad_sets_are_named():
         metrics.frechet_distance(x, np.where(np.arange(5)[:, None] == 2, np.nan, x))
     with pytest.raises(ValueError, match="the kernel width is 0"):
         metrics.kernel_distance(x, x)
+
+
+def test_the_jackknife_of_many_clips_is_their_sampling_spread():
+    """Its standard error is the spread of the distance over independent draws of both sets."""
+    rng, scales = np.random.default_rng(0), np.exp(-np.arange(8) / 4)
+    scores = [
+        frechet.frechet_score("d", rng.normal(0.5, 1, (400, 8)) * scales, rng.normal(0, 1.3, (300, 8)) * scales)
+        for _ in range(200)
+    ]
+    errors = [(one.high - one.value) / 1.96 for one in scores]
+    assert np.mean(errors) == pytest.approx(np.std([one.value for one in scores]), rel=0.15)
+
+
+def test_the_influence_is_the_derivative_by_the_weights_of_clips():
+    """Duplicating one clip k times changes the distance by k / n times its derivative, to first order; paired clips
+    move both sets."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(0.3, 1, (4000, 3)), rng.normal(0, 1.5, (4000, 3))
+    first, second = frechet.moments(x), frechet.moments(y)
+    slopes = frechet._influence(x, first, second, np.arange(len(x)))
+    assert slopes.sum() == pytest.approx(0, abs=5)
+    for i in range(3):
+        weight = np.ones(len(x), dtype=int)
+        weight[i] += 40
+        change = frechet.frechet_from_moments(frechet.moments(x, weight), second)
+        change -= frechet.frechet_from_moments(first, second)
+        assert change == pytest.approx(40 / 4040 * slopes[i], abs=0.003)
+    same = frechet.frechet_score("d", x, x + 0.1, frechet.paired_resample)
+    assert same.high - same.low < 1e-6  # pairs with one shift: the distance is the same for every choice of them
+
+
+def test_moments_stand_for_a_reference():
+    rng = np.random.default_rng(2)
+    for count in (50, 400):
+        x, y = rng.normal(0.3, 1, (count, 6)), rng.normal(0, 1.5, (90, 6))
+        known = frechet.moments(y)
+        assert frechet.frechet_distance(x, known) == pytest.approx(frechet.frechet_distance(x, y), rel=1e-9)
+        assert np.allclose(frechet.frechet_contributions(x, known), frechet.frechet_contributions(x, y))
+        score = frechet.frechet_score("d", x, known)
+        assert score.low < score.value < score.high
+        directions = frechet.Projection.of_moments(known, 2).components
+        assert np.allclose(np.abs(directions), np.abs(frechet.Projection.fit(y, 2).components))

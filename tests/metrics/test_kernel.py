@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from audiocm import metrics
-from audiocm.metrics.kernel import Neighbours, kernel_statistic
+from audiocm.metrics.kernel import Neighbours, kernel_distance, kernel_statistic
 
 
 def gaussian(count, mean, covariance, seed):
@@ -42,3 +42,19 @@ def test_a_part_of_a_set_has_the_numbers_of_that_part():
         assert getattr(near, name)(rows) == getattr(part, name)(all_rows)
     whole = metrics.kernel_distance(x[rows], y, bandwidth=1.5)
     assert kernel_statistic(x, y, 1.5)(rows) == pytest.approx(whole, rel=1e-12)
+
+
+def test_recall_within_a_subset_is_recall():
+    rng = np.random.default_rng(0)
+    neighbours = Neighbours(rng.normal(size=(60, 4)), rng.normal(size=(50, 4)))
+    subset = np.sort(rng.permutation(60)[:40])
+    for rows in (subset, rng.permutation(subset)[:20]):
+        assert neighbours.recall_within(subset)(rows) == neighbours.recall(rows)
+
+
+def test_large_sets_are_summed_in_single_precision(monkeypatch):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(3, 1, (300, 32)), rng.normal(3.05, 1, (200, 32))
+    exact = kernel_distance(x, y)
+    monkeypatch.setattr("audiocm.metrics.kernel.LARGE", 10)
+    assert kernel_distance(x, y) == pytest.approx(exact, abs=1e-4)
