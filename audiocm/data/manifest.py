@@ -86,7 +86,9 @@ def _clip(line: dict, root: Path) -> Clip:
         raise ValueError("captions is not a list of non-empty strings")
     if Path(line["file"]).is_absolute() or ".." in Path(line["file"]).parts:
         raise ValueError(f"file {line['file']!r} must lie under the manifest's folder")
-    texts = {key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group", "text", "voice", "role", "thing")}
+    texts = {
+        key: str(line.get(key, "")) for key in ("kind", "source", "licence", "group", "text", "voice", "role", "thing")
+    }
     return Clip(line["file"], root / line["file"], seconds, split, tuple(captions), **texts)
 
 
