@@ -1,0 +1,5 @@
+"""Text front end: text -> sentences (segmentation) -> words (normalisation) -> phonemes (pronunciation)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

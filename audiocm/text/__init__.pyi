@@ -1,0 +1,14 @@
+from . import (
+    alphabet as alphabet,
+    dictionary as dictionary,
+    markup as markup,
+    normalisation as normalisation,
+    pronunciation as pronunciation,
+    reading as reading,
+    segmentation as segmentation,
+    verbalisers as verbalisers,
+)
+from .dictionary import Pronouncer as Pronouncer
+from .normalisation import normalise as normalise
+from .pronunciation import Lexicon as Lexicon
+from .reading import Sentence as Sentence, read_sentences as read_sentences, validate_text as validate_text
