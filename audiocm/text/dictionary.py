@@ -25,7 +25,7 @@ class HibariPronouncer:
         self._g2p = G2P()
 
     def __call__(self, text: str) -> str:
-        return self._g2p(text)
+        return self._g2p(text, False)  # the words are normalised already
 
     def knows(self, word: str) -> bool:
         lexicon = self._g2p.lexicon

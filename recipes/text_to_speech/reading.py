@@ -4,8 +4,7 @@
     python -m recipes.text_to_speech.reading --systems audiocm --wrong
 
 reading.tsv has a kind, the half of the bench, an input and its spoken form in words: "|" separates forms that are as
-good, "/" sentences. The first half was written before the front end, the second after it, from other members of each
-kind. A reading is right if its words are those of a spoken form, in lower case, without punctuation, hyphens and the
+good, "/" sentences. All texts so far were written before the front end, by the same hand. A reading is right if its words are those of a spoken form, in lower case, without punctuation, hyphens and the
 "and" of numbers. audiocm and hibari have to find the sentences as well, and hibari, which normalises some classes only
 while it looks up phonemes, is compared by its phonemes. Other normalisers are right if either the words are, or the
 phonemes of hibari from them. Needs `wetext` and `nemo-text-processing`; those that are not installed are left out.
