@@ -1,11 +1,22 @@
-"""One thread a process: the tests' nets are tiny, and two threads on busy cores spend their time waiting for each other."""
+"""What every test process needs.
 
+One thread a process: the tests' nets are tiny, and two threads on busy cores spend their time waiting for each other.
+A folder of its own for the code that numba compiles for librosa: numba's files are not safe against two processes that
+write them at once (the index of one beside the code of the other ends in a segmentation fault).
+"""
+
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+
+os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="audiocm-tests-numba-")
+atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 torch.set_num_threads(THREADS)
