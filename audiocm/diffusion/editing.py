@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .paths import Path
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -72,3 +74,18 @@ def keep_known(reference: Tensor, unknown: Tensor, basis: Basis = identity) -> C
 def fill_unknown(reference: Tensor, unknown: Tensor, basis: Basis = identity) -> Tensor:
     """Returns the sample to start from: the reference, with 0 for the unknown coordinates."""
     return keep_known(reference, unknown, basis)(torch.zeros_like(reference), 0.0)
+
+
+def replace_known(
+    path: Path, reference: Tensor, unknown: Tensor, draw_noise: Callable[[], Tensor]
+) -> Callable[[Tensor, float], Tensor]:
+    """Returns a hook for a teacher's many steps: it sets the known coordinates to those of the reference at the noise
+    of the time (Song et al. 2021, appendix I.2; with `sample`'s gamma over 0, that goes back a little after every step,
+    the harmonisation of RePaint, Lugmayr et al. 2022)."""
+
+    def hook(x: Tensor, time: float) -> Tensor:
+        times = torch.full((len(x),), time, device=x.device)
+        noised = path.add_noise(reference.to(x), draw_noise().to(x), times) if time > 0 else reference.to(x)
+        return torch.where(unknown.bool(), x, noised)
+
+    return hook

@@ -154,6 +154,10 @@ class TextToAudioPipeline(LatentPipeline):
         cond = self._text_condition(self._texts(prompt, None, "prompt"), None, None)
         return cond.tokens, cond.token_mask
 
+    def sound_condition(self, prompts: Sequence[str], frames: int) -> Condition:
+        """Returns the condition of one sound of so many latent frames for each prompt."""
+        return self._condition(self._text_condition(list(prompts), None, None), 1, frames)
+
     def check_inputs(
         self, prompts: list[str], seconds: float, steps: int, w: float, num: int = 1, temperature: float = 1.0
     ) -> None:
