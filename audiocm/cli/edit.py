@@ -93,7 +93,7 @@ def edit_command(args: argparse.Namespace) -> None:
         editor = SoundEditor(load_pipeline(args.model, args.device))
         names = ("prompt", "seed", "guidance", "temperature")
         settings = EditSettings(
-            **{name: getattr(args, name) for name in names}, calls=args.steps, max_retries=args.retries
+            **{name: getattr(args, name) for name in names}, steps=args.steps, max_retries=args.retries
         )
         edited, out_rate = _edit(editor, wav, rate, settings, args)
         write_original(args.output, edited, out_rate, subtype)

@@ -46,10 +46,12 @@ def euler(ode: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
 def heun(ode: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """Takes a Heun step, with slopes averaged in the path's slope coordinate c. Karras et al. 2022, algorithm 1.
 
-    The average is a step along D + (c_t / 2 c_s) (D' - D), with D' the estimate at the end of the Euler step."""
+    The average is a step along D + (c_t / 2 c_s) (D' - D), with D' the estimate at the end of the Euler step. Where
+    c_t / c_s is over 100, that factor would blow up the error of D' - D, and the Euler step stays as it is."""
     path, clean, s_floor = ode.path, ode.field(x, t), s.clamp_min(ode.path.t_min)
     clean_end = ode.field(path.step(x, t, s, clean), s_floor)
-    ratio = torch.where(s > 0, path.slope_coordinate(t) / path.slope_coordinate(s_floor), torch.zeros_like(s))
+    ratio = path.slope_coordinate(t) / path.slope_coordinate(s_floor)
+    ratio = torch.where((s > 0) & (ratio <= 100), ratio, torch.zeros_like(s))
     return path.step(x, t, s, clean + broadcast_like(ratio / 2, x) * (clean_end - clean))
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..audio.io import resample
 from ..audio.seams import fade_in, high_pass, match_level, splice
 from ..audio.spectral import griffin_lim
+from ..checks import check_number, check_text, check_whole
 from ..diffusion import editing, solvers
 from .failures import MAX_FRAME_RMS, SILENCE_RMS, AudioError, attempt, audio_faults
 from .latent_pipeline import LatentPipeline, PerItemNoise
@@ -23,6 +24,7 @@ SEAM = 0.02  # seconds of a cross-fade
 MARGIN = 1  # latent frames on each side of an interval that are made with it, since they heard a part of it
 LEVEL = 0.1  # RMS at which the model hears a sound
 PHASE_ITERATIONS = 16  # of Griffin-Lim around known phases
+MAX_STEPS = 1000
 LOOP_GAP = 1.0  # seconds between the end and the beginning of a loop that join them
 STUDENT_CALLS, TEACHER_STEPS = 4, 25  # by default; one call if the network takes known latents
 DEFAULT_PROMPT = "a sound"  # what a network that ignores its words is given
@@ -33,14 +35,26 @@ class EditSettings:
     """How a sound is made: None stands for the model's default.
 
     prompt       what is wanted; None: whatever fits the sound around (guidance 0)
-    calls        network calls of a student, solver steps of a teacher"""
+    steps        network calls of a student, solver steps of a teacher"""
 
     prompt: str | None = None
     seed: int = 0
-    calls: int | None = None
+    steps: int | None = None
     guidance: float | None = None
     temperature: float | None = None
     max_retries: int = 3
+
+    def __post_init__(self):
+        """Raises ValueError for a setting that is not allowed."""
+        if self.prompt is not None:
+            check_text("prompt", self.prompt)
+        check_whole("seed", self.seed, least=0, below=2**63)
+        check_whole("max_retries", self.max_retries, least=0)
+        if self.steps is not None:
+            check_whole("steps", self.steps, least=1, most=MAX_STEPS)
+        for name in ("guidance", "temperature"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), **({"above": 0, "most": 2} if name == "temperature" else {}))
 
 
 class SoundEditor:
@@ -179,9 +193,9 @@ class SoundEditor:
 
     def _first_sound(self, seconds: float, settings: EditSettings) -> np.ndarray:
         generator = torch.Generator().manual_seed(settings.seed)
-        names = {"calls": "num_inference_steps", "guidance": "guidance_scale", "temperature": "temperature"}
+        names = {"steps": "num_inference_steps", "guidance": "guidance_scale", "temperature": "temperature"}
         options = {name: getattr(settings, field) for field, name in names.items()}
-        if not self.takes_kept and settings.calls is None:
+        if not self.takes_kept and settings.steps is None:
             options["num_inference_steps"] = None  # plain generation needs no more calls than the model's own
         shortest = max(seconds, self.pipe.config.seconds_range[0])
         output = self.pipe(
@@ -317,7 +331,7 @@ class SoundEditor:
         pipe, path, device = self.pipe, self.pipe.path, reference.device
         rows, frames = len(reference), reference.shape[2]
         default = 1 if self.takes_kept or known is None else STUDENT_CALLS
-        steps = settings.calls or (default if pipe.is_student else TEACHER_STEPS)
+        steps = settings.steps or (default if pipe.is_student else TEACHER_STEPS)
         w = pipe.config.guidance_scale if settings.guidance is None else settings.guidance
         w = pipe.guidance_range[0] if settings.prompt is None else w
         pipe.check_sampling(steps, w)
@@ -363,7 +377,7 @@ class SoundEditor:
         def with_band(x: Tensor, _: float = 0.0) -> Tensor:
             return vae.encode(joined_band(given, vae.decode(x), covered))
 
-        calls = replace(settings, calls=settings.calls or (STUDENT_CALLS if self.pipe.is_student else None))
+        calls = replace(settings, steps=settings.steps or (STUDENT_CALLS if self.pipe.is_student else None))
         hook = with_band if self.pipe.is_student else None
         latent = self._sample(vae.encode(given), calls, seed, strength, hook=hook)
         log_mel = mel.limit(joined_band(given, vae.decode(latent), covered), MAX_FRAME_RMS)

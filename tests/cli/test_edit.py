@@ -73,8 +73,8 @@ def test_mono_becomes_stereo():
         (["in.wav", "-o", "in.wav", "--vary", "0.5"], "is the input itself"),
         (["no.wav", "-o", "out.wav", "--vary", "0.5"], "no.wav cannot be read"),
         (["in.wav", "-o", "out.wav", "--vary", "0.5", "--steps", "0"], "steps must be a whole number"),
-        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--retries", "-1"], "retries must be a whole number"),
-        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--seed", "-1"], "seed must lie between"),
+        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--retries", "-1"], "max_retries must be a whole number"),
+        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--seed", "-1"], "seed must be a whole number"),
         (["in.wav", "-o", "out.wav", "--vary", "0.5", "--temperature", "9"], "temperature must be"),
     ],
 )  # fmt: skip

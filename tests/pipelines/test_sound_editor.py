@@ -41,7 +41,7 @@ def noise(seconds: float, rate: int, channels: int = 1, seed: int = 0) -> np.nda
 @pytest.mark.parametrize(("rate", "channels"), [(24000, 1), (44100, 2), (8000, 1)])
 def test_inpainting_keeps_every_sample_outside_the_seams(editors, kind, rate, channels):
     wav = noise(2.5, rate, channels)
-    edited = editors[kind].inpaint(wav, rate, 1.0, 1.4, EditSettings("rain", calls=2))
+    edited = editors[kind].inpaint(wav, rate, 1.0, 1.4, EditSettings("rain", steps=2))
     first, end, seam = rate, round(1.4 * rate), round(SEAM * rate)
     assert edited.shape == wav.shape
     np.testing.assert_array_equal(edited[: first - seam], wav[: first - seam])
@@ -104,7 +104,7 @@ def test_strength_goes_from_the_sound_to_another(editors):
         started = []
         net = editor.pipe.transformer
         handle = net.register_forward_pre_hook(
-            lambda _, args: started.append((args[0].clone(), args[1].clone())), prepend=True
+            lambda _, args, started=started: started.append((args[0].clone(), args[1].clone())), prepend=True
         )
         try:
             editor._sample(reference, EditSettings(seed=3, temperature=1.0), 3, strength)
@@ -220,7 +220,7 @@ def test_joined_mels_keep_what_is_known_and_fit_its_level():
 
 def test_settings_are_frozen_and_default_to_the_models_own():
     settings = EditSettings()
-    assert (settings.prompt, settings.calls, settings.guidance, settings.temperature) == (None,) * 4
+    assert (settings.prompt, settings.steps, settings.guidance, settings.temperature) == (None,) * 4
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.seed = 1
     assert solvers.student_times(paths.edm, 2)[-1] == 0
