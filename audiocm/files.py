@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .schema import parse_json
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike, sync: bool = False) -> Iterator[Path]:
@@ -80,8 +82,8 @@ def read_json_lines(path: str | os.PathLike, skip_damaged: bool = False) -> list
     values = []
     for number, line in enumerate(read_text(path, errors="replace" if skip_damaged else "strict").split("\n"), 1):
         try:
-            values += [json.loads(line)] if line.strip() else []
-        except (json.JSONDecodeError, RecursionError) as error:
+            values += [parse_json(line, allow_nan=True)] if line.strip() else []
+        except ValueError as error:
             if not skip_damaged:
                 raise ValueError(f"{path}, line {number}: not JSON ({error})") from error
     return values

@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +19,11 @@ from ..diffusion import paths, solvers
 from ..diffusion.denoiser import Condition, Net
 from ..diffusion.guidance import guided_net, negative_guided_net
 from ..files import write_json
+from ..models.folders import record_checksums
 from ..models.weights import has_variant
+from ..schema import read_json
 from .failures import Failure, raise_failures
-from .loading import load_component, model_folder, read_index
+from .loading import SETTINGS, load_component, model_folder, read_index
 
 Seeds = torch.Generator | Sequence[torch.Generator] | None
 Callback = Callable[[int, float, Tensor], None]  # diffusers' (step, time, latents), called after a step
@@ -85,10 +86,25 @@ class LatentPipeline(DiffusionPipeline):
     required_components: ClassVar[tuple[str, ...]] = ("transformer", "vae", "vocoder")
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
+    def register_settings(self, **settings: Any) -> None:
+        """Stores settings of the constructor in the configuration. Raises ValueError for one that is not allowed."""
+        for name, value in settings.items():
+            SETTINGS[name](value, name)
+        self.register_to_config(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+
+    def check_text_width(self, encoder: str, width: int) -> None:
+        """Raises ValueError, in a subclass' __init__, if an encoder's states are not of the transformer's width."""
+        taken = None if self.transformer is None else self.transformer.config.token_width
+        if taken not in (None, width):
+            raise ValueError(f"the {encoder} gives states of {width} numbers, the transformer takes {taken}")
+
     def build_codec(self, iterations: int | None = None) -> None:
         """Builds `codec` in a subclass' __init__, if no part is None. Raises ValueError if the transformer does not fit."""
         if None in (self.transformer, self.vae, self.vocoder):
             return
+        if self.vae.config.mel_bins != self.vocoder.config.mel_bins:
+            bins = f"{self.vae.config.mel_bins} mel bins, the vocoder {self.vocoder.config.mel_bins}"
+            raise ValueError(f"the vae has {bins}: they do not belong together")
         self.codec = Codec(self.vae, self.vocoder, iterations)
         channels = self.transformer.config.channels
         if channels != self.codec.channels:
@@ -210,17 +226,19 @@ class LatentPipeline(DiffusionPipeline):
         or damaged, and TypeError for any other option."""
         own = set(inspect.signature(cls.__init__).parameters) - {"self"}
         given = {key: options.pop(key) for key in own & set(options)}
-        settings, components = read_index(model_folder(name, **options))
+        settings, components = read_index(folder := model_folder(name, **options))
         if device_map is not None and (not isinstance(device_map, str) or device_map in ("auto", "balanced")):
             raise ValueError(f"device_map may only name a device, not {device_map!r}: the models are small")
         if set(components) | (set(cls.required_components) & set(given)) != set(cls.required_components):
             raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(components))}")
-        if variant is not None and not any(has_variant(one.folder, variant) for one in components.values()):
+        if unknown := sorted(set(settings) - own):
+            raise ValueError(f"model folder {folder} sets {unknown[0]}, which {cls.__name__} does not have")
+        if variant is not None and not any(has_variant(one, variant) for one in components.values()):
             raise ValueError(f"You are trying to load the model files of the `variant={variant}`, but {name} has none")
         dtypes = torch_dtype if dtype is None else dtype
         dtypes = dtypes if isinstance(dtypes, dict) else {"default": dtypes}
         for part in set(components) - set(given):
-            given[part] = load_component(components[part], dtypes.get(part, dtypes.get("default")), variant)
+            given[part] = load_component(part, components[part], dtypes.get(part, dtypes.get("default")), variant)
         return cls(**(settings | given)).to(device_map or device, silence_dtype_warnings=True)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> None:
@@ -229,5 +247,8 @@ class LatentPipeline(DiffusionPipeline):
         Its pipeline.py, one import, lets DiffusionPipeline.from_pretrained(folder, trust_remote_code=True) load it."""
         super().save_pretrained(save_directory, **options)
         name, index = type(self).__name__, Path(save_directory) / self.config_name
-        write_json(index, json.loads(index.read_bytes()) | {"_class_name": ["pipeline", name]})
+        write_json(index, read_json(index, "model file") | {"_class_name": ["pipeline", name]})
+        for folder in index.parent.iterdir():
+            if folder.is_dir():
+                record_checksums(folder)
         (index.parent / "pipeline.py").write_text(f"from audiocm.pipelines import {name}  # noqa: F401\n")

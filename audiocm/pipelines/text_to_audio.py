@@ -46,15 +46,18 @@ class TextToAudioPipeline(LatentPipeline):
         self.register_modules(
             transformer=transformer, vae=vae, vocoder=vocoder, text_encoder=text_encoder, tokenizer=tokenizer
         )
-        self.register_to_config(
+        self.register_settings(
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            guidance_range=tuple(guidance_range),
-            seconds_range=tuple(seconds_range),
+            guidance_range=guidance_range,
+            seconds_range=seconds_range,
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        self.conditioner = None if text_encoder is None else TextConditioner(text_encoder, tokenizer, max_tokens)
+        self.conditioner = None
+        if text_encoder is not None:
+            self.check_text_width("text encoder", text_encoder.config.hidden_size)
+            self.conditioner = TextConditioner(text_encoder, tokenizer, max_tokens)
         self.build_codec()
 
     @torch.no_grad()
