@@ -7,7 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .loading import load_pipeline, quiet_libraries
+from ..checks import check_number, check_whole
+from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,12 +28,17 @@ gives the same sound, alone or among others. A sound that is silent, clipped or 
 1,000,000 further; if some stay missing, the others are written and the exit code is 3."""
 
 
+MAX_TAKES = 100_000
+MAX_RETRIES = 1000
+
+
 def generate_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `audiocm generate`; None stands for the model's default."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     add = parser.add_argument
-    add("prompt", nargs="*", metavar="PROMPT", help="description of a sound")
+    add("prompt", nargs="*", metavar="PROMPT", type=utf8_text, help="description of a sound")
     add("-o", "--output", required=True, metavar="FILE_OR_FOLDER", help="a .wav, .flac or .ogg file, or a folder")
+    add("--force", action="store_true", help="replace a file, or the sounds of another run in a folder")
     add("--prompts", metavar="FILE", help="text file with more prompts, one per line")
     add("--seconds", type=float, default=4.0, help="length of each sound (default 4; bundled models: 0.5 to 10)")
     add("--steps", type=int, help="network calls of a student (default 1), solver steps of a teacher (default 18)")
@@ -56,13 +62,11 @@ def generate_command(args: argparse.Namespace) -> int:
     prompts = [*args.prompt, *(read_prompts(args.prompts) if args.prompts else [])]
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty: describe a sound in words")
-    if args.num < 1:
-        raise ValueError(f"--num must be at least 1, not {args.num}")
-    if args.retries < 0:
-        raise ValueError(f"--retries must be at least 0, not {args.retries}")
-    if not 0 <= args.seed <= 2**63 - args.num:
-        raise ValueError(f"--seed must lie between 0 and 2^63, not {args.seed}")
-    destination = Destination(args.output, len(prompts) * args.num)
+    check_whole("--num", args.num, least=1, most=MAX_TAKES)
+    check_whole("--retries", args.retries, least=0, most=MAX_RETRIES)
+    check_whole("--seed", args.seed, least=0, below=2**62)
+    check_number("--seconds", args.seconds, above=0)
+    destination = Destination(args.output, len(prompts) * args.num, args.force)
     with quiet_libraries():
         start = time.perf_counter()
         pipe = load_pipeline(args.model, args.device)
@@ -119,4 +123,5 @@ def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Name
     finally:
         for one in missing:
             report_missing(*one)
+        destination.report_old_sounds()
     return len(jobs) - len(missing)

@@ -28,6 +28,7 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("text", nargs="?", metavar="TEXT", help="English text to speak")
     add("-o", "--output", required=True, metavar="FILE", help="a .wav, .flac or .ogg file")
+    add("--force", action="store_true", help="replace a file that exists")
     add("--file", metavar="FILE", help="UTF-8 text file to speak")
     add("--notes", help="sing the text, one sentence: a note and its beats per syllable, e.g. 'C4 F#4:2 Bb3:0.5'")
     add("--score", metavar="FILE", help="sing a file of lines `words | notes`")
@@ -77,7 +78,7 @@ def speak_command(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed must lie between 0 and 2^62, not {args.seed}")
     if args.retries < 0:
         raise ValueError(f"--retries must be at least 0, not {args.retries}")
-    if Destination(args.output, 1).is_folder:
+    if Destination(args.output, 1, args.force).is_folder:
         raise ValueError(f"cannot write {args.output}: the extension must be .wav, .flac or .ogg")
     with quiet_libraries():
         lines = requested_lines(args)

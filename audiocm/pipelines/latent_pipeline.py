@@ -14,7 +14,9 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from typing_extensions import Self
 
+from ..checks import check_callable, check_instance, check_number, check_whole
 from ..codec.codec import Codec
+from ..devices import resolve_device
 from ..diffusion import paths, solvers
 from ..diffusion.denoiser import Condition, Net
 from ..diffusion.guidance import guided_net, negative_guided_net
@@ -25,6 +27,7 @@ from ..schema import read_json
 from .failures import Failure, raise_failures
 from .loading import SETTINGS, load_component, model_folder, read_index
 
+MAX_STEPS = 1000  # of a solver
 Seeds = torch.Generator | Sequence[torch.Generator] | None
 Callback = Callable[[int, float, Tensor], None]  # diffusers' (step, time, latents), called after a step
 Hook = Callable[[Tensor, float], Tensor]
@@ -46,7 +49,10 @@ def item_seeds(generator: Seeds, prompts: int, takes: int) -> list[int]:
     """Returns a seed for each sound, from the generator and the take alone, so that a sound is the same in any batch.
 
     The takes of a prompt have the seeds n, n + 1, ...; a list holds a generator for each prompt or for each sound.
-    Raises ValueError for a list of another length."""
+    Raises ValueError for a list of another length, or of anything else."""
+    given = generator if isinstance(generator, Sequence) else [generator]
+    if not all(one is None or isinstance(one, torch.Generator) for one in given):
+        raise ValueError(f"generator must be a torch.Generator, a list of them, or None, not {generator!r}")
     if isinstance(generator, Sequence):
         seeds = [_draw_seed(one) for one in generator]
         if len(seeds) == prompts * takes:
@@ -139,8 +145,8 @@ class LatentPipeline(DiffusionPipeline):
 
     def check_sampling(self, steps: int, w: float) -> None:
         """Raises ValueError if the number of steps or the guidance weight is not allowed."""
-        if int(steps) != steps or steps < 1:
-            raise ValueError(f"steps must be a whole number of at least 1, not {steps}")
+        check_whole("num_inference_steps", steps, least=1, most=MAX_STEPS)
+        check_number("guidance_scale", w)
         low, high = self.guidance_range
         if not low <= w <= high:
             raise ValueError(f"guidance {w:g} is outside what the model allows: {low:g} to {high:g}")
@@ -160,10 +166,13 @@ class LatentPipeline(DiffusionPipeline):
 
         `callback` is called after every `every` steps, `on_step_end` after each; the "latents" that it returns take the
         place of the sample. Raises ValueError for options that are not allowed."""
-        if int(every) != every or every < 1:
-            raise ValueError(f"callback_steps must be a whole number of at least 1, not {every}")
-        if wrong := set(tensors) - set(self._callback_tensor_inputs):
-            raise ValueError(f"callback_on_step_end_tensor_inputs may hold 'latents' only, not {min(wrong)!r}")
+        for name, function in (("callback", callback), ("callback_on_step_end", on_step_end)):
+            if function is not None:
+                check_callable(name, function)
+        check_whole("callback_steps", every, least=1)
+        for tensor in check_instance("callback_on_step_end_tensor_inputs", tensors, list | tuple, "a list of names"):
+            if tensor not in self._callback_tensor_inputs:
+                raise ValueError(f"callback_on_step_end_tensor_inputs may hold 'latents' only, not {tensor!r}")
 
         def new_hook() -> Hook:
             steps = itertools.count()
@@ -192,7 +201,11 @@ class LatentPipeline(DiffusionPipeline):
         """Samples latents: a student with `student_step` and gamma 1, a teacher with `heun` and gamma 0, by default.
 
         `draw_noise` returns the noise of the start (or `noise` is it) and of every re-noising. With another `solver`,
-        gamma is 0 by default, see `solvers.sample`."""
+        gamma is 0 by default, see `solvers.sample`. Raises ValueError for a solver or gamma that is none."""
+        if solver is not None:
+            check_callable("solver", solver)
+        if gamma is not None:
+            check_number("gamma", gamma, least=0, most=1)
         times = (solvers.student_times if self.is_student else solvers.ode_times)(self.path, int(steps))
         if gamma is None:
             gamma = 1.0 if self.is_student and solver is None else 0.0
@@ -226,9 +239,11 @@ class LatentPipeline(DiffusionPipeline):
         or damaged, and TypeError for any other option."""
         own = set(inspect.signature(cls.__init__).parameters) - {"self"}
         given = {key: options.pop(key) for key in own & set(options)}
-        settings, components = read_index(folder := model_folder(name, **options))
+        check_instance("name", name, str | os.PathLike, "the name of a model, a folder or a hub id")
         if device_map is not None and (not isinstance(device_map, str) or device_map in ("auto", "balanced")):
             raise ValueError(f"device_map may only name a device, not {device_map!r}: the models are small")
+        device = resolve_device(device_map or device)
+        settings, components = read_index(folder := model_folder(name, **options))
         if set(components) | (set(cls.required_components) & set(given)) != set(cls.required_components):
             raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(components))}")
         if unknown := sorted(set(settings) - own):
@@ -239,7 +254,13 @@ class LatentPipeline(DiffusionPipeline):
         dtypes = dtypes if isinstance(dtypes, dict) else {"default": dtypes}
         for part in set(components) - set(given):
             given[part] = load_component(part, components[part], dtypes.get(part, dtypes.get("default")), variant)
-        return cls(**(settings | given)).to(device_map or device, silence_dtype_warnings=True)
+        return cls(**(settings | given)).to(device, silence_dtype_warnings=True)
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Moves and converts the models, see `DiffusionPipeline.to`. Raises ValueError for a device that does not work."""
+        args = tuple(resolve_device(one) if isinstance(one, str | torch.device) else one for one in args)
+        kwargs |= {key: resolve_device(kwargs[key]) for key in {"device", "torch_device"} & kwargs.keys()}
+        return super().to(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> None:
         """Writes a complete diffusers folder, which `from_pretrained` reads.

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checks import check_choice, check_instance, check_number, check_tensor, check_text, check_whole
 from ..codec.vae import MelVAE
 from ..codec.vocoder import Vocoder
 from ..diffusion import solvers
@@ -18,6 +19,7 @@ from ..models.weights import save_int8
 from .failures import Failure, attempt, check_retries, decode_checked
 from .latent_pipeline import AudioOutput, Callback, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
 
+MAX_SOUNDS = 10_000  # of a prompt, in one call
 Prompt = str | Sequence[str]
 
 
@@ -113,13 +115,12 @@ class TextToAudioPipeline(LatentPipeline):
             raise ValueError("audio_length_in_s and audio_end_in_s are two names of the same: give one")
         seconds = next((one for one in (audio_length_in_s, audio_end_in_s) if one is not None), 4.0)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
-        w = float(self.config.guidance_scale if guidance_scale is None else guidance_scale)
+        w = self.config.guidance_scale if guidance_scale is None else guidance_scale
         temperature = self.config.temperature if temperature is None else temperature
         num = num_waveforms_per_prompt
         self.check_inputs(texts, seconds, steps, w, num, temperature)
         check_retries(max_retries, on_failure)
-        if output_type not in ("pt", "np", "latent"):
-            raise ValueError(f"output_type must be 'pt', 'np' or 'latent', not {output_type!r}")
+        check_choice("output_type", output_type, ("pt", "np", "latent"))
         callbacks = (callback, callback_steps, callback_on_step_end, callback_on_step_end_tensor_inputs)
         new_hook = self.step_hooks(*callbacks)
         frames, device = self.codec.frames(seconds), self._execution_device
@@ -167,19 +168,24 @@ class TextToAudioPipeline(LatentPipeline):
         """Raises ValueError for the first input that is not allowed."""
         if not prompts or not all(isinstance(one, str) and one.strip() for one in prompts):
             raise ValueError("the prompt is empty: describe a sound in words")
+        for prompt in prompts:
+            check_text("prompt", prompt)
         low, high = self.config.seconds_range
-        if not low <= seconds <= high:
+        if not low <= check_number("audio_length_in_s", seconds) <= high:
             raise ValueError(f"{seconds:g} seconds is outside what the model was trained on: {low:g} to {high:g}")
         self.check_sampling(steps, w)
-        if int(num) != num or num < 1:
-            raise ValueError(f"the number of sounds a prompt must be a whole number of at least 1, not {num}")
-        if not 0 < temperature <= 2:
-            raise ValueError(f"temperature must be over 0 and at most 2, not {temperature:g}")
+        check_whole("num_waveforms_per_prompt", num, least=1, most=MAX_SOUNDS)
+        check_number("temperature", temperature, above=0, most=2)
 
     def _texts(self, prompt: Prompt | None, embeds: Tensor | None, name: str) -> list[str]:
         """Returns the prompts, or names of given embeddings. Raises ValueError if both are given."""
         if embeds is None:
-            return [prompt] if isinstance(prompt, str) else list(prompt or ())
+            texts = [prompt] if isinstance(prompt, str) else prompt or ()
+            check_instance(name, texts, list | tuple, "a text or a list of texts")
+            if not all(isinstance(one, str) for one in texts):
+                raise ValueError(f"{name} must be a text or a list of texts, not {prompt!r}")
+            return list(texts)
+        check_tensor(f"{name}_embeds", embeds, ("prompt", "token", self.transformer.config.token_width))
         if prompt is not None:
             raise ValueError(f"{name} and {name}_embeds exclude each other: give one")
         return [f"{name}_embeds[{i}]" for i in range(len(embeds))]
@@ -189,9 +195,9 @@ class TextToAudioPipeline(LatentPipeline):
         device = self._execution_device
         if embeds is None:
             return self.conditioner(texts, device).to(device)
-        width = self.transformer.config.token_width
-        if embeds.ndim != 3 or embeds.shape[2] != width or (mask is not None and mask.shape != embeds.shape[:2]):
-            raise ValueError(f"embeddings must be [prompt, token, {width}] and their mask [prompt, token]")
+        if mask is not None and (not isinstance(mask, Tensor) or mask.shape != embeds.shape[:2]):
+            shape = list(mask.shape) if isinstance(mask, Tensor) else mask
+            raise ValueError(f"attention_mask must be [prompt, token] = {list(embeds.shape[:2])}, not {shape}")
         mask = embeds.new_ones(embeds.shape[:2]) if mask is None else mask
         return Condition(tokens=embeds, token_mask=mask.bool(), pooled=sentence_vector(embeds, mask)).to(device)
 
@@ -210,15 +216,15 @@ class TextToAudioPipeline(LatentPipeline):
         if self.is_student:
             raise ValueError("negative_prompt needs a teacher: a student's guidance is distilled, without a prompt")
         texts = self._texts(prompt, embeds, "negative_prompt") * (n if isinstance(prompt, str) else 1)
+        for text in texts:
+            check_text("negative_prompt", text)
         if len(texts) != n:
             raise ValueError(f"{len(texts)} negative prompts for {n} prompts")
         return self._text_condition(texts, embeds, mask)
 
     def _check_latents(self, latents: Tensor, items: int, frames: int) -> Tensor:
         """Returns given latents in float32 on the device. Raises ValueError if their shape does not fit."""
-        shape = (items, self.codec.channels, frames)
-        if tuple(latents.shape) != shape:
-            raise ValueError(f"latents must be [sound, channel, frame] = {list(shape)}, not {list(latents.shape)}")
+        latents = check_tensor("latents", latents, (items, self.codec.channels, frames))
         return latents.to(self._execution_device, torch.float32)
 
     def save_pretrained(self, save_directory: str | os.PathLike, variant: str | None = None, **options: Any) -> None:

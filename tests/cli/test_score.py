@@ -154,7 +154,10 @@ def test_wrong_words_are_told_before_any_sound_is_heard(folders, tmp_path, capsy
     monkeypatch.setattr("audiocm.evaluation.features.decode_clip", None)
     monkeypatch.setattr("audiocm.evaluation.session.decode_clip", None)
     score = ["score", a, "--reference", real, "--embedder", "toy"]
-    assert "--json : is empty: name a file" in error_of(capsys, *score, "--json", "")
+    (tmp_path / "old.json").write_text("mine")
+    there = error_of(capsys, *score, "--json", tmp_path / "old.json")
+    assert there.endswith("old.json: the file exists, choose another name or replace it by --force")
+    assert "--json must be the name of a file" in error_of(capsys, *score, "--json", "")
     assert "unknown embedder 'nosuch'" in error_of(capsys, *score, "--tagger", "nosuch")
     assert "gives no class probabilities" in error_of(capsys, *score, "--tagger", "aisfx")
     assert "--resamples must be at most 100000" in error_of(capsys, *score, "--draws", "100000000")
