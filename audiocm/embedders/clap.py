@@ -4,7 +4,8 @@ A scorer is an `Embedder` with `embed_text`. Scores of different checkpoints are
 checkpoint and its digest.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class ClapScorer:
         except OSError as error:
             raise ValueError(f"{name}: holds no CLAP that transformers can read ({error})") from error
         front_end = processor.feature_extractor
+        _check_vocabulary(processor.tokenizer, model.config.text_config.vocab_size, name)
         digest = content_digest(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
         return cls._of_model(model, front_end, processor.tokenizer, str(name), digest)
 
@@ -75,12 +77,7 @@ class ClapScorer:
         from .laion_clap import load_laion, quantize_int16
 
         model, front_end, data = load_laion(file)
-        words, vocabulary = None, []
-        if tokenizer is not None:
-            from transformers import AutoTokenizer
-
-            words = AutoTokenizer.from_pretrained(tokenizer)
-            vocabulary = [str(sorted(words.get_vocab().items()))]
+        words, vocabulary = load_tokenizer(tokenizer, model.config.text_config.vocab_size)
         digest = content_digest(data, front_end.to_json_string(), *vocabulary)
         return cls._of_model(model.to(device), front_end, words, f"laion:{Path(file).stem}", digest, quantize_int16)
 
@@ -113,6 +110,46 @@ class ZeroShotTagger(Tagger):
         return {"embedding": embedding, "probabilities": probabilities}
 
 
+def load_tokenizer(name: str | Path | None, words: int) -> tuple[Any, list[str]]:
+    """Loads the tokenizer of a text tower with `words` embeddings from a folder or hub id, and its vocabulary as a text
+    for digests; None gives (None, []).
+
+    Raises ValueError if there is none or if its vocabulary has another size: transformers makes one of five special
+    tokens where the vocabulary's files are missing, and every text would have the same score."""
+    if name is None:
+        return None, []
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{name}: no tokenizer can be read from it ({reason})") from error
+    _check_vocabulary(tokenizer, words, name)
+    return tokenizer, [str(sorted(tokenizer.get_vocab().items()))]
+
+
+def _check_vocabulary(tokenizer: Any, words: int, name: str | Path) -> None:
+    """Raises ValueError if a tokenizer is not that of a text tower with `words` embeddings, padding of up to 127 rows
+    apart."""
+    if not words - 128 < len(tokenizer) <= words or len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        raise ValueError(
+            f"{name}: its tokenizer has {len(tokenizer)} tokens and the text tower {words}: name a folder with the files "
+            "of its vocabulary (of RoBERTa for LAION's: vocab.json and merges.txt, or tokenizer.json)"
+        )
+
+
+@contextmanager
+def numpy_seed(seed: int) -> Iterator[None]:
+    """Seeds numpy's global generator for a block, for front ends that draw from it, and restores its state after."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
 def _audio_encoder(model: Any, front_end: Any, prepare: Callable[[torch.Tensor], torch.Tensor]) -> AudioEncoder:
     """Wraps a ClapModel's audio tower. Clips are embedded one by one, so that none depends on its neighbours: the front
     end draws random numbers for a whole batch. It cuts clips over 10 s at random, with the same seed for each clip."""
@@ -122,10 +159,8 @@ def _audio_encoder(model: Any, front_end: Any, prepare: Callable[[torch.Tensor],
         embeddings = []
         for wav in wavs:
             wav = prepare(torch.from_numpy(np.ascontiguousarray(wav))).numpy()
-            state = np.random.get_state()
-            np.random.seed(0)
-            inputs = front_end(wav, sampling_rate=front_end.sampling_rate, return_tensors="pt")
-            np.random.set_state(state)
+            with numpy_seed(0):
+                inputs = front_end(wav, sampling_rate=front_end.sampling_rate, return_tensors="pt")
             embeddings.append(model.get_audio_features(**inputs.to(model.device)).pooler_output.float().cpu())
         return torch.cat(embeddings).numpy()
 

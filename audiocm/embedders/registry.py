@@ -7,12 +7,16 @@ from ..devices import resolve_device, warn_if_not_cpu
 from ..models.weights import PRETRAINED
 from .aisfx import Aisfx
 from .clap import WEIGHT_FILES, ClapScorer, ZeroShotTagger
+from .laion_package import load_with_package
 from .panns import Panns
 from .protocol import Embedder, TextAudioEmbedder
 from .vggish import Vggish
 from .yamnet import Yamnet
 
-KNOWN = "small-clap (bundled), yamnet, aisfx (packages), vggish:FILE, panns:FILE, CLAP folder, owner/name or LAION .pt"
+KNOWN = (
+    "small-clap (bundled), yamnet, aisfx (packages), vggish:FILE, panns:FILE, CLAP folder, owner/name, LAION .pt or "
+    "laion-clap:FILE"
+)
 
 
 def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
@@ -26,9 +30,11 @@ def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
         return Yamnet(file or None)
     if kind == "aisfx":
         return Aisfx(file or None, device)
-    if kind in ("vggish", "panns"):
+    if kind in ("vggish", "panns", "laion-clap"):
         if not file:
             raise ValueError(f"{kind} needs its weight file: {kind}:FILE")
+        if kind == "laion-clap":
+            return load_with_package(file, tokenizer, device)
         return {"vggish": Vggish, "panns": Panns}[kind](file, device)
     if name == "small-clap":
         from .small_clap import load_small_clap
