@@ -47,7 +47,7 @@ def requested_lines(args: argparse.Namespace) -> Lines:
     """Returns the texts to speak, and the notes (pitch, seconds) of those to sing. Raises ValueError for wrong
     options."""
     from ..files import read_text
-    from ..speech.phonemes import validate_text
+    from ..text.reading import validate_text
     from ..speech.singing import check_notes, read_notes, read_score
 
     if bool(args.text) + bool(args.file) + bool(args.score) > 1:

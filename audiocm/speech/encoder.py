@@ -19,8 +19,9 @@ from torch.nn.utils.rnn import pad_sequence
 from ..codec.vae import ConvBlock
 from ..diffusion.denoiser import Condition
 from ..models.weights import StoredWeights
+from ..text.alphabet import SYMBOLS
 from .alignment import distribute_frames, whole_frames
-from .phonemes import SYMBOLS, encode_phonemes
+from .phonemes import encode_phonemes
 
 SUBFRAMES = 4  # of a latent frame: about 10.7 ms each
 PITCH_CENTRE = 200.0  # Hz; pitch features are in octaves from here

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .phonemes import PAUSES, SILENCE, VOWELS, split_sentences
+from ..text.alphabet import PAUSES, SILENCE, VOWELS
+from ..text.reading import read_sentences
 
 _VOICELESS = SILENCE + PAUSES + "fhkpstʃʔʧθ"  # symbols whose pitch is left free
 _NOTE = re.compile(r"(?:([A-Ga-g])([#b]?)(-?\d)|(\d{1,3}))(?::(\d*\.?\d+))?")
@@ -106,7 +107,7 @@ def read_score(text: str, tempo: float = 120.0) -> list[tuple[str, list[tuple[fl
 
 def check_notes(words: str, notes: Notes) -> None:
     """Raises ValueError unless the words are one sentence with as many syllables as there are notes."""
-    parts = list(split_sentences(words))
+    parts = list(read_sentences(words))
     if len(parts) > 1:
         raise ValueError("notes are for one sentence: write each on a line of a score")
     count = sum(symbol in VOWELS for symbol in parts[0].phonemes)
