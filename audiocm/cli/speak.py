@@ -47,8 +47,8 @@ def requested_lines(args: argparse.Namespace) -> Lines:
     """Returns the texts to speak, and the notes (pitch, seconds) of those to sing. Raises ValueError for wrong
     options."""
     from ..files import read_text
-    from ..text.reading import validate_text
     from ..speech.singing import check_notes, read_notes, read_score
+    from ..text.reading import validate_text
 
     if bool(args.text) + bool(args.file) + bool(args.score) > 1:
         raise ValueError("give a text, --file or --score, not both")

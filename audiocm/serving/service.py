@@ -3,6 +3,7 @@
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..pipelines.failures import AudioError, Failure, attempt, raise_failures
+from ..pipelines.text_to_audio import TextToAudioPipeline
+from ..pipelines.text_to_speech import SpokenSentence, TextToSpeechPipeline
 from .batching import Worker
 
 MAX_RETRIES = 3  # tries with other seeds for a sound or a sentence that fails
@@ -50,7 +53,10 @@ class Service:
     """A speech pipeline, a text-to-audio pipeline (or one of them) under their names, and the worker they share."""
 
     def __init__(
-        self, speech: tuple[str, Any] | None = None, sounds: tuple[str, Any] | None = None, limits: Limits | None = None
+        self,
+        speech: tuple[str, TextToSpeechPipeline] | None = None,
+        sounds: tuple[str, TextToAudioPipeline] | None = None,
+        limits: Limits | None = None,
     ):
         self.limits = limits or Limits()
         self.speech_name, self.speech = speech or (None, None)
@@ -87,36 +93,32 @@ class Service:
         one = settings
         self.sounds.check_inputs([prompt], one.seconds, one.steps, one.guidance, temperature=one.temperature)
 
-    def submit_sound(self, prompt: str, settings: SoundSettings, seed: int):
+    def submit_sound(self, prompt: str, settings: SoundSettings, seed: int) -> Future:
         """Returns the future of a sound as `Made`, in one batch with others of equal settings.
 
         Its exception is AudioError if the sound is silent, clipped or not finite with all seeds."""
         return self.worker.submit(partial(_make_sounds, self.sounds, settings), (prompt, seed), settings)
 
     def open_speech(self, text: str, seed: int = 0, **options: Any) -> Iterator[np.ndarray]:
-        """Returns the sentences of a text as float32 [sample], each with the pause before it, to be made one by one.
+        """Returns the sentences of a text as float32 [sample], each after the pause before it, to be made one by one.
 
         options: as of `TextToSpeechPipeline.stream`. Raises ValueError at once if a request is not allowed, and
         AudioError at a sentence that is silent, clipped or not finite with all seeds."""
         import torch
 
         generator = torch.Generator().manual_seed(seed)
-        stream = self.speech.stream(text, generator=generator, max_retries=MAX_RETRIES, on_failure="return", **options)
-        return _speak(stream, self.speech.sample_rate)
+        options |= {"generator": generator, "max_retries": MAX_RETRIES, "on_failure": "return"}
+        return _speak(self.speech.stream(text, **options))
 
-    def submit_piece(self, speech: Iterator[np.ndarray]):
+    def submit_piece(self, speech: Iterator[np.ndarray]) -> Future:
         """Returns the future of the next sentence of `open_speech`: it and its warnings; None after the last."""
         return self.worker.submit(_next_piece, speech)
 
 
-def _speak(stream: Iterator[Any], sample_rate: int) -> Iterator[np.ndarray]:
-    pause = np.zeros(0, np.float32)  # after the sentence before; that after the last one is left out
+def _speak(stream: Iterator[SpokenSentence]) -> Iterator[np.ndarray]:
     for spoken in stream:
         raise_failures([spoken.failure] if spoken.failure else [])
-        audio = spoken.audio.numpy()
-        end = len(audio) - round(spoken.sentence.pause * sample_rate)
-        yield np.concatenate([pause, audio[:end]])
-        pause = audio[end:]
+        yield spoken.audio.numpy()
 
 
 def _next_piece(speeches: list[Iterator[np.ndarray]]) -> list[tuple[np.ndarray | None, list[str]]]:
@@ -126,7 +128,9 @@ def _next_piece(speeches: list[Iterator[np.ndarray]]) -> list[tuple[np.ndarray |
         return [(next(speech, None), heard)]
 
 
-def _make_sounds(pipe: Any, settings: SoundSettings, items: list[tuple[str, int]]) -> list[Made | AudioError]:
+def _make_sounds(
+    pipe: TextToAudioPipeline, settings: SoundSettings, items: list[tuple[str, int]]
+) -> list[Made | AudioError]:
     """The call of a batch of sounds (prompt, seed); each is the one that `audiocm generate` makes with that seed."""
     import torch
 
@@ -153,7 +157,7 @@ def _make_sounds(pipe: Any, settings: SoundSettings, items: list[tuple[str, int]
     return results
 
 
-def _prompt_warnings(pipe: Any, prompt: str) -> list[str]:
+def _prompt_warnings(pipe: TextToAudioPipeline, prompt: str) -> list[str]:
     with heard_warnings() as heard:
         pipe.conditioner.warn_of_cuts([prompt])
     return heard
