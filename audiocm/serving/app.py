@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ..version import __version__
+from .batching import ClosingError
 from .errors import RequestError, as_request_error, json_response
 from .formats import MEDIA_TYPES, Encoder, encode
 from .guard import Guard
@@ -35,7 +36,7 @@ PAGE_POLICY = (
 def build_app(service: Service, token: str | None = None, local_only: bool = False) -> Guard:
     """Returns the ASGI application of a service, with its guard; for `local_only` see `Guard`."""
     app = FastAPI(title="audiocm", version=__version__, docs_url=None, redoc_url=None)  # their pages load scripts
-    for kind in (RequestError, ValueError, ArithmeticError, RuntimeError, HTTPException, Exception):
+    for kind in (RequestError, ValueError, ClosingError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     started, page = int(time.time()), (Path(__file__).parent / "page.html").read_text(encoding="utf-8")

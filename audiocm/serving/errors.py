@@ -1,6 +1,8 @@
 """Errors as answers of the server, in the form of OpenAI's API."""
 
 import json
+import sys
+import traceback
 from collections.abc import Mapping
 
 from starlette.exceptions import HTTPException
@@ -38,18 +40,21 @@ class RequestError(Exception):
 
 
 def as_request_error(error: Exception) -> RequestError:
-    """Returns the answer to an exception: 400 for wrong input, 500 if no seed gave a valid sound, 503 at the end."""
+    """Returns the answer to an exception: 400 for wrong input, 500 if no seed gave a valid sound, 503 at the end.
+
+    Any other is a fault of the server: 500 without details, which stderr gets."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, AudioError):  # other seeds were tried already
         return RequestError(500, error, "no_valid_audio", headers={"x-should-retry": "false"})
     if isinstance(error, ClosingError):
         return RequestError(503, error, "shutting_down", headers={"retry-after": "5"})
-    if isinstance(error, ValueError | ArithmeticError):
+    if isinstance(error, ValueError):
         return RequestError(400, error, "invalid_value")
     if isinstance(error, HTTPException):
         return RequestError(error.status_code, error.detail, headers=error.headers)
-    return RequestError(500, "the server met an unexpected error, which its log shows", "internal_error")
+    traceback.print_exception(error, file=sys.stderr)
+    return RequestError(500, "the server met an unexpected error, which its stderr tells", "internal_error")
 
 
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

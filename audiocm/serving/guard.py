@@ -4,7 +4,6 @@ import asyncio
 import hmac
 import ipaddress
 import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 
@@ -128,8 +127,8 @@ class Guard:
         left = asyncio.ensure_future(_disconnected(receive))
         try:
             await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
-            if answer.done() and (error := answer.exception()) is not None:  # the application has answered it
-                traceback.print_exception(error, file=sys.stderr)
+            if answer.done() and isinstance(answer.exception(), asyncio.TimeoutError):  # it has told of any other
+                print("audiocm: an answer was cut off: the client stalled", file=sys.stderr)
         finally:
             await _cancel(answer, left)
 
