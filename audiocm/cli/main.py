@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | speak | edit | train | distill | score | compare`.
+"""The command line: `audiocm generate | speak | edit | serve | train | distill | score | compare`.
 
 A command is a function that adds its options to a parser and one that runs it. Heavy packages are imported when it is
 called, so that `--help` is instant and no command waits for the packages of another.
@@ -6,6 +6,7 @@ Any wrong input is a ValueError below this file: one line on stderr and exit cod
 """
 
 import argparse
+import importlib
 import io
 import os
 import signal
@@ -17,12 +18,13 @@ from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from . import distill, edit, generate, speak, train
+from . import generate
 
 COMMANDS = {
     "generate": "generate sounds from text prompts",
     "speak": "speak or sing a text",
     "edit": "fill in, continue, vary or widen a sound",
+    "serve": "answer requests for speech and sounds over HTTP, as OpenAI's API does",
     "train": "train a network by a recipe",
     "distill": "distil a teacher to a student of one call",
     "score": "score a folder of sounds",
@@ -40,9 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 def _load_command(name: str) -> tuple[Callable, Callable]:
     """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
-    module = {"generate": generate, "speak": speak, "edit": edit, "train": train, "distill": distill}.get(name)
-    if module is None:
-        from . import score as module
+    module = importlib.import_module(f"..{'score' if name == 'compare' else name}", __name__)
     return getattr(module, f"{name}_arguments"), getattr(module, f"{name}_command")
 
 

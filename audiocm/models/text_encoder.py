@@ -131,7 +131,7 @@ class TextConditioner:
         Both have the encoder's dtype, float32 unless it was cast. device: of an encoder that is offloaded elsewhere.
         Prompts longer than `max_tokens` are cut, with a UserWarning."""
         prompts = list(prompts)
-        self._warn_of_cuts(prompts)
+        self.warn_of_cuts(prompts)
         options = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
         device = next(self.encoder.parameters()).device if device is None else torch.device(device)
         encoded = self.tokenizer(prompts, **options).to(device)
@@ -140,7 +140,8 @@ class TextConditioner:
             tokens = self.encoder(input_ids=encoded["input_ids"], attention_mask=mask).last_hidden_state
         return Condition(tokens=tokens, token_mask=mask.bool(), pooled=sentence_vector(tokens, mask))
 
-    def _warn_of_cuts(self, prompts: list[str]) -> None:
+    def warn_of_cuts(self, prompts: list[str]) -> None:
+        """Gives a UserWarning for each prompt that is longer than `max_tokens`."""
         counts = [len(ids) for ids in self.tokenizer(prompts, padding=False, truncation=False, verbose=False).input_ids]
         for prompt, count in zip(prompts, counts, strict=True):
             if count > self.max_tokens:
