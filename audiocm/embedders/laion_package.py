@@ -44,7 +44,9 @@ def _without_hub(config: Any) -> Iterator[None]:
         stack.enter_context(mock.patch.dict(sys.modules, stand_ins))
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))  # to which it appends its own folder
         for name in TOKENIZERS:
-            stack.enter_context(mock.patch.object(getattr(transformers, name), "from_pretrained", lambda *_, **__: None))
+            stack.enter_context(
+                mock.patch.object(getattr(transformers, name), "from_pretrained", lambda *_, **__: None)
+            )
         build = lambda *_, **__: transformers.RobertaModel(config)  # noqa: E731
         stack.enter_context(mock.patch.object(transformers.RobertaModel, "from_pretrained", build))
         yield
