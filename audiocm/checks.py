@@ -157,13 +157,16 @@ def check_array(name: str, value: Any, shape: Shape, finite: bool = True) -> "np
     return array.astype(np.float64)
 
 
-def check_tensor(name: str, value: Any, shape: Shape, finite: bool = True) -> "Tensor":
-    """Returns a tensor of real, by default finite, floating-point numbers of this shape."""
+def check_tensor(name: str, value: Any, shape: Shape | None = None, finite: bool = True) -> "Tensor":
+    """Returns a tensor of real, by default finite, floating-point numbers, of this shape if one is given.
+
+    Finite numbers are awaited from the device."""
     import torch
 
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():
         _refuse(name, "a tensor of floating-point numbers", value)
-    _check_shape(name, shape, value.shape)
+    if shape is not None:
+        _check_shape(name, shape, value.shape)
     if finite and (wrong := int((~value.isfinite()).sum())):
         raise ValueError(f"{name} must be finite, but {wrong} of {value.numel()} numbers are not")
     return value
