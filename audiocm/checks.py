@@ -1,20 +1,26 @@
 """Checks of arguments. Each returns its value, or raises a ValueError that names the argument and what is allowed.
 
+    @checked(steps=partial(check_whole, least=1), net=check_callable)
+    def solve(net, steps=18): ...
+
 A bool, None, a string and a complex number are no numbers; NaN and the infinities are none either. A shape is a tuple
 of sizes, and of names that stand for any size of at least 1: ("clip", 512)."""
 
+import functools
+import inspect
 import math
 import operator
 import os
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Shape = Sequence[int | str]
 LIMITS = {  # how they are said, and when a value keeps them
     "least": ("of at least", operator.ge),
@@ -22,6 +28,29 @@ LIMITS = {  # how they are said, and when a value keeps them
     "most": ("at most", operator.le),
     "below": ("below", operator.lt),
 }
+
+
+def checked(**checks: Callable[[str, Any], Any]) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorates a function, each of whose named arguments goes through its check when it is given."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            given = signature.bind(*args, **kwargs).arguments
+            for name in [name for name in given if name in checks]:
+                checks[name](name, given[name])
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Returns a check that also allows None."""
+    return lambda name, value: None if value is None else check(name, value)
 
 
 def _refuse(name: str, allowed: str, given: Any) -> NoReturn:
@@ -112,8 +141,8 @@ def _check_shape(name: str, shape: Shape, found: Sequence[int]) -> None:
         raise ValueError(f"{name} must have the shape [{', '.join(map(str, shape))}], not {list(found)}")
 
 
-def check_array(name: str, value: Any, shape: Shape) -> "np.ndarray":
-    """Returns an array, or what can be one, of finite real numbers of this shape, as float64."""
+def check_array(name: str, value: Any, shape: Shape, finite: bool = True) -> "np.ndarray":
+    """Returns an array, or what can be one, of real, by default finite, numbers of this shape, as float64."""
     import numpy as np
 
     try:
@@ -123,18 +152,21 @@ def check_array(name: str, value: Any, shape: Shape) -> "np.ndarray":
     if array.dtype.kind not in "buif":
         _refuse(name, "an array of real numbers", value)
     _check_shape(name, shape, array.shape)
-    if wrong := int((~np.isfinite(array)).sum()):
+    if finite and (wrong := int((~np.isfinite(array)).sum())):
         raise ValueError(f"{name} must be finite, but {wrong} of {array.size} numbers are not")
     return array.astype(np.float64)
 
 
-def check_tensor(name: str, value: Any, shape: Shape, finite: bool = True) -> "Tensor":
-    """Returns a tensor of real, by default finite, floating-point numbers of this shape."""
+def check_tensor(name: str, value: Any, shape: Shape | None = None, finite: bool = True) -> "Tensor":
+    """Returns a tensor of real, by default finite, floating-point numbers, of this shape if one is given.
+
+    Finite numbers are awaited from the device."""
     import torch
 
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():
         _refuse(name, "a tensor of floating-point numbers", value)
-    _check_shape(name, shape, value.shape)
+    if shape is not None:
+        _check_shape(name, shape, value.shape)
     if finite and (wrong := int((~value.isfinite()).sum())):
         raise ValueError(f"{name} must be finite, but {wrong} of {value.numel()} numbers are not")
     return value

@@ -1,6 +1,7 @@
 """Checks of arguments: what passes, and the one sentence about what does not."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -82,3 +83,19 @@ def test_a_long_value_is_shortened():
     with pytest.raises(ValueError) as error:
         checks.check_number("x", "y" * 1000)
     assert len(str(error.value)) < 120
+
+
+def test_a_function_checks_the_arguments_that_it_is_given():
+    @checks.checked(steps=checks.optional(partial(checks.check_whole, least=1)), net=checks.check_callable)
+    def solve(net, steps=0, *, seed=0):
+        """Solves."""
+        return steps
+
+    assert solve(print) == 0 and solve(print, steps=None) is None and solve(print, 2, seed=1) == 2
+    assert solve.__doc__ == "Solves." and solve.__name__ == "solve"
+    with pytest.raises(ValueError, match=r"net must be a function, not 5"):
+        solve(5, 0)
+    with pytest.raises(ValueError, match=r"steps must be a whole number of at least 1, not 0"):
+        solve(print, 0)
+    with pytest.raises(TypeError, match="net"):
+        solve()

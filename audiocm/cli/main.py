@@ -6,7 +6,6 @@ Any wrong input is a ValueError below this file: one line on stderr and exit cod
 """
 
 import argparse
-import importlib
 import io
 import os
 import signal
@@ -18,7 +17,7 @@ from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from . import generate
+from . import distill, edit, generate, serve, speak, train
 
 COMMANDS = {
     "generate": "generate sounds from text prompts",
@@ -42,7 +41,10 @@ class Parser(argparse.ArgumentParser):
 
 def _load_command(name: str) -> tuple[Callable, Callable]:
     """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
-    module = importlib.import_module(f"..{'score' if name == 'compare' else name}", __name__)
+    modules = {"generate": generate, "speak": speak, "edit": edit, "serve": serve, "train": train, "distill": distill}
+    module = modules.get(name)
+    if module is None:
+        from . import score as module
     return getattr(module, f"{name}_arguments"), getattr(module, f"{name}_command")
 
 

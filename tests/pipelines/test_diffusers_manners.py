@@ -150,8 +150,14 @@ def test_prompt_embeds_stand_for_prompts(student, teacher):
     ("options", "message"),
     [
         ({"prompt": "rain", "prompt_embeds": torch.zeros(1, 4, 16)}, "prompt and prompt_embeds exclude each other"),
-        ({"prompt_embeds": torch.zeros(1, 4, 8)}, r"embeddings must be \[prompt, token, 16\]"),
-        ({"prompt_embeds": torch.zeros(1, 4, 16), "attention_mask": torch.ones(1, 5)}, r"their mask \[prompt, token\]"),
+        (
+            {"prompt_embeds": torch.zeros(1, 4, 8)},
+            r"prompt_embeds must have the shape \[prompt, token, 16\], not \[1, 4, 8\]",
+        ),
+        (
+            {"prompt_embeds": torch.zeros(1, 4, 16), "attention_mask": torch.ones(1, 5)},
+            r"attention_mask must be \[prompt, token\] = \[1, 4\], not \[1, 5\]",
+        ),
         ({}, "the prompt is empty"),
         (
             {"prompt": "rain", "negative_prompt": "a", "negative_prompt_embeds": torch.zeros(1, 4, 16)},
