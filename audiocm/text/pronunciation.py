@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .alphabet import CONSONANTS, STRESS, SYMBOLS, VOWELS
 from .dictionary import Pronouncer, default_pronouncer
-from .normalisation import WORD_MARK
+from .characters import WORD_MARK
 from .verbalisers import LETTER_END
 
 LETTER_NAMES = dict(

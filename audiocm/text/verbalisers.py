@@ -6,29 +6,11 @@ names of the letters, where a lone "A" or "I" is a word."""
 import re
 
 LETTER_END = "\u2009"
-ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-TENS = [".", ".", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
 SCALES = ["", " thousand", " million", " billion", " trillion", " quadrillion", " quintillion"]
 ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth"}
 ORDINALS["twelve"] = "twelfth"
@@ -109,6 +91,12 @@ def plural(word: str) -> str:
 def letters(text: str) -> str:
     """Returns the letters of a text, each marked as spelled."""
     return "".join(f"{letter.upper()}{LETTER_END}" for letter in text if letter.isalpha())
+
+
+def shown(text: str) -> str:
+    """Returns a normalised text as it is shown to people: spelled letters apart, "C D s" as "C Ds"."""
+    text = re.sub(rf"{LETTER_END}(?='?s\b)", "", text).replace(LETTER_END, " ")
+    return re.sub(r" +(?=[\s.,;:!?]|$)", "", text)
 
 
 def roman(text: str) -> int:
