@@ -41,7 +41,12 @@ def _plain_form(character: str) -> str:
         return " "
     if category == "No" and "⁄" in plain:
         return f" {plain.replace('⁄', '/')} "
-    if character in _KEPT or character in SYMBOLS or not plain.isprintable() or (is_latin(character) and len(plain) == 1):
+    if (
+        character in _KEPT
+        or character in SYMBOLS
+        or not plain.isprintable()
+        or (is_latin(character) and len(plain) == 1)
+    ):
         return character
     return plain
 

@@ -171,7 +171,9 @@ def _quantity(text: str) -> str:
 
 def _measure(m: Match) -> str | None:
     text, unit = m["n"], m["unit"]
-    if unit in SPACED_UNITS and (m["gap"] != " " if unit == "st" else _after(m, r"\s+[a-z]") and m["gap"] and unit != "h"):
+    if unit in SPACED_UNITS and (
+        m["gap"] != " " if unit == "st" else _after(m, r"\s+[a-z]") and m["gap"] and unit != "h"
+    ):
         return None
     if unit in ("K", "M", "B", "T", "b") and not (unit == "K" and m["gap"]):
         return None
@@ -383,7 +385,9 @@ def _part(text: str) -> str:
     words = []
     for piece in re.findall(r"\d+|[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+(?:'[a-z]+)?|[A-Z]|[^\W\d_]+", text):
         low = piece.lower()
-        is_spelled = low in SPELLED_PARTS or (low not in READ_PARTS and not re.search("[aeiouy]", low)) or len(piece) == 1
+        is_spelled = (
+            low in SPELLED_PARTS or (low not in READ_PARTS and not re.search("[aeiouy]", low)) or len(piece) == 1
+        )
         words.append(number(piece) if piece.isdigit() else letters(piece) if is_spelled else low)
     return " ".join(words)
 
@@ -392,7 +396,10 @@ def _identifier(m: Match) -> str:
     """Reads an e-mail or web address, a path, a file name or a variable."""
     text = m[0].rstrip(".,;:!?")
     parts = re.split(r"([./@\-_:?=&#%+~\\])", text)
-    return "".join(f" {MARKS[part]} " if part in MARKS else _part(part) for part in parts if part).strip() + m[0][len(text) :]
+    return (
+        "".join(f" {MARKS[part]} " if part in MARKS else _part(part) for part in parts if part).strip()
+        + m[0][len(text) :]
+    )
 
 
 def _version(m: Match) -> str:
@@ -424,13 +431,17 @@ def _roman_cue(m: Match) -> str | None:
     cue, numeral, value = m["cue"], m["roman"], roman(m["roman"])
     if not value or (cue == "Mark" and value < 2) or numeral in ("C", "D", "L", "M"):
         return None
-    if m["stop"] and cue not in BEFORE_NUMBERS or (cue.islower() and not m["stop"] and cue != "war" and numeral in "IC"):
+    if (m["stop"] and cue not in BEFORE_NUMBERS) or (
+        cue.islower() and not m["stop"] and cue != "war" and numeral in "IC"
+    ):
         return None
     if numeral.islower() and not (m["stop"] or cue.lower() in ("scene", "page", "act", "section", "chapter")):
         return None
     is_numbered = cue.lower() in ("war", "type", "phase", "level", "stage", "class", "grade", "title")
     has_verb = _after(m, r" (?!(?:of|and|is|was|to|in)\b)[a-z]+(?:ed|t)?\b")
-    if (numeral == "I" and not is_numbered and has_verb and not m["stop"]) or (numeral == "X" and cue in ("Generation", "Factor")):
+    if (numeral == "I" and not is_numbered and has_verb and not m["stop"]) or (
+        numeral == "X" and cue in ("Generation", "Factor")
+    ):
         return None
     name = BEFORE_NUMBERS[cue] if m["stop"] else cue
     return f"{name.capitalize() if cue[0].isupper() else name}{m['gap']}{cardinal(value)}"
@@ -480,7 +491,13 @@ def _humps(text: str) -> str:
     """Returns the words of "camelCase"; capitals in it are read as such, single letters by their names."""
     pieces = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", text)
     return " ".join(
-        number(one) if one.isdigit() else letters(one) if len(one) == 1 else read_capitals(one) if one.isupper() else one
+        number(one)
+        if one.isdigit()
+        else letters(one)
+        if len(one) == 1
+        else read_capitals(one)
+        if one.isupper()
+        else one
         for one in pieces
     )
 
@@ -629,6 +646,10 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(rf"{START}(?P<name>)(?P<v>)(?P<n>\d+(?:\.\d+){{2,}}){_TAIL}", _version),
     ],
     "ordinal": [_rule(r"(?<![\w.])(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b", lambda m: ordinal(int(m[1].replace(",", ""))))],
+    "scientific notation": [
+        _rule(rf"{SIGN}{START}(?P<n>\d+(?:\.\d+)?)(?:[eE](?P<e>[+-]?\d{{1,3}})(?!\w)|\s?[x×*·]\s?10(?:\^(?P<f>[({{]?[-+−]?\d+[)}}]?)"
+              r"|(?P<g>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)))", _scientific),
+    ],
     "measure": [
         _rule(rf"{START}(?P<feet>\d{{1,3}})\s?['′]\s?(?P<inches>\d{{1,2}}(?:\.\d+)?)\s?(?:\"|″|''|”|“)?(?!\w)", _feet),
         _rule(rf"{START}(?P<feet>\d{{1,3}})\s?['′](?P<inches>)(?![\w])(?=[ .,;)]|$)",
@@ -641,8 +662,6 @@ CLASSES: dict[str, list[Rule]] = {
               _measure),
     ],
     "science": [
-        _rule(rf"{SIGN}{START}(?P<n>\d+(?:\.\d+)?)(?:[eE](?P<e>[+-]?\d{{1,3}})(?!\w)|\s?[x×*·]\s?10(?:\^(?P<f>[({{]?[-+−]?\d+[)}}]?)"
-              r"|(?P<g>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)))", _scientific),
         _rule(r"(?P<base>\d+|[^\W\d_]|\))(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^[({]?[-+−]?\w+[)}]?)", _power),
         _rule(r"(?<!\w)[²³]", lambda m: {"²": "two", "³": "three"}[m[0]]),
         _rule(rf"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹] )(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?)(?![\w'/])",

@@ -87,7 +87,9 @@ def is_capitals(text: str) -> bool:
     long = [word for word in words if len(word) > 1]
     if len(words) < 2 or not long or any(word != word.upper() for word in words):
         return False
-    return any(len(word) > 3 or read_capitals(word) != letters(word) for word in long if word not in SPELLED - AMBIGUOUS)
+    return any(
+        len(word) > 3 or read_capitals(word) != letters(word) for word in long if word not in SPELLED - AMBIGUOUS
+    )
 
 
 def _in_small_letters(text: str) -> str:

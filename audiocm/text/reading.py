@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from .characters import replace_characters, unread_characters
 from .dictionary import Pronouncer, default_pronouncer
 from .markup import MarkupReader, Span
-from .characters import replace_characters, unread_characters
 from .normalisation import normalise
 from .pronunciation import Lexicon, phonemise
 from .segmentation import split_clauses, split_lines, split_paragraphs, split_sentences
@@ -17,7 +17,7 @@ from .verbalisers import shown
 
 SENTENCE_PAUSE, PARAGRAPH_PAUSE, CLAUSE_PAUSE = 0.25, 0.6, 0.05  # seconds of silence that are added after each
 NO_SPEECH = "the text has no character that can be pronounced"
-MAX_FOREIGN = 0.1  # share of letters and digits of other scripts in a text that is read without them
+MAX_FOREIGN = 1 / 3  # share of letters and digits of other scripts in a text that is read without them
 BLOCK = 1_000_000  # characters that are checked at once
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _WORDS = re.compile(r"[^\W\d_]+")

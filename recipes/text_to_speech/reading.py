@@ -40,8 +40,47 @@ LEXICON = Path(__file__).with_name("reading_lexicon.tsv")  # of the rows of the 
 NUMBER_WORDS = r"(?:hundred|thousand|million|billion|trillion)"
 ARPABET = dict(
     pair.split(":")
-    for pair in "AA:ɑ AE:æ AH:ʌ AO:ɔ AW:W AY:I B:b CH:ʧ D:d DH:ð EH:ɛ ER:ɜɹ EY:A F:f G:ɡ HH:h IH:ɪ IY:i JH:ʤ K:k L:l M:m "
-    "N:n NG:ŋ OW:O OY:Y P:p R:ɹ S:s SH:ʃ T:t TH:θ UH:ʊ UW:u V:v W:w Y:j Z:z ZH:ʒ".split()
+    for pair in [
+        "AA:ɑ",
+        "AE:æ",
+        "AH:ʌ",
+        "AO:ɔ",
+        "AW:W",
+        "AY:I",
+        "B:b",
+        "CH:ʧ",
+        "D:d",
+        "DH:ð",
+        "EH:ɛ",
+        "ER:ɜɹ",
+        "EY:A",
+        "F:f",
+        "G:ɡ",
+        "HH:h",
+        "IH:ɪ",
+        "IY:i",
+        "JH:ʤ",
+        "K:k",
+        "L:l",
+        "M:m",
+        "N:n",
+        "NG:ŋ",
+        "OW:O",
+        "OY:Y",
+        "P:p",
+        "R:ɹ",
+        "S:s",
+        "SH:ʃ",
+        "T:t",
+        "TH:θ",
+        "UH:ʊ",
+        "UW:u",
+        "V:v",
+        "W:w",
+        "Y:j",
+        "Z:z",
+        "ZH:ʒ",
+    ]
 )
 Reader = Callable[[str], list[str]]  # a text to its sentences
 Row = dict[str, str]
