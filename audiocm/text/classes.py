@@ -75,6 +75,7 @@ def _stop(m: Match) -> str:
 
 
 NUMBER = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+AMOUNT = rf"(?:\d{{1,3}},\d\d(?![\d,.])|{NUMBER})"
 SIGN = r"(?:(?<![\w)\]%°.,])(?P<sign>[−±]\s?|\+/-\s?|[-–+](?! )))?"
 SIGNS = {"-": "minus ", "–": "minus ", "−": "minus ", "+": "plus ", "±": "plus or minus ", "+/-": "plus or minus "}
 START = r"(?<![\w.])"  # of a number
@@ -112,6 +113,7 @@ def _amount(m: Match, text: str, over: str | None = None) -> str:
     """Returns an amount of the match's currency and magnitude in words."""
     one, many, *parts = CURRENCIES[m["symbol"]]
     many = one if _is_attribute(m) else many
+    text = re.sub(r"(?<=\d),(\d\d)$", r".\1", text)  # as on the Continent
     whole, _, decimals = text.partition(".")
     if magnitude := m["magnitude"]:
         words = f"{number(text)} {MAGNITUDES.get(magnitude, magnitude)} {many}"
@@ -169,8 +171,16 @@ def _quantity(text: str) -> str:
     return _fraction_words(whole, int(top), int(bottom))
 
 
+_LABELLED = (
+    r"\b(?i:apartment|apt\.?|unit|rooms?|rm\.?|seats?|suite|gate|exit|floor|flat|row|section|block|level|terminal|platform"
+    r"|locker|grade|figure|fig\.?|table|question|exercise|number|no\.?|form|model|line|bus|route) "
+)
+
+
 def _measure(m: Match) -> str | None:
     text, unit = m["n"], m["unit"]
+    if len(unit) == 1 and not m["gap"] and _before(m, _LABELLED):
+        return None
     if unit in SPACED_UNITS and (
         m["gap"] != " " if unit == "st" else _after(m, r"\s+[a-z]") and m["gap"] and unit != "h"
     ):
@@ -219,9 +229,18 @@ def _fraction(m: Match) -> str | None:
     if not m["whole"]:
         if _before(m, r"\b(?:[Pp]art|[Pp]age|[Ss]tep|[Ss]lide|[Ww]eek|[Rr]ound|[Dd]ay) "):
             return f"{cardinal(top)} of {cardinal(bottom)}"
-        if (top, bottom) in ((24, 7), (9, 11), (7, 7)) or (top == bottom and top > 9):
+        if _before(m, r"\b(?:[Rr]ated|[Ss]cored?|[Gg]ot|[Gg]ave it|[Rr]ating:?|of) (?:an? )?") and bottom in (
+            5,
+            10,
+            20,
+            100,
+        ):
+            return f"{cardinal(top)} out of {cardinal(bottom)}"
+        if (top, bottom) in ((24, 7), (9, 11), (7, 7)) or (top > 9 and (top == bottom or top + bottom == 100)):
             return f"{cardinal(top)} {cardinal(bottom)}"
-        if _before(m, r"\b(?:[Oo]n|[Uu]ntil|[Ss]ince|[Bb]y|[Dd]ue|[Dd]ated) ") and (date := _date(top, bottom, None)):
+        if _before(m, rf"\b(?:[Oo]n|[Uu]ntil|[Ss]ince|[Bb]y|[Dd]ue|[Dd]ated|{_DAY}),? ") and (
+            date := _date(top, bottom, None)
+        ):
             return date
     if bottom < 2 or top >= bottom * 10:
         return None
@@ -295,6 +314,11 @@ def _time(m: Match) -> str | None:
     return f"{words} {letters(half + 'm')}" + _stop(m) if half else words
 
 
+def _duration(m: Match) -> str:
+    parts = ((m["h"], "hour"), (m["m"], "minute"), (m["s"], "second"))
+    return " ".join(f"{number(count)} {name}{'s' * (not _one(count))}" for count, name in parts if count)
+
+
 def _ratio(m: Match) -> str:
     book = _before(m, r"(\w+)\.? ")
     joint = " " if book and book[1] in BIBLE else " to "
@@ -322,6 +346,12 @@ def _range(m: Match) -> str | None:
     is_year = [bool(re.fullmatch(r"1[1-9]\d\d|20\d\d", part)) for part in (a, b)]
     if is_year[0] and (is_year[1] or len(b) == 2):
         return f"{year(a)} to {year(b) if is_year[1] else cardinal(int(b))}"
+    if (
+        _before(m, r"\b(?:[Tt]he|[Aa]|Boeing) ")
+        and min(len(a), len(b)) > 2
+        and int(a.replace(",", "")) > int(b.replace(",", ""))
+    ):
+        return f"{pairs(a)} {pairs(b)}"  # a type, as of aeroplanes
     return f"{number(a)} to {number(b)}{' percent' if m['percent'] else ''}"
 
 
@@ -365,7 +395,12 @@ def _vanity(m: Match) -> str:
 
 def _address(m: Match) -> str:
     name = "".join(f" {DIRECTIONS.get(word.rstrip('.'), word)}" for word in _ordinals(m["name"]).split())
-    return f"{pairs(m['n'])}{name} {STREETS.get(m['street'], m['street'])}{_stop(m)}"
+    return f"{pairs(m['n'])} {letters(m['letter'])}{name.strip()} {STREETS.get(m['street'], m['street'])}{_stop(m)}"
+
+
+def _state(m: Match) -> str:
+    name = letters("DC") if m["state"] == "DC" else STATES[m["state"]]
+    return f"{name} {digits(m['zip'])}" if m["zip"] else name
 
 
 def _ordinals(text: str) -> str:
@@ -418,8 +453,9 @@ def _regnal(m: Match) -> str | None:
         return None
     titled = bool(_before(m, rf"\b(?:{'|'.join(REGNAL_TITLES)})(?: [A-Z]\w+)* "))
     if numeral == "I":
-        ends = _after(m, r"(?:'s\b|,|\.|;|\)| (?:of|was|ruled|died|reigned|became)\b|$)")
-        if not (name in REGNAL and ends and titled):
+        ends = _after(m, r"'s\b|,|\.|;|\)| (?:of|was|became)\b|$")
+        reigns = _after(m, r" (?:ruled|reigned|died|succeeded|abdicated|was crowned|of [A-Z])|'s reign")
+        if name not in REGNAL or not (reigns or (titled and ends)):
             return None
     elif len(numeral) == 1 and name not in REGNAL - {"Malcolm"}:
         return None
@@ -472,13 +508,16 @@ def _capitals(m: Match) -> str:
     return word.lower() if "'" in word or not word.isascii() else read_capitals(word) + (m["ending"] or "")
 
 
+_BEGINNING = {key[0].upper() + key[1:] for key in ABBREVIATIONS if key[0].islower() and len(key) > 3} - {"Max."}
+
+
 def _dotted(m: Match) -> str:
     """Reads "U.S." and "J.K." by their letters; a stop at the end of the text stays."""
     return letters(m["letters"]) + (m["ending"] or "") + _stop(m)
 
 
 def _abbreviation(m: Match) -> str:
-    words = ABBREVIATIONS[m[0]]
+    words = ABBREVIATIONS.get(m[0]) or ABBREVIATIONS[m[0][0].lower() + m[0][1:]].capitalize()
     return (letters(words) if re.fullmatch(r"[A-Z](?: [A-Z])+", words) else words) + _stop(m)
 
 
@@ -549,7 +588,9 @@ def _scientific(m: Match) -> str:
     return f"{_signed(m)}{number(m['n'])} times ten to the {_exponent(m['e'] or m['f'] or m['g'])}"
 
 
-def _magnitude(m: Match) -> str:
+def _magnitude(m: Match) -> str | None:
+    if _before(m, _LABELLED):
+        return None
     if m["suffix"] == "K" and m["n"] in ("2", "4", "5", "8"):
         return f"{number(m['n'])} {letters('K')}"  # of screens
     return f"{_signed(m)}{number(m['n'])} {MAGNITUDES[m['suffix']]}"
@@ -572,7 +613,7 @@ ELEMENT = rf"(?:{_any(ELEMENTS)})"
 SIGN_WORDS = {
     "<=|=<": "less than or equal to", ">=": "greater than or equal to", "!=": "not equal to", "==": "equals", "[-=]>": "to",
 }  # fmt: skip
-JOINED = {"date", "time", "money", "measure", "number", "ordinal"}  # "A - B" of these is "A to B"
+JOINED = {"date", "time", "money", "measure", "number", "plain number", "ordinal"}  # "A - B" of these is "A to B"
 CLASSES: dict[str, list[Rule]] = {
     "address of the internet": [
         _rule(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+", _identifier),
@@ -587,19 +628,20 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(rf"\b(?P<cue>{_any({*ROMAN_CUES, *(c.lower() for c in ROMAN_CUES if len(c) > 2), *BEFORE_NUMBERS})})(?P<stop>\.?)"
               rf"(?P<gap>[ -])(?P<roman>{_ROMAN}|[ivxl]+)(?![\w'-])", _roman_cue),
         _rule(r"\bpp?\.? ?(?P<roman>[ivxl]{1,6})\b", lambda m: f"page {cardinal(roman(m['roman']))}" if roman(m["roman"]) else None),
-        _rule(rf"{START}(?P<word>{_any(BEFORE_NUMBERS)})\.\s?(?=#?\d)", _before_number),
+        _rule(rf"{START}(?P<word>{_any(BEFORE_NUMBERS)})\.\s?(?=[#(]?\d)", _before_number),
         _rule(r"\b(?P<word>[Ee]xt) (?=\d)", _before_number),
     ],
     "address": [
         _rule(r"\bP\.?\s?O\.? [Bb]ox (\d+)", lambda m: f"{letters('PO')} Box {pairs(m[1])}"),
-        _rule(rf"(?<![\w.,$£€#])(?P<n>\d{{1,5}}) (?P<name>(?:(?:{_any(DIRECTIONS)})\.? )?(?:\d+(?:st|nd|rd|th) |[A-Z][\w'-]+ ){{0,3}})"
+        _rule(rf"(?<![\w.,$£€#])(?P<n>\d{{1,5}})(?P<letter>[A-Z]?) (?P<name>(?:(?:{_any(DIRECTIONS)})\.? )?(?:\d+(?:st|nd|rd|th) |[A-Z][\w'-]+ ){{0,3}})"
               rf"(?P<street>{_any([*STREETS, *STREETS.values()])})\b(?P<stop>\.?)", _address),
         _rule(rf"\b(?P<name>[A-Z][\w']+|\d+(?:st|nd|rd|th)) (?P<street>{_any(STREETS)})\b(?P<stop>\.?)", _street),
         _rule(rf"\b(?P<d>{_any(DIRECTIONS)})\.? (?=\d+(?:st|nd|rd|th)\b)", lambda m: f"{DIRECTIONS[m['d']]} "),
-        _rule(rf"(?<=, )(?P<state>{'|'.join(STATES)})(?= \d{{5}}\b|[.,]|$)",
-              lambda m: letters("DC") if m["state"] == "DC" else STATES[m["state"]]),
+        _rule(rf"(?<=, )(?P<state>{'|'.join(STATES)})(?: (?P<zip>\d{{5}}(?:-\d{{4}})?)\b|(?=[.,]|$))", _state),
+        _rule(rf"(?<=(?:{'|'.join(STATES)}) )\d{{5}}(?:-\d{{4}})?\b", lambda m: digits(m[0])),
     ],
     "telephone": [
+        _rule(r"(?<![\w.,])\d{1,3}(?: \d{3})*(?: 000)+(?![\w.,]\d)", lambda m: number(m[0].replace(" ", ","))),
         _rule(r"\b1?-?8\d\d-(?P<word>[A-Z]{4,}(?:-[A-Z]+)*)\b", _vanity),
         _rule(rf"(?P<main>\+\d{{1,3}}(?:[ .-]?\(?\d{{1,4}}\)?){{2,5}}){_EXT}", _telephone),
         _rule(rf"(?<![\w(])(?P<main>(?:1[ .-])?\(\d{{3}}\)\s?\d{{3}}[ .-]?\d{{4}}){_EXT}", _telephone),
@@ -624,11 +666,12 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(rf"\b(?:{_MONTH})(?= \d{{4}}\b)", lambda m: _month(m[0])),
         _rule(rf"(?<=[a-z] )(?:{_DAY})(?!\w)|\b(?:{'|'.join(DATE_ABBREVIATIONS)})\.(?= [a-z]|,|$)", _lone_date_word),
         _rule(r"(?<!\w)'(?P<n>\d0)s\b|(?<![\w,.])(?P<m>1[1-9]\d0|20\d0|[2-9]0)'?s\b",
-              lambda m: plural(cardinal(int(m["n"]))) if m["n"] else "two thousands" if m["m"] == "2000"
+              lambda m: plural(cardinal(int(m["n"]))) if m["n"] and m["n"] != "00" else "two thousands" if m["n"] or m["m"] == "2000"
               else plural(year(m["m"]) if len(m["m"]) == 4 else cardinal(int(m["m"])))),
         _rule(r"(?<!\w)'(\d\d)(?![\w'])", lambda m: ("oh " if m[1] < "10" else "") + cardinal(int(m[1]))),
     ],
     "time": [
+        _rule(r"(?<![\w.:])(?P<h>\d{1,3})\s?h(?:rs?)?\s(?P<m>\d{1,2})\s?m(?:in)?(?:\s(?P<s>\d{1,2})\s?s(?:ec)?)?(?!\w)", _duration),
         _rule(r"(?<![\w:.])(?P<h>\d{1,2})(?:[:.](?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?)?\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.|[Mm]\b)(?!\w)", _time),
         _rule(r"(?<![\w:.])(?P<h>\d{1,2})[:h](?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?P<half>)(?![\w:])", _time),
         _rule(r"(?<![\w:])\d+ ?: ?\d+(?: ?: ?\d+)*(?![\w:])", _ratio),
@@ -636,9 +679,10 @@ CLASSES: dict[str, list[Rule]] = {
     ],
     "money": [
         _rule(rf"(?P<symbol>{_CURRENCY})\s?(?P<a>{NUMBER}){DASH}(?:(?P=symbol)\s?)?(?P<b>{NUMBER}){_MAGNITUDE}(?![\d%])", _money_range),
-        _rule(rf"{SIGN}(?P<symbol>{_CURRENCY})\s?(?P<minus>[-−])?(?P<n>{NUMBER})(?:-(?=[a-z]{{3}}))?{_MAGNITUDE}{_OVER}", _money),
-        _rule(rf"{SIGN}\b(?P<symbol>{_CODES})\.?\s?(?P<n>{NUMBER}){_MAGNITUDE}{_OVER}", _money),
-        _rule(rf"{SIGN}{START}(?P<n>{NUMBER}){_MAGNITUDE}\s?(?P<symbol>(?:{_CURRENCY})(?!\d)|(?:{_CODES})\b){_OVER}", _money),
+        _rule(rf"{SIGN}(?P<symbol>{_CURRENCY})\s?(?P<minus>[-−])?(?P<n>{AMOUNT})(?:-(?=[a-z]{{3}}))?{_MAGNITUDE}{_OVER}", _money),
+        _rule(rf"{SIGN}\b(?P<symbol>{_CODES})\.?\s?(?P<n>{AMOUNT}){_MAGNITUDE}{_OVER}", _money),
+        _rule(rf"{SIGN}{START}(?P<n>{AMOUNT}){_MAGNITUDE}\s?(?P<symbol>(?:{_CURRENCY})(?!\d)|(?:{_CODES})\b){_OVER}", _money),
+        _rule(r"(?<![\w.])(?!(?:144|240|360|480|720)p)(\d{1,3})p\b", lambda m: f"{number(m[1])} {'penny' if m[1] == '1' else 'pence'}"),
     ],
     "version": [
         _rule(rf"\b(?P<name>)(?P<v>[vV])\.?\s?(?P<n>\d+(?:\.\d+)*){_TAIL}", _version),
@@ -662,13 +706,16 @@ CLASSES: dict[str, list[Rule]] = {
               _measure),
     ],
     "science": [
+        _rule(rf"(?<=\w )(?P<unit>{_any(UNITS)})⁻(?P<power>[¹²³])", lambda m: f"per {_per(m['unit'] + m['power'].strip('¹'))}"),
         _rule(r"(?P<base>\d+|[^\W\d_]|\))(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^[({]?[-+−]?\w+[)}]?)", _power),
         _rule(r"(?<!\w)[²³]", lambda m: {"²": "two", "³": "three"}[m[0]]),
         _rule(rf"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹] )(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?)(?![\w'/])",
               lambda m: None if m["unit"] in SPACED_UNITS else _unit(m["unit"], False)),
+        _rule(r"(?<![\w.])(?P<n>\d+)(?P<name>[a-z])(?=\s?[-+=^²³])(?!-[a-z])", lambda m: f"{number(m['n'])} {letters(m['name'])}"),
         _rule(rf"\b(?:{ELEMENT}\d{{0,2}}){{2,}}(?!\w)|\b{ELEMENT}\d(?!\w)", _formula),
     ],
     "fraction": [
+        _rule(r"(?<![\w/.,])(\d+\.\d+)\s?/\s?(\d+)(?![\w/]|\.\d)", lambda m: f"{number(m[1])} out of {number(m[2])}"),
         _rule(r"(?<![\w/.,])(?:(?P<whole>\d+)[ -]+)?(?P<top>\d{1,3})\s?/\s?(?P<bottom>\d{1,3})(?:ths?|rds?|nds?)?(?![\w/]|\.\d)", _fraction),
     ],
     "range": [
@@ -687,7 +734,7 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(rf"{START}(?P<title>{_any(TITLES)})\. ?(?=[A-Z]|and\b|of\b|{WORD_MARK})", lambda m: TITLES[m["title"]] + " "),
         _rule(r"\b(?P<title>Dr|Mr|Mrs|Ms|Prof|St|Mt|Sgt|Capt|Lt) (?=[A-Z][a-z])", lambda m: TITLES[m["title"]] + " "),
         _rule(r"\b(?P<title>Mrs|Mr|Ms|Dr)\.(?=\s|$)", lambda m: TITLES[m["title"]]),
-        _rule(rf"{START}(?:(?:{_any(k for k in ABBREVIATIONS if k[-1] == '.')})(?!\w)|(?:{_any(k for k in ABBREVIATIONS if k[-1] != '.')})(?![\w.]))",
+        _rule(rf"{START}(?:(?:{_any(k for k in {*ABBREVIATIONS, *_BEGINNING} if k[-1] == '.')})(?!\w)|(?:{_any(k for k in ABBREVIATIONS if k[-1] != '.')})(?![\w.]))",
               _abbreviation),
         _rule(r"\b(?P<letters>Ph\.?\s?D)\b\.?(?P<ending>)", _dotted),
         _rule(r"(?<![\w.])(?P<letters>(?:[A-Z]\. ?)+[A-Z])(?:\.(?P<ending>'?s\b)?(?=\W|$)|(?<=\.[A-Z])(?P<e2>)(?!\w))", _dotted),
@@ -698,6 +745,8 @@ CLASSES: dict[str, list[Rule]] = {
     ],
     "sign": [
         _rule(r"(?<=\d) - (?=\d)", " minus "),
+        _rule(r"(?<=[\w)]) [-−–] ?(?=\w)", lambda m: " minus " if re.search(r"[=^²³]", m.string) else None),
+        _rule(r"(?<!\S)\*(?=\d)", "star "),
         _rule(r"\+/-|\+-", " plus or minus "),
         _rule(r"(?<!\w)~\s?(?=\d)", "about "),
         _rule(r"(?<=[A-Za-z])\+\+", " plus plus"),
@@ -709,21 +758,26 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(r"\b([A-G])#", lambda m: f"{m[1]} sharp"),
         _rule(r"(?<=[a-z])\s?/\s?(?P<over>[A-Za-z]+[²³]?)\b", _per_word),
     ],
-    "number": [
-        _rule(r"(?<![\w.,$])(?:1[1-9]\d\d|20\d\d)(?![\w/:%'-]|[.,]\d)(?! (?:percent|times|degrees))", _year),
+    "code": [
         _rule(rf"\b(?P<word>{_any(NUMBERED)}) (?:(?P<code>[A-Z]{{1,3}})[ -]?)?(?P<n>\d{{3,4}})(?!\w)",
               lambda m: f"{letters(m['word']) if m['word'].isupper() else m['word']} {letters(m['code'] or '')}{pairs(m['n'])}"),
         _rule(r"\bI-(?P<n>\d{1,3})(?!\w)", lambda m: f"{letters('I')} {pairs(m['n'])}"),
-        _rule(rf"{SIGN}{START}(?P<n>{NUMBER})\s?(?P<suffix>K|M|B|bn|k)(?![\w'-])", _magnitude),
-        _rule(r"(?<![\w.])(?P<n>\d+)'?s\b", lambda m: plural(pairs(m["n"]) if len(m["n"]) == 3 else number(m["n"]))),
-        _rule(r"(?<![\w])(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+(?:\.\d+)?|\b[A-Z]{1,4}-\d{3,4}(?![\w-])", _mixed),
-        _rule(rf"{SIGN}(?P<n>{NUMBER})", lambda m: _signed(m) + number(m["n"])),
     ],
+    "number": [
+        _rule(r"(?<![\w.,$#])(?:1[1-9]\d\d|20\d\d)(?![\w/:%'-]|[.,]\d)(?! (?:percent|times|degrees))", _year),
+        _rule(rf"{SIGN}{START}(?<!\w-)(?P<n>{NUMBER})\s?(?P<suffix>K|M|B|bn|k)(?![\w'-])", _magnitude),
+        _rule(r"(?<![\w.])(?P<n>\d+)'?s\b", lambda m: plural(pairs(m["n"]) if len(m["n"]) == 3 else number(m["n"]))),
+    ],
+    "letters and digits": [
+        _rule(r"(?<![\w])(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+(?:\.\d+)?|\b[A-Z]{1,4}-\d{3,4}(?![\w-])", _mixed),
+    ],
+    "plain number": [_rule(rf"{SIGN}(?P<n>{NUMBER})", lambda m: _signed(m) + number(m["n"]))],
     "symbol": [
+        _rule(r"(?<=\d),(?=\d)", ", "),
         _rule("[℃℉]", lambda m: f" {UNITS[m[0]][1]}"),
         _rule(r"µm\b", "micrometer"),
-        _rule(f"[{''.join(GREEK)}{''.join(GREEK).upper()}]", lambda m: f" {GREEK[m[0].lower()]} "),
-        _rule(f"[{re.escape(''.join(SYMBOLS))}]", lambda m: f" {SYMBOLS[m[0]]} "),
+        _rule(f"[{''.join(GREEK)}{''.join(GREEK).upper()}]", lambda m: GREEK[m[0].lower()]),
+        _rule(f"[{re.escape(''.join(SYMBOLS))}]", lambda m: SYMBOLS[m[0]]),
         _rule(r"\[", "("),
         _rule(r"\]", ")"),
         _rule(r"[*_|{}]+", " "),

@@ -77,7 +77,7 @@ def _assemble(text: str, found: list[tuple[int, int, str, str]]) -> str:
 
 
 def _glue(left: str, right: str) -> str:
-    apart = left[-1:].isalnum() or left[-1:] == LETTER_END
+    apart = left[-1:].isalnum() or left[-1:] in (LETTER_END, ")", "]")
     return f"{left} {right}" if apart and right[:1].isalnum() else left + right
 
 
