@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .alphabet import CONSONANTS, STRESS, SYMBOLS, VOWELS
+from .characters import WORD_MARK
 from .dictionary import Pronouncer, default_pronouncer
-from .normalisation import WORD_MARK
 from .verbalisers import LETTER_END
 
 LETTER_NAMES = dict(

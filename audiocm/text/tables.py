@@ -47,3 +47,5 @@ SPELLED, AMBIGUOUS, ACRONYM_WORDS = {*names("spelled")}, {*names("ambiguous")}, 
 REGNAL, REGNAL_TITLES, ROMAN_CUES = {*names("regnal name")}, {*names("regnal title")}, {*names("roman cue")}
 STARTERS, CONTINUES, BIBLE = {*names("starter")}, {*names("continued")}, {*names("bible book")}
 SPELLED_PARTS, READ_PARTS = {*names("spelled part")}, {*names("read part")}
+ELEMENTS, LETTER_CUES, NO_NOUNS, MARKS = names("element"), names("letter cue"), {*names("no noun")}, mapping("mark")
+NUMBERED, VERSIONED = [*table("numbered")], [*table("versioned")]
