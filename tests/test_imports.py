@@ -22,7 +22,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
     "models": {"diffusion", "errors", "files", "schema"},
     "training": {"checks", "files"},
     "codec": {"audio", "models", "schema"},
-    "speech": {"codec", "diffusion", "models", "schema", "text"},
+    "speech": {"codec", "diffusion", "files", "models", "schema", "text"},
     "data": {"audio", "diffusion", "files", "speech", "text"},
     "pipelines": {"audio", "checks", "codec", "devices", "diffusion", "files", "models", "schema", "speech", "text"},
     "teachers": {"audio", "checks", "diffusion", "errors", "files", "models", "pipelines", "version"},

@@ -32,6 +32,7 @@ def edit_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("input", metavar="FILE", help="the sound to edit")
     add("-o", "--output", required=True, metavar="FILE", help="a .wav, .flac or .ogg file")
+    add("--force", action="store_true", help="replace a file that exists")
     add("--inpaint", metavar="START:END", help="make the sound between these seconds anew")
     add("--continue", dest="after", type=float, metavar="SECONDS", help="continue the sound")
     add("--before", type=float, metavar="SECONDS", help="let the sound begin earlier")
@@ -62,6 +63,7 @@ def edit_command(args: argparse.Namespace) -> None:
     """Runs `audiocm edit`. Raises ValueError for wrong options, before the model is loaded if that is possible."""
     from ..audio.io import UnusableClipError, file_format
     from ..audio.originals import read_original, write_original
+    from .output import check_output_file
 
     edits = {
         "--inpaint": args.inpaint is not None,
@@ -81,6 +83,7 @@ def edit_command(args: argparse.Namespace) -> None:
     file_format(args.output)
     if Path(args.output).absolute() == Path(args.input).absolute():
         raise ValueError(f"{args.output} is the input itself: give another file")
+    check_output_file(args.output, args.force)
     try:
         wav, rate, subtype = read_original(args.input)
     except UnusableClipError as error:
