@@ -60,8 +60,7 @@ def serve_command(args: argparse.Namespace) -> int:
     token = os.environ.get("AUDIOCM_TOKEN") if args.token is None else args.token
     if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token != ""):
         raise ValueError("the token must be printable ASCII without spaces at its ends, and not empty")
-    exit_on_sigterm()
-    with quiet_libraries(), open_socket(args.host, args.port) as listener:
+    with exit_on_sigterm(), quiet_libraries(), open_socket(args.host, args.port) as listener:
         local = is_local(listener.getsockname()[0])
         if not local and token is None:
             print(

@@ -117,10 +117,9 @@ def build_app(service: Service, token: str | None = None, local_only: bool = Fal
             content = await asyncio.to_thread(encode, results[0].wav, rate, form)
             headers = _headers(rate, results[0].warnings) | {"audiocm-seed": str(results[0].seed)}
             return Response(content, headers=headers, media_type=MEDIA_TYPES[form])
+        if all(isinstance(one, BaseException) for one in results):
+            raise results[0]
         data = [await _sound_entry(one, rate, form) for one in results]
-        failed = [one for one in results if isinstance(one, BaseException)]
-        if len(failed) == asked.n:
-            raise failed[0]
         return json_response({"created": int(time.time()), "sample_rate": rate, "data": data})
 
     limits = service.limits

@@ -107,4 +107,6 @@ def _results(batch: list[Job]) -> list[Any]:
             raise RuntimeError(f"{len(results)} results of {len(batch)} jobs")
         return results
     except Exception as error:
-        return [error] if len(batch) == 1 else [result for job in batch for result in _results([job])]
+        if len(batch) == 1:
+            return [error]
+    return [result for job in batch for result in _results([job])]

@@ -5,7 +5,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -88,10 +89,15 @@ def serve(server: Server, listener: socket.socket) -> None:
                 os._exit(code if isinstance(code, int) else 1)
 
 
-def exit_on_sigterm() -> None:
-    """Makes SIGTERM end this process with exit code 143, in order. For the main thread."""
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM end this process with exit code 143, in order, during the block. For the main thread."""
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -7,7 +7,7 @@ import numpy
 import pytest
 import soundfile
 
-from audiocm.serving.formats import MEDIA_TYPES, Encoder, encode, to_pcm
+from audiocm.serving.formats import MEDIA_TYPES, Encoder, encode
 
 RATE = 24_000
 WAV = (0.5 * numpy.sin(numpy.arange(2 * RATE) * 0.1)).astype(numpy.float32)
@@ -31,7 +31,7 @@ def test_pieces_and_wholes_are_files_of_the_sound(form):
         longer = 2_400 if form == "mp3" else 0  # encoder delay and the frame of its tag
         assert rate == RATE and len(WAV) <= len(wav) <= len(WAV) + longer
         if form in ("wav", "flac"):
-            assert numpy.abs(wav - WAV).max() < 1.1 / 32768
+            assert numpy.abs(wav - WAV).max() < 1 / 32768
         assert abs(spectrum_peak(wav[4_000:44_000]) - 0.1) < 1e-3
 
 
@@ -43,11 +43,7 @@ def test_what_can_be_sent_early_is_sent_early():
 
 
 def test_pcm_is_little_endian_and_limited_and_a_whole_wav_announces_its_length():
-    assert to_pcm(numpy.array([0, 1, -1, 2, -2, 0.5], numpy.float32)).hex() == "0000ff7f0180ff7f01800040"
+    levels = numpy.frombuffer(encode(numpy.array([0, 2, -2, 0.5], numpy.float32), RATE, "pcm"), "<i2")
+    assert levels.tolist() == [0, 32767, -32768, 16384]
     with wave.open(io.BytesIO(encode(WAV, RATE, "wav"))) as file:
         assert file.getparams()[:4] == (1, 2, RATE, len(WAV))
-
-
-def test_a_sound_of_minutes_is_encoded():
-    """libsndfile's encoders overflow their stack when they are handed minutes at once."""
-    assert len(encode(numpy.tile(WAV, 150), RATE, "opus")) > 100_000
