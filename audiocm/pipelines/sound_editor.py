@@ -4,7 +4,7 @@ The model works on latents of at most ten seconds at its own rate. The editor ch
 latents, mels and phases, and puts only what was made into the sound: all other samples are the sound's own.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -385,6 +385,36 @@ class SoundEditor:
         known = below[:, None]
         made = griffin_lim(mel, log_mel, estimate, PHASE_ITERATIONS, known=known, known_spectrum=spectrum)
         return made[:, :samples]
+
+
+def edit_audio(
+    pipe: LatentPipeline,
+    audio: Tensor | np.ndarray,
+    takes: Sequence[EditSettings],
+    sampling_rate: int | None = None,
+    mask_start_seconds: float | None = None,
+    mask_end_seconds: float | None = None,
+    strength: float | None = None,
+) -> Tensor:
+    """Returns takes [take, sample] or [take, channel, sample] of a sound, as a call of the pipeline edits it.
+
+    Raises ValueError for another shape, and unless either both seconds or a strength are given."""
+    mask = (mask_start_seconds, mask_end_seconds)
+    if (strength is None) == (mask == (None, None)) or (strength is None and None in mask):
+        raise ValueError("audio is edited by mask_start_seconds and mask_end_seconds, or by strength: give either")
+    sound = np.asarray(audio.detach().cpu().float() if isinstance(audio, Tensor) else audio)
+    if sound.ndim == 3 and len(sound) == 1:
+        sound = sound[0]
+    if sound.ndim not in (1, 2):
+        raise ValueError(f"audio must be [sample], [channel, sample] or [1, channel, sample], not {list(sound.shape)}")
+    rate = pipe.sample_rate if sampling_rate is None else check_whole("sampling_rate", sampling_rate, least=1000)
+    editor, made = SoundEditor(pipe), []
+    for settings in takes:
+        if strength is None:
+            made.append(editor.inpaint(sound.T, rate, *mask, settings))
+        else:
+            made.append(editor.transform(sound.T, rate, strength, settings))
+    return torch.from_numpy(np.stack([wav.T for wav in made]).astype(np.float32))
 
 
 def check_sound(wav: np.ndarray) -> np.ndarray:

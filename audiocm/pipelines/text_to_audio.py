@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,8 +19,10 @@ from ..models.transformer import LatentTransformer
 from ..models.weights import save_int8
 from .failures import Failure, attempt, check_retries, decode_checked
 from .latent_pipeline import AudioOutput, Callback, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
+from .sound_editor import EditSettings, edit_audio
 
-MAX_SOUNDS = 10_000  # of a prompt, in one call
+MAX_SOUNDS = 10_000  # of a prompt, in one callfrom .sound_editor import EditSettings, edit_audio
+
 Prompt = str | Sequence[str]
 
 
@@ -90,6 +93,12 @@ class TextToAudioPipeline(LatentPipeline):
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         max_retries: int = 3,
         on_failure: str = "raise",
+        refine: bool = False,
+        audio: Tensor | np.ndarray | None = None,
+        sampling_rate: int | None = None,
+        mask_start_seconds: float | None = None,
+        mask_end_seconds: float | None = None,
+        strength: float | None = None,
     ) -> AudioOutput | tuple[Any]:
         """Generates `num_waveforms_per_prompt` sounds for each prompt; the same seed gives the same sound in any batch.
 
@@ -107,9 +116,31 @@ class TextToAudioPipeline(LatentPipeline):
         callback_on_step_end  called as callback(pipeline, step, time, {"latents": x}); its "latents" are taken over
         max_retries        times that a silent, clipped or non-finite sound is made again, see `attempt`
         on_failure         "raise", or "return" the others, with silence and a `Failure` for each that is missing
+        refine             the noise of every call is that of the first: more calls then keep the sound of one call
+        audio              a sound to edit, [sample], [channel, sample] or [1, channel, sample], at `sampling_rate` Hz (default:
+                           the pipeline's): with `mask_start_seconds` and `mask_end_seconds` what lies between is made
+                           anew, else `strength` says how far it is changed, see `SoundEditor.transform`. The prompt is
+                           one text or None; `audios` is [take, sample] or [take, channel, sample]
 
         Raises ValueError if an argument is not allowed, AudioError if a sound is silent, not finite or clipped with all
         seeds; its `output` holds the others."""
+        edit = {
+            "sampling_rate": sampling_rate,
+            "mask_start_seconds": mask_start_seconds,
+            "mask_end_seconds": mask_end_seconds,
+            "strength": strength,
+        }
+        if audio is not None:
+            check_choice("output_type", output_type, ("pt", "np"))
+            settings = {"prompt": prompt, "steps": num_inference_steps, "guidance": guidance_scale}
+            settings |= {"temperature": temperature, "max_retries": max_retries}
+            seeds = item_seeds(generator, 1, check_whole("num_waveforms_per_prompt", num_waveforms_per_prompt, least=1))
+            takes = [EditSettings(seed=seed, **settings) for seed in seeds]
+            wav = edit_audio(self, audio, takes, **edit)
+            output = AudioOutput(wav.numpy() if output_type == "np" else wav, sampling_rate or self.sample_rate)
+            return self.finish(output, on_failure, return_dict)
+        if given := [name for name, value in edit.items() if value is not None]:
+            raise ValueError(f"{given[0]} belongs to a sound that is edited: give audio too")
         texts = self._texts(prompt, prompt_embeds, "prompt")
         if None not in (audio_length_in_s, audio_end_in_s):
             raise ValueError("audio_length_in_s and audio_end_in_s are two names of the same: give one")
@@ -134,9 +165,12 @@ class TextToAudioPipeline(LatentPipeline):
             chosen = torch.tensor(rows, device=device)
             net, given = self.apply_guidance(cond[chosen], w, None if negative is None else negative[chosen])
             unit = PerItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
-            return self.sample_latents(
-                net, given, lambda: temperature * unit(frames, device), steps, noise, solver, new_hook, gamma
-            )
+            first = temperature * unit(frames, device) if noise is None else noise
+
+            def draw_noise() -> Tensor:
+                return first if refine else temperature * unit(frames, device)
+
+            return self.sample_latents(net, given, draw_noise, steps, first, solver, new_hook, gamma)
 
         def make(rows: list[int], seeds: list[int]) -> Iterable[tuple[Tensor, str | None]]:
             samples = round(seconds * self.sample_rate)

@@ -224,3 +224,57 @@ def test_settings_are_frozen_and_default_to_the_models_own():
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.seed = 1
     assert solvers.student_times(paths.edm, 2)[-1] == 0
+
+
+@pytest.mark.parametrize("shape", [(24000,), (2, 24000), (1, 2, 24000)])
+def test_a_call_of_the_pipeline_edits_a_sound(editors, shape):
+    pipe = editors["kept"].pipe
+    audio = torch.from_numpy(np.random.default_rng(0).uniform(-0.3, 0.3, shape).astype(np.float32))
+    generator = torch.Generator().manual_seed(3)
+    output = pipe("rain", audio=audio, mask_start_seconds=0.4, mask_end_seconds=0.6, generator=generator)
+    assert output.audios.shape == (1, *shape[-2:]) and output.sample_rate == 24000
+    torch.testing.assert_close(output.audios[..., :9000], audio.reshape(1, *shape[-2:])[..., :9000], rtol=0, atol=0)
+    generator = torch.Generator().manual_seed(3)
+    again = pipe("rain", audio=audio, mask_start_seconds=0.4, mask_end_seconds=0.6, generator=generator)
+    torch.testing.assert_close(again.audios, output.audios)
+    takes = pipe(audio=audio, strength=0.5, num_waveforms_per_prompt=2, sampling_rate=44100, output_type="np")
+    assert takes.audios.shape == (2, *shape[-2:]) and takes.sample_rate == 44100
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"audio": torch.ones(24000)}, "give either"),
+        ({"audio": torch.ones(24000), "strength": 0.5, "mask_start_seconds": 0.1}, "give either"),
+        ({"audio": torch.ones(24000), "mask_start_seconds": 0.1}, "give either"),
+        ({"audio": torch.ones(2, 2, 24000), "strength": 0.5}, "audio must be"),
+        ({"audio": torch.ones(24000), "strength": 0.5, "sampling_rate": 0}, "sampling_rate must be"),
+        ({"strength": 0.5}, "strength belongs to a sound that is edited"),
+        ({"mask_end_seconds": 0.5}, "mask_end_seconds belongs"),
+    ],
+)
+def test_arguments_of_an_edit_are_checked(editors, given, message):
+    with pytest.raises(ValueError, match=message):
+        editors["student"].pipe("rain", **given)
+
+
+def test_refining_keeps_the_noise_of_the_first_call(editors):
+    """With equal noise in every call, a network whose estimate is a function of that noise alone stays where it is."""
+    pipe = editors["student"].pipe
+    original, noises = pipe.transformer.forward, []
+
+    def of_noise(x_t, t, s=None, cond=None):
+        noises.append(x_t / t[:, None, None] if not noises else (x_t - clean) / t[:, None, None])
+        return clean
+
+    clean = torch.zeros(1, 4, 24)
+    pipe.transformer.forward = of_noise
+    try:
+        pipe("rain", 1.0, num_inference_steps=3, output_type="latent", refine=True)
+        assert len(noises) == 3
+        torch.testing.assert_close(noises[1], noises[0], atol=1e-5, rtol=1e-4)
+        noises.clear()
+        pipe("rain", 1.0, num_inference_steps=3, output_type="latent")
+        assert (noises[1] - noises[0]).abs().max() > 0.1
+    finally:
+        pipe.transformer.forward = original
