@@ -21,7 +21,7 @@ from .failures import Failure, attempt, check_retries, decode_checked
 from .latent_pipeline import AudioOutput, Callback, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
 from .sound_editor import EditSettings, edit_audio
 
-MAX_SOUNDS = 10_000  # of a prompt, in one callfrom .sound_editor import EditSettings, edit_audio
+MAX_SOUNDS = 10_000  # of a prompt, in one call
 
 Prompt = str | Sequence[str]
 
