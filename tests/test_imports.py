@@ -14,6 +14,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
     "files": set(),
     "devices": set(),
     "errors": set(),
+    "native_libraries": set(),
     "audio": {"files"},
     "text": set(),
     "diffusion": set(),
