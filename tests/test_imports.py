@@ -15,6 +15,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
     "files": {"checks", "schema"},
     "devices": set(),
     "errors": set(),
+    "native_libraries": set(),
     "audio": {"files"},
     "text": set(),
     "diffusion": {"checks"},

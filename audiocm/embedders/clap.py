@@ -21,6 +21,7 @@ from .protocol import Tagger
 
 CLASSES = Path(__file__).with_name("audioset_classes.txt")
 WEIGHT_FILES = (".pt", ".pth", ".safetensors")  # of LAION
+FUSION = "is_longer by length"  # part of digests
 AudioEncoder = Callable[[Sequence[np.ndarray]], np.ndarray]  # waveforms [sample] -> [clip, dim]
 TextEncoder = Callable[[Sequence[str]], np.ndarray]  # texts -> [text, dim]
 
@@ -68,7 +69,7 @@ class ClapScorer:
             raise ValueError(f"{name}: holds no CLAP that transformers can read ({error})") from error
         front_end = processor.feature_extractor
         _check_vocabulary(processor.tokenizer, model.config.text_config.vocab_size, name)
-        digest = content_digest(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
+        digest = content_digest(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string(), FUSION)
         return cls._of_model(model, front_end, processor.tokenizer, str(name), digest)
 
     @classmethod
@@ -78,7 +79,7 @@ class ClapScorer:
 
         model, front_end, data = load_laion(file)
         words, vocabulary = load_tokenizer(tokenizer, model.config.text_config.vocab_size)
-        digest = content_digest(data, front_end.to_json_string(), *vocabulary)
+        digest = content_digest(data, front_end.to_json_string(), FUSION, "layer_norm_eps 1e-5", *vocabulary)
         return cls._of_model(model.to(device), front_end, words, f"laion:{Path(file).stem}", digest, quantize_int16)
 
     @classmethod
@@ -152,7 +153,10 @@ def numpy_seed(seed: int) -> Iterator[None]:
 
 def _audio_encoder(model: Any, front_end: Any, prepare: Callable[[torch.Tensor], torch.Tensor]) -> AudioEncoder:
     """Wraps a ClapModel's audio tower. Clips are embedded one by one, so that none depends on its neighbours: the front
-    end draws random numbers for a whole batch. It cuts clips over 10 s at random, with the same seed for each clip."""
+    end draws random numbers for a whole batch. It cuts clips over 10 s at random, with the same seed for each clip.
+    Towers with fusion take crops of the clips that are longer, as LAION's do; the front end of transformers calls one
+    clip of each batch longer whatever its length."""
+    hop = front_end.hop_length
 
     @torch.inference_mode()
     def embed_audio(wavs: Sequence[np.ndarray]) -> np.ndarray:
@@ -161,6 +165,7 @@ def _audio_encoder(model: Any, front_end: Any, prepare: Callable[[torch.Tensor],
             wav = prepare(torch.from_numpy(np.ascontiguousarray(wav))).numpy()
             with numpy_seed(0):
                 inputs = front_end(wav, sampling_rate=front_end.sampling_rate, return_tensors="pt")
+            inputs["is_longer"] = torch.tensor([[len(wav) // hop > front_end.nb_max_samples // hop]])
             embeddings.append(model.get_audio_features(**inputs.to(model.device)).pooler_output.float().cpu())
         return torch.cat(embeddings).numpy()
 

@@ -67,7 +67,7 @@ def config_from_weights(state: dict[str, Tensor]) -> ClapConfig:
             "intermediate_size": state[f"{text}.encoder.layer.0.intermediate.dense.weight"].shape[0],
             "max_position_embeddings": state[f"{text}.embeddings.position_embeddings.weight"].shape[0],
             "type_vocab_size": state[f"{text}.embeddings.token_type_embeddings.weight"].shape[0],
-            "projection_dim": projection,
+            "projection_dim": projection, "layer_norm_eps": 1e-5,  # RoBERTa's, where ClapConfig has 1e-12
         },
         projection_dim=projection,
     )  # fmt: skip

@@ -29,26 +29,26 @@ INSTALL = "--no-deps laion-clap torchlibrosa torchvision"
 NEEDED = ("laion_clap", "torchlibrosa", "torchvision", "torchaudio")
 TRAINING_ONLY = ("braceexpand", "ftfy", "h5py", "pandas", "webdataset", "wget")  # imported by it, not used in scoring
 TOWERS = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}  # width of the first stage -> the package's name
-TOKENIZERS = ("BertTokenizer", "BartTokenizer", "RobertaTokenizer")
 
 
 @contextmanager
 def _without_hub(config: Any) -> Iterator[None]:
     """Keeps the package from the hub and from unused packages; its RoBERTa is one of sizes `config` without weights."""
-    import transformers
+    from transformers import BartModel, BartTokenizer, BertModel, BertTokenizer, RobertaModel, RobertaTokenizer
 
+    # all that it imports of transformers is here before the stand-ins, which transformers would take for packages
+    _ = BartModel, BertModel
     stand_ins = {name: ModuleType(name) for name in TRAINING_ONLY if name not in sys.modules and not find_spec(name)}
     for module in stand_ins.values():
         module.__getattr__ = lambda name: object  # a base class of its data sets
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(sys.modules, stand_ins))
+        for name, module in stand_ins.items():
+            sys.modules[name] = module
+            stack.callback(sys.modules.pop, name)
         stack.enter_context(mock.patch.object(sys, "path", list(sys.path)))  # to which it appends its own folder
-        for name in TOKENIZERS:
-            stack.enter_context(
-                mock.patch.object(getattr(transformers, name), "from_pretrained", lambda *_, **__: None)
-            )
-        build = lambda *_, **__: transformers.RobertaModel(config)  # noqa: E731
-        stack.enter_context(mock.patch.object(transformers.RobertaModel, "from_pretrained", build))
+        for tokenizer in {BartTokenizer, BertTokenizer, RobertaTokenizer}:
+            stack.enter_context(mock.patch.object(tokenizer, "from_pretrained", lambda *_, **__: None))
+        stack.enter_context(mock.patch.object(RobertaModel, "from_pretrained", lambda *_, **__: RobertaModel(config)))
         yield
 
 
