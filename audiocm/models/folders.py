@@ -135,7 +135,13 @@ def verify_checksum(file: Path) -> None:
         )
 
 
-def record_checksums(folder: str | os.PathLike) -> None:
-    """Writes the SHA-256 of each safetensors file of a folder beside them; does nothing if there is none."""
-    if files := sorted(Path(folder).glob("*.safetensors")):
-        write_json(Path(folder) / CHECKSUMS, {file.name: sha256(file) for file in files})
+def record_checksums(folder: str | os.PathLike, with_parts: bool = False) -> None:
+    """Writes the SHA-256 of each safetensors file of a folder beside them; does nothing if there is none.
+
+    with_parts: in each folder in it too, the components of a pipeline."""
+    folder = Path(folder)
+    if files := sorted(folder.glob("*.safetensors")):
+        write_json(folder / CHECKSUMS, {file.name: sha256(file) for file in files})
+    for part in sorted(folder.iterdir()) if with_parts else ():
+        if part.is_dir():
+            record_checksums(part)
