@@ -13,8 +13,11 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from ..errors import explain_import_error
 from ..files import content_digest
 from ..metrics.similarity import cosine_similarities
+from ..models.folders import SAFE, check_folder
+from ..models.text_encoder import check_vocabulary, load_tokenizer
 from ..models.weights import resolve_folder, weight_file
 from .protocol import Tagger
 
@@ -56,18 +59,31 @@ class ClapScorer:
 
     @classmethod
     def from_transformers(cls, name: str | Path, device: str = "cpu") -> "ClapScorer":
-        """Loads a transformers ClapModel with its processor from a folder or hub id."""
-        from transformers import ClapModel, ClapProcessor
+        """Loads a transformers ClapModel with its front end and tokenizer from a folder or hub id.
+
+        Raises ValueError if a file is missing or damaged, or the folder asks for code to run."""
+        from transformers import ClapFeatureExtractor, ClapModel
 
         folder = resolve_folder(name)
+        front_ends = ("preprocessor_config.json", "processor_config.json")
+        for names in (("config.json",), front_ends):
+            if not any((folder / one).is_file() for one in names):
+                raise ValueError(f"{name}: holds no CLAP that transformers can read ({names[0]} is missing)")
+        check_folder(folder)
+        file = weight_file(folder, (None,), stems=("model",))
+        words = load_tokenizer(folder)
         try:
-            model = ClapModel.from_pretrained(folder, local_files_only=True).eval().to(device)
-            processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
-        except OSError as error:
-            raise ValueError(f"{name}: holds no CLAP that transformers can read ({error})") from error
-        front_end = processor.feature_extractor
-        digest = content_digest(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string())
-        return cls._of_model(model, front_end, processor.tokenizer, str(name), digest)
+            model = ClapModel.from_pretrained(folder, **SAFE).eval().to(device)
+            options = {"trust_remote_code": False, "local_files_only": True}
+            front_end = ClapFeatureExtractor.from_pretrained(folder, **options)
+        except ImportError as error:
+            raise explain_import_error(error) from error
+        except Exception as error:  # transformers raises many types for values that do not fit
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{name}: holds no CLAP that transformers can read ({reason})") from error
+        check_vocabulary(words, model.text_model)
+        digest = content_digest(file.read_bytes(), front_end.to_json_string())
+        return cls._of_model(model, front_end, words, str(name), digest)
 
     @classmethod
     def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu") -> "ClapScorer":
@@ -77,9 +93,8 @@ class ClapScorer:
         model, front_end, data = load_laion(file)
         words, vocabulary = None, []
         if tokenizer is not None:
-            from transformers import AutoTokenizer
-
-            words = AutoTokenizer.from_pretrained(tokenizer)
+            words = load_tokenizer(resolve_folder(tokenizer))
+            check_vocabulary(words, model.text_model)
             vocabulary = [str(sorted(words.get_vocab().items()))]
         digest = content_digest(data, front_end.to_json_string(), *vocabulary)
         return cls._of_model(model.to(device), front_end, words, f"laion:{Path(file).stem}", digest, quantize_int16)

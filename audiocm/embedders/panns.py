@@ -49,11 +49,11 @@ class Panns:
         state, data = read_weights(file)
         key = "spectrogram_extractor.stft.conv_real.weight"
         sizes = {n_fft: rate for rate, (n_fft, *_) in FRONT_ENDS.items()}
-        if key not in state or state[key].shape[-1] not in sizes:
+        if key not in state or state[key].ndim < 1 or state[key].shape[-1] not in sizes:
             raise ValueError(f"{file}: not a Cnn14 checkpoint for 16 or 32 kHz ({key} is missing or of another size)")
         self.sample_rate = sizes[state[key].shape[-1]]
         self._n_fft, self._hop, low, high = FRONT_ENDS[self.sample_rate]
-        classes = len(state["fc_audioset.bias"])
+        classes = state["fc_audioset.bias"].numel() if "fc_audioset.bias" in state else 0
         self._net, self._device, self._batch = load_strictly(_Cnn14(classes), state, file).to(device), device, batch
         self._window = torch.hann_window(self._n_fft)
         filters = mel_filters(sr=self.sample_rate, n_fft=self._n_fft, n_mels=64, fmin=low, fmax=high)

@@ -18,7 +18,13 @@ SAFE: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "lo
 CHECKSUMS = "checksums.json"  # {name of a weight file beside it: SHA-256}
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 # of config files; further JSON files, such as those of tokenizers, hold words and may hold any number
-SIZED = ("config.json", "scheduler_config.json", "preprocessor_config.json", "generation_config.json")
+SIZED = (
+    "config.json",
+    "scheduler_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+)
 CODE_KEYS = ("auto_map", "custom_pipelines", "quantization_config", "compression_config", "kernel_config")
 LARGEST, MOST_REPEATS, MOST_ITEMS = 2**24, 1024, 2**17
 _REPEATS = re.compile(r"layer|depth|blocks|repeat")  # in the names of how often a part of a network is built
