@@ -1,7 +1,7 @@
 """Values from outside, checked once where they enter: JSON of bounded size and depth, and what each key may hold.
 
 A rule is a function (value, place) that raises ValueError if the value is not allowed. The error is one line with the
-place (a file and a key, or an argument), what is allowed and what was there. Rules are made of other rules: a `table`
+place (a key or an argument, "" for the whole of a file), what is allowed and what was there. Rules are made of other rules: a `table`
 of `whole` numbers, `list_of` `text`.
 """
 
@@ -83,18 +83,18 @@ def read_json(file: str | os.PathLike, kind: str = "file", rule: Rule | None = N
         if os.path.getsize(file) > MOST_BYTES:
             raise ValueError(f"it is larger than {MOST_BYTES // 2**20} MiB")
         value = parse_json(Path(file).read_bytes(), allow_nan)
+        if rule is not None:
+            rule(value, "")
+        return value
     except OSError as error:
         raise ValueError(f"cannot read {kind} {file}: {error.strerror or error}") from error
     except ValueError as error:
         raise ValueError(f"{kind} {file} is damaged: {error}") from error
-    if rule is not None:
-        rule(value, f"{kind} {file}:")
-    return value
 
 
 def refuse(value: Any, place: str, allowed: str) -> NoReturn:
     """Raises the ValueError of a value that is not allowed."""
-    raise ValueError(f"{place} must be {allowed}, not {reprlib.repr(value)}")
+    raise ValueError(f"{place or 'it'} must be {allowed}, not {reprlib.repr(value)}")
 
 
 def whole(low: int, high: int) -> Rule:
@@ -168,6 +168,11 @@ def interval(low: float, high: float) -> Rule:
     return check
 
 
+def _below(place: str, key: str) -> str:
+    """Returns the place of a key of an object."""
+    return f"{place}.{key}" if place else key
+
+
 def table(rules: Mapping[str, Rule], required: Collection[str] = (), others: Rule | None = None) -> Rule:
     """Allows objects whose keys have rules and that have the `required` ones.
 
@@ -176,14 +181,14 @@ def table(rules: Mapping[str, Rule], required: Collection[str] = (), others: Rul
 
     def check(value: Any, place: str) -> None:
         if not isinstance(value, Mapping):
-            refuse(value, place.removesuffix(":"), "an object {...}")
+            refuse(value, place, "an object {...}")
         if missing := [key for key in required if key not in value]:
-            raise ValueError(f"{place} {missing[0]} is missing")
+            raise ValueError(f"{_below(place, missing[0])} is missing")
         for key, one in value.items():
             rule = rules.get(key) or others
             if rule is not None:
-                rule(one, f"{place} {key}" if place.endswith(":") else f"{place}.{key}")
+                rule(one, _below(place, key))
             elif not key.startswith("_"):
-                raise ValueError(f"{place} {reprlib.repr(key)} is not known; known are {', '.join(rules)}")
+                raise ValueError(f"{_below(place, repr(key)[:60])} is not known; known are {', '.join(rules)}")
 
     return check

@@ -18,7 +18,13 @@ SAFE: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "lo
 CHECKSUMS = "checksums.json"  # {name of a weight file beside it: SHA-256}
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 # of config files; further JSON files, such as those of tokenizers, hold words and may hold any number
-SIZED = ("config.json", "scheduler_config.json", "preprocessor_config.json", "generation_config.json")
+SIZED = (
+    "config.json",
+    "scheduler_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+)
 CODE_KEYS = ("auto_map", "custom_pipelines", "quantization_config", "compression_config", "kernel_config")
 LARGEST, MOST_REPEATS, MOST_ITEMS = 2**24, 1024, 2**17
 _REPEATS = re.compile(r"layer|depth|blocks|repeat")  # in the names of how often a part of a network is built
@@ -59,32 +65,32 @@ def refuse_pickles(folder: Path) -> None:
 def config_rule(value: Any, place: str) -> None:
     """Allows the sizes of any network, and neither names of code nor of other models."""
     _other_rule(value, place)
-    _check_names(value, place, True)
+    _check_names(value, True)
 
 
 def _other_rule(value: Any, place: str) -> None:
     table({}, others=lambda *_: None)(value, place)
-    _check_names(value, place, False)
+    _check_names(value, False)
 
 
-def _check_names(value: Any, place: str, is_sized: bool, key: str = "") -> None:
+def _check_names(value: Any, is_sized: bool, key: str = "") -> None:
     """Raises ValueError for keys that name code or other models and, `is_sized`, for numbers that are no sizes."""
     if isinstance(value, Mapping):
         for name, one in value.items():
             if name in CODE_KEYS and one:
-                raise ValueError(f"{place} {name} names code of the folder or of others, which is never run: remove it")
+                raise ValueError(f"{name} names code, of the folder or of others, which is never run: remove it")
             if name.lstrip("_").endswith("_implementation") and one not in (None, "eager", "sdpa"):
-                raise ValueError(f"{place} {name} must be 'eager' or 'sdpa', not {one!r}: others can fetch code")
-            _check_names(one, place, is_sized, name)
+                raise ValueError(f"{name} must be 'eager' or 'sdpa', not {one!r}: others can fetch code")
+            _check_names(one, is_sized, name)
     elif isinstance(value, list):
         for one in value:
-            _check_names(one, place, is_sized, key)
+            _check_names(one, is_sized, key)
     elif is_sized and isinstance(value, int) and not isinstance(value, bool):
         most = MOST_REPEATS if _REPEATS.search(key) and not re.search("channel|dim|size", key) else LARGEST
         if abs(value) > most:
-            raise ValueError(f"{place} {key} must be a whole number from {-most} to {most}, not {value}")
+            raise ValueError(f"{key} must be a whole number from {-most} to {most}, not {value}")
     if is_sized and isinstance(value, Mapping | list) and len(value) > MOST_ITEMS:
-        raise ValueError(f"{place} {key} holds {len(value)} values: at most {MOST_ITEMS}")
+        raise ValueError(f"{key or 'it'} holds {len(value)} values: at most {MOST_ITEMS}")
 
 
 def _index_rule(value: Any, place: str) -> None:
@@ -92,7 +98,7 @@ def _index_rule(value: Any, place: str) -> None:
     table({"weight_map": table({}, others=text())}, ["weight_map"], lambda *_: None)(value, place)
     for name in value["weight_map"].values():
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise ValueError(f"{place} weight_map must name .safetensors files beside it, not {name!r}")
+            raise ValueError(f"weight_map must name .safetensors files beside it, not {name!r}")
 
 
 def shards_of(index: Path) -> list[Path]:
@@ -135,7 +141,13 @@ def verify_checksum(file: Path) -> None:
         )
 
 
-def record_checksums(folder: str | os.PathLike) -> None:
-    """Writes the SHA-256 of each safetensors file of a folder beside them; does nothing if there is none."""
-    if files := sorted(Path(folder).glob("*.safetensors")):
-        write_json(Path(folder) / CHECKSUMS, {file.name: sha256(file) for file in files})
+def record_checksums(folder: str | os.PathLike, with_parts: bool = False) -> None:
+    """Writes the SHA-256 of each safetensors file of a folder beside them; does nothing if there is none.
+
+    with_parts: in each folder in it too, the components of a pipeline."""
+    folder = Path(folder)
+    if files := sorted(folder.glob("*.safetensors")):
+        write_json(folder / CHECKSUMS, {file.name: sha256(file) for file in files})
+    for part in sorted(folder.iterdir()) if with_parts else ():
+        if part.is_dir():
+            record_checksums(part)

@@ -84,9 +84,9 @@ def _loading_error(part: str, folder: str | os.PathLike, error: Exception) -> Ex
     return explained if isinstance(explained, ImportError) else unreadable
 
 
-def check_vocabulary(tokenizer: Any, encoder: torch.nn.Module) -> None:
-    """Raises ValueError if a tokenizer has no words, or words that are not in the table of a text encoder."""
-    rows, numbers = encoder.get_input_embeddings().num_embeddings, tokenizer.get_vocab().values()
+def check_vocabulary(tokenizer: Any, rows: int) -> None:
+    """Raises ValueError if a tokenizer has no words, or words that are not in a text encoder's table of so many rows."""
+    numbers = tokenizer.get_vocab().values()
     if max(numbers, default=0) >= rows:
         raise ValueError(
             f"the tokenizer numbers its words up to {max(numbers)}, the text encoder's table has {rows} rows"
@@ -101,7 +101,7 @@ class TextConditioner:
     Raises ValueError if the tokenizer is not the encoder's, or the encoder does not take so many tokens."""
 
     def __init__(self, encoder: torch.nn.Module, tokenizer: Any, max_tokens: int = 32):
-        check_vocabulary(tokenizer, encoder)
+        check_vocabulary(tokenizer, encoder.get_input_embeddings().num_embeddings)
         positions = getattr(encoder.config, "max_position_embeddings", None) or MOST_TOKENS
         whole(1, min(positions, MOST_TOKENS))(max_tokens, "max_tokens")
         self.encoder = encoder.requires_grad_(False).eval()

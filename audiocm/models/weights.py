@@ -25,6 +25,7 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 INT8_FORMAT = "audiocm-int8-1"
 # Parts of names in weight files -> the names of the attributes:
 RENAMED = {"knobs": "modulation", "knob_table": "modulation_table", "output_knobs": "output_modulation"}
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # all that is fetched of a hub id: no pickles, no code
 HUB_OPTIONS = {"revision", "token", "cache_dir", "force_download", "local_files_only"}  # of from_pretrained
 # diffusers' options of how it reads files, with the values that ask for nothing else than what is done; None never does
 READING_OPTIONS: dict[str, tuple[bool, ...]] = {
@@ -135,7 +136,7 @@ def resolve_folder(name: str | os.PathLike, **hub: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(name), **hub))
+        return Path(snapshot_download(str(name), **{"allow_patterns": HUB_FILES, **hub}))
     except Exception as error:  # the hub client raises many types: unreachable, unknown, gated
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{str(name)!r} is not a folder and could not be loaded from the hub: {reason}") from error

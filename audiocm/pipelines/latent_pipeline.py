@@ -269,7 +269,5 @@ class LatentPipeline(DiffusionPipeline):
         super().save_pretrained(save_directory, **options)
         name, index = type(self).__name__, Path(save_directory) / self.config_name
         write_json(index, read_json(index, "model file") | {"_class_name": ["pipeline", name]})
-        for folder in index.parent.iterdir():
-            if folder.is_dir():
-                record_checksums(folder)
+        record_checksums(index.parent, with_parts=True)
         (index.parent / "pipeline.py").write_text(f"from audiocm.pipelines import {name}  # noqa: F401\n")

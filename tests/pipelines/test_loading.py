@@ -64,7 +64,7 @@ def test_unknown_and_damaged_models_are_named(bundled):
     with pytest.raises(ValueError, match=r"tiny/diffusion_pytorch_model\.int8\.safetensors is damaged"):
         TextToAudioPipeline.from_pretrained("tiny")
     (bundled / "tiny" / "bundle.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"bundle\.json: components is missing"):
+    with pytest.raises(ValueError, match=r"bundle\.json is damaged: components is missing"):
         TextToAudioPipeline.from_pretrained("tiny")
 
 
@@ -76,7 +76,9 @@ def test_a_model_folder_cannot_name_other_code(student, tmp_path, component):
     student.save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())
     (tmp_path / "model_index.json").write_text(json.dumps(index | {"vae": component}))
-    with pytest.raises(ValueError, match=r"model_index\.json: vae is a .*: only audiocm's MelVAE is allowed"):
+    with pytest.raises(
+        ValueError, match=r"model_index\.json is damaged: vae is a .*: only audiocm's MelVAE is allowed"
+    ):
         TextToAudioPipeline.from_pretrained(tmp_path)
 
 
