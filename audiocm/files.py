@@ -140,3 +140,12 @@ def content_digest(*parts: bytes | str) -> str:
     """Returns sixteen hexadecimal digits of a SHA-256 hash, which change when any part does."""
     whole = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
     return hashlib.sha256(whole).hexdigest()[:16]
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Returns `content_digest` of a file's bytes, which are read in blocks. Raises OSError if it cannot be read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]

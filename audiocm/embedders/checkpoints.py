@@ -95,12 +95,13 @@ def read_state(data: bytes, file: str | Path) -> dict[str, Tensor]:
 def load_strictly(net: Net, state: dict[str, Tensor], file: str | Path, constants: tuple[str, ...] = ()) -> Net:
     """Loads `state` into `net` in eval mode; extra entries, such as the original front end's buffers, are ignored.
 
-    Raises ValueError if weights of `net` are of other shapes, or missing other than `constants`, the ends of their
-    names."""
+    Raises ValueError if weights of `net` are missing other than `constants`, the ends of their names, or of another
+    size."""
     try:
         missing = [key for key in net.load_state_dict(state, strict=False).missing_keys if not key.endswith(constants)]
-    except RuntimeError as error:  # of other shapes
-        raise ValueError(f"{file}: not this network's weights: {' '.join(str(error).split())[:200]}") from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()[:200]
+        raise ValueError(f"{file}: not this network's weights: {reason}") from error
     if missing:
         raise ValueError(f"{file}: not this network's weights, {len(missing)} are missing (first: {missing[0]})")
     return net.eval()

@@ -117,12 +117,14 @@ class ZeroShotTagger(Tagger):
         self.classes = CLASSES.read_text(encoding="utf-8").splitlines() if classes is None else list(classes)
         self.name, self.sample_rate = f"{clap.name} zero-shot", clap.sample_rate
         self.digest = content_digest(clap.digest, f"softmax {scale:g}", *self.classes)
-        self._class_embeddings = clap.embed_text(self.classes)
+        embeddings = clap.embed_text(self.classes)
+        self._class_embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Returns "embedding" [clip, dim] and "probabilities" [clip, class] of wavs [sample] at `sample_rate`."""
         embedding = self.clap.features(wavs)["embedding"]
-        probabilities = softmax(self.scale * embedding @ self._class_embeddings.T, axis=1)
+        unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+        probabilities = softmax(self.scale * unit @ self._class_embeddings.T, axis=1)
         return {"embedding": embedding, "probabilities": probabilities}
 
 
