@@ -11,6 +11,7 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-"
 _PLAIN_SIGNS = " \t\n\r.,;:!?'\"()[]-–—…“”_*|\\{}`"
 _KEPT = "²³¹⁰⁴⁵⁶⁷⁸⁹⁺⁻™µ…ℓ℮№℃℉Ω∆Å"  # signs that Unicode's compatibility forms would lose
 _READ = set("²³¹⁰⁴⁵⁶⁷⁸⁹⁺⁻℃℉Å″′·")
+_SUBSCRIPTED = re.compile(r"(?<![^\W\d_])([a-zα-ω])(?=[₀-₉])")  # a variable, no chemical element
 _FORMS = str.maketrans(
     {**dict.fromkeys("’‘ʼʻ＇`´‛ʹˈ❛❜‹›", "'"), **dict.fromkeys("«„‟❝", "“"), **dict.fromkeys("»❞", "”")}
     | {**dict.fromkeys("‐‑﹣", "-"), "‒": "–", "―": "—", "⁄": "/", "∕": "/", "∶": ":", "‥": "…", "⋅": "×"}
@@ -26,7 +27,7 @@ def replace_characters(text: str) -> str:
     letters become those of Unicode NFC and NFKC. Characters of which no plain form is known stay."""
     if text.isascii() and text.isprintable():
         return text
-    text = unicodedata.normalize("NFC", text)
+    text = _SUBSCRIPTED.sub(r"\1 ", unicodedata.normalize("NFC", text))
     rare = {character for character in set(text) if not character.isascii() or not character.isprintable()}
     return text.translate({ord(character): _plain_form(character) for character in rare}).translate(_FORMS)
 

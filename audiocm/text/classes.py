@@ -207,7 +207,8 @@ def _feet(m: Match) -> str:
 def _inches(m: Match) -> str | None:
     if m.string[: m.start()].count('"') % 2 and not _after(m, r"\s+\w"):
         return None  # a closing quotation mark
-    return f"{_quantity(m['n'])} {'inch' if _one(m['n']) or _is_attribute(m) else 'inches'}"
+    single = _one(m["n"]) or re.fullmatch(r"\d+/\d+", m["n"]) or _is_attribute(m)
+    return f"{_quantity(m['n'])} {'inch' if single else 'inches'}"
 
 
 def _degrees(m: Match) -> str:
@@ -263,6 +264,15 @@ def _numeric_date(m: Match) -> str | None:
     if m["mark"] == "." or month > 12:
         month, day = day, month
     return _date(month, day, m["year"])
+
+
+def _stamp(m: Match) -> str | None:
+    """Reads a date and time of ISO 8601."""
+    years, month, day = m["date"].split("-")
+    hours, minutes, *_ = m["time"].split(":")
+    date = _date(int(month), int(day), years)
+    zone = letters("UTC") if m["zone"] == "Z" else ""
+    return date and f"{date}, {number(hours)} {number(minutes) if int(minutes) else 'hundred'} {zone}"
 
 
 def _month(text: str) -> str:
@@ -360,7 +370,7 @@ def _range(m: Match) -> str | None:
 _DIGIT_CUE = (
     r"(?i:\b(?:dial|call|called|calling|ring|phone|telephone|tel|text|texted|fax|mobile|cell|pin|code|zip|passcode|password"
     r"|hotline|serial|account|card|extension|postcode|ext|us at|ssn|id|contact|barcode|isbn(?:-1[03])?|issn|ean|upc|imei|vin)"
-    r"(?: (?:is|was|number|no|ending in|are|me at|us at|him at|her at|them at|on|at))*\W{1,3})"
+    r"(?: (?:is|was|number|no|ending in|are|me at|us at|him at|her at|them at|on|at))*\W{1,3}(?:[\d -]{2,16},? (?:or|and) )?)"
 )
 
 
@@ -480,7 +490,15 @@ def _roman_cue(m: Match) -> str | None:
     ):
         return None
     name = BEFORE_NUMBERS[cue] if m["stop"] else cue
-    return f"{name.capitalize() if cue[0].isupper() else name}{m['gap']}{cardinal(value)}"
+    last = f" to {cardinal(roman(m['last']))}" if m["last"] else ""
+    return f"{name.capitalize() if cue[0].isupper() else name}{m['gap']}{cardinal(value)}{last}"
+
+
+def _roman_pair(m: Match) -> str | None:
+    first, last = roman(m["a"]), roman(m["b"])
+    if not 0 < first < last < 100 or len(m["a"] + m["b"]) < 3:
+        return None
+    return f"{cardinal(first)}{' to ' if m['joint'].strip() in '-–—' else m['joint']}{cardinal(last)}"
 
 
 # --- letters ------------------------------------------------------------------------------------------------------------
@@ -591,7 +609,7 @@ def _scientific(m: Match) -> str:
 def _magnitude(m: Match) -> str | None:
     if _before(m, _LABELLED):
         return None
-    if m["suffix"] == "K" and m["n"] in ("2", "4", "5", "8"):
+    if m["suffix"] == "K" and m["n"] in ("2", "4", "5", "8") and not _after(m, r"\+"):
         return f"{number(m['n'])} {letters('K')}"  # of screens
     return f"{_signed(m)}{number(m['n'])} {MAGNITUDES[m['suffix']]}"
 
@@ -626,12 +644,13 @@ CLASSES: dict[str, list[Rule]] = {
     ],
     "word before a number": [
         _rule(rf"\b(?P<cue>{_any({*ROMAN_CUES, *(c.lower() for c in ROMAN_CUES if len(c) > 2), *BEFORE_NUMBERS})})(?P<stop>\.?)"
-              rf"(?P<gap>[ -])(?P<roman>{_ROMAN}|[ivxl]+)(?![\w'-])", _roman_cue),
+              rf"(?P<gap>[ -])(?P<roman>{_ROMAN}|[ivxl]+)(?:{DASH}(?P<last>{_ROMAN}|[ivxl]+))?(?![\w'-])", _roman_cue),
         _rule(r"\bpp?\.? ?(?P<roman>[ivxl]{1,6})\b", lambda m: f"page {cardinal(roman(m['roman']))}" if roman(m["roman"]) else None),
         _rule(rf"{START}(?P<word>{_any(BEFORE_NUMBERS)})\.\s?(?=[#(]?\d)", _before_number),
         _rule(r"\b(?P<word>[Ee]xt) (?=\d)", _before_number),
     ],
     "address": [
+        _rule(rf"(?<=\()(?P<party>[DRI])-(?P<state>{'|'.join(STATES)})(?=\))", lambda m: f"{letters(m['party'])}, {STATES[m['state']]}"),
         _rule(r"\bP\.?\s?O\.? [Bb]ox (\d+)", lambda m: f"{letters('PO')} Box {pairs(m[1])}"),
         _rule(rf"(?<![\w.,$£€#])(?P<n>\d{{1,5}})(?P<letter>[A-Z]?) (?P<name>(?:(?:{_any(DIRECTIONS)})\.? )?(?:\d+(?:st|nd|rd|th) |[A-Z][\w'-]+ ){{0,3}})"
               rf"(?P<street>{_any([*STREETS, *STREETS.values()])})\b(?P<stop>\.?)", _address),
@@ -653,6 +672,7 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(r"(?<![\w.,$£€/:-])\d{2,4}(?:[ ]\d{2,4})+(?![\w,/:%-]|\.\d|-\d)", _digit_groups),
     ],
     "date": [
+        _rule(r"(?P<date>\d{4}-\d\d-\d\d)T(?P<time>\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(?P<zone>Z|[+-]\d\d:?\d\d)?(?!\w)", _stamp),
         _rule(r"(?<![\w/.-])(?P<year>\d{4})(?P<mark>[-/.])(?P<a>\d{1,2})(?P=mark)(?P<b>\d{1,2})(?![\w/-])",
               lambda m: _date(int(m["a"]), int(m["b"]), m["year"])),
         _rule(r"(?<![\w/.-])(?P<a>\d{1,2})(?P<mark>[-/.])(?P<b>\d{1,2})(?P=mark)(?P<year>\d{4}|(?<![.])\d{2})(?![\w/-]|\.\d)",
@@ -702,19 +722,20 @@ CLASSES: dict[str, list[Rule]] = {
               r"|by|x)\b|\)|,|$)))", _inches),
         _rule(rf"{SIGN}{START}(?:(?P<low>{NUMBER}){DASH})?(?P<n>{NUMBER})\s?[°º](?:\s?(?P<scale>[CFK])\b|\s?(?P<point>[NSEW])\b)?", _degrees),
         _rule(rf"{SIGN}{START}(?:(?P<low>{NUMBER})\s?(?P<to>[-–—x×])\s?)?(?P<n>(?:\d+[ -])?\d+/\d+|{NUMBER})(?P<large> (?:{LARGE}))?(?P<gap>[ -]?)"
-              rf"(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?|[a-z]{{3,12}}/(?:{_any({*PER, *PER_WORDS, *UNITS})}))(?![\w'/])(?P<stop>\.?)",
+              rf"(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?|[a-z]{{3,12}}/(?:{_any({*PER, *PER_WORDS, *UNITS})}))(?![\w'/]|\.\w)(?P<stop>\.?)",
               _measure),
     ],
     "science": [
         _rule(rf"(?<=\w )(?P<unit>{_any(UNITS)})⁻(?P<power>[¹²³])", lambda m: f"per {_per(m['unit'] + m['power'].strip('¹'))}"),
         _rule(r"(?P<base>\d+|[^\W\d_]|\))(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^[({]?[-+−]?\w+[)}]?)", _power),
         _rule(r"(?<!\w)[²³]", lambda m: {"²": "two", "³": "three"}[m[0]]),
-        _rule(rf"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹] )(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?)(?![\w'/])",
+        _rule(rf"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹] )(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?)(?![\w'/]|\.\w)",
               lambda m: None if m["unit"] in SPACED_UNITS else _unit(m["unit"], False)),
         _rule(r"(?<![\w.])(?P<n>\d+)(?P<name>[a-z])(?=\s?[-+=^²³])(?!-[a-z])", lambda m: f"{number(m['n'])} {letters(m['name'])}"),
         _rule(rf"\b(?:{ELEMENT}\d{{0,2}}){{2,}}(?!\w)|\b{ELEMENT}\d(?!\w)", _formula),
     ],
     "fraction": [
+        _rule(r"(?<![\w/.,])\d{1,3}(?:/\d{1,3}){2,}(?![\w/]|\.\d)", lambda m: " ".join(number(part) for part in m[0].split("/"))),
         _rule(r"(?<![\w/.,])(\d+\.\d+)\s?/\s?(\d+)(?![\w/]|\.\d)", lambda m: f"{number(m[1])} out of {number(m[2])}"),
         _rule(r"(?<![\w/.,])(?:(?P<whole>\d+)[ -]+)?(?P<top>\d{1,3})\s?/\s?(?P<bottom>\d{1,3})(?:ths?|rds?|nds?)?(?![\w/]|\.\d)", _fraction),
     ],
@@ -729,11 +750,14 @@ CLASSES: dict[str, list[Rule]] = {
     "Roman numeral": [
         _rule(r"\bWW(I{1,3})\b", lambda m: f"World War {cardinal(len(m[1]))}"),
         _rule(rf"\b(?P<name>[A-Z][\w'-]*[a-z])\s(?P<roman>{_ROMAN})\b(?![-\w])", _regnal),
+        _rule(rf"(?<![\w.])(?P<a>{_ROMAN})(?P<joint>,? (?:and|or|to|through|&) |, |{DASH})(?P<b>{_ROMAN})(?![\w'-]|\.\w)", _roman_pair),
+        _rule(r"(?<![\w.-])(?:III?|VI{1,3}|IX|XI{1,3}|XI?V|XVI{1,3}|XI?X(?=[ ,.]))(?![\w'-]|\.\w)", lambda m: cardinal(roman(m[0])) if m[0] != "XX" else None),
     ],
     "abbreviation": [
+        _rule(r"\bN/A\b", lambda m: letters("NA")),
         _rule(rf"{START}(?P<title>{_any(TITLES)})\. ?(?=[A-Z]|and\b|of\b|{WORD_MARK})", lambda m: TITLES[m["title"]] + " "),
         _rule(r"\b(?P<title>Dr|Mr|Mrs|Ms|Prof|St|Mt|Sgt|Capt|Lt) (?=[A-Z][a-z])", lambda m: TITLES[m["title"]] + " "),
-        _rule(r"\b(?P<title>Mrs|Mr|Ms|Dr)\.(?=\s|$)", lambda m: TITLES[m["title"]]),
+        _rule(r"\b(?P<title>Mrs|Mr|Ms|Dr|Lt|Sgt|Capt|Prof|Sen|Gov|Rev)\.(?=\s|$)", lambda m: TITLES[m["title"]]),
         _rule(rf"{START}(?:(?:{_any(k for k in {*ABBREVIATIONS, *_BEGINNING} if k[-1] == '.')})(?!\w)|(?:{_any(k for k in ABBREVIATIONS if k[-1] != '.')})(?![\w.]))",
               _abbreviation),
         _rule(r"\b(?P<letters>Ph\.?\s?D)\b\.?(?P<ending>)", _dotted),
@@ -744,8 +768,10 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(rf"\b(?P<cue>{_any(LETTER_CUES)}) (?P<letter>[A-Z])(?!\w|\.\w|')", lambda m: f"{m['cue']} {letters(m['letter'])}"),
     ],
     "sign": [
-        _rule(r"(?<=\d) - (?=\d)", " minus "),
         _rule(r"(?<=[\w)]) [-−–] ?(?=\w)", lambda m: " minus " if re.search(r"[=^²³]", m.string) else None),
+        _rule(r"(?<=[\dn])!(?=\s?[=+*/)-])", " factorial"),
+        _rule(r"(?<!\S)[:;=][-^']?[)(DPp/\\|*]+(?!\S)", ""),
+        _rule(r"(?<=[a-z]{2} )<3(?= [a-z]| *$)|(?<=I )<3", "love"),
         _rule(r"(?<!\S)\*(?=\d)", "star "),
         _rule(r"\+/-|\+-", " plus or minus "),
         _rule(r"(?<!\w)~\s?(?=\d)", "about "),
@@ -753,8 +779,8 @@ CLASSES: dict[str, list[Rule]] = {
         *[_rule(sign, f" {words} ") for sign, words in SIGN_WORDS.items()],
         _rule(r" ?& ?", " and "),
         _rule(r"(?<=[\d½¼¾])\s?%", " percent"),
-        _rule(r"(?<!\w)#(?=\d)", "number "),
-        _rule(r"(?<!\w)#(?P<tag>[A-Za-z]\w*)", lambda m: f"hashtag {_humps(m['tag'])}"),
+        _rule(r"(?<!\w)#(?=\d+\b)", "number "),
+        _rule(r"(?<!\w)#(?P<tag>\w+)", lambda m: f"hashtag {_humps(m['tag'])}"),
         _rule(r"\b([A-G])#", lambda m: f"{m[1]} sharp"),
         _rule(r"(?<=[a-z])\s?/\s?(?P<over>[A-Za-z]+[²³]?)\b", _per_word),
     ],

@@ -111,7 +111,7 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
     following = text[begin : begin + 60].lstrip("\"'“‘([*_")
     word = re.match(r"[^\W_]+(?:'[a-z]+)?", following)
     starts = bool(word) and (word[0] in STARTERS or (word[0].capitalize() in STARTERS and word[0].isupper()))
-    if not following or following[0].islower() or following[0] == ".":
+    if not following or following[0].islower() or following[0] in ".=+×÷":
         return False
     mark = text[end - 1]
     if mark != "." or text[end - 2 : end] == ".." or text[end - 3 : end] == ". .":

@@ -11,9 +11,14 @@ for _line in Path(__file__).with_suffix(".tsv").read_text(encoding="utf-8").spli
         _ROWS.setdefault(_name, []).append(_columns)
 
 
+def rows(name: str) -> list[list[str]]:
+    """Returns the rows of a table. Raises KeyError for an unknown table."""
+    return _ROWS[name]
+
+
 def table(name: str) -> dict[str, list[str]]:
     """Returns the rows of a table by their first column. Raises KeyError for an unknown table."""
-    return {key: columns for key, *columns in _ROWS[name]}
+    return {key: columns for key, *columns in rows(name)}
 
 
 def mapping(name: str) -> dict[str, str]:
@@ -23,7 +28,7 @@ def mapping(name: str) -> dict[str, str]:
 
 def names(name: str) -> list[str]:
     """Returns the words of a list. Raises KeyError for an unknown one."""
-    return [word for columns in _ROWS[name] for word in columns[0].split()]
+    return [word for columns in rows(name) for word in columns[0].split()]
 
 
 def _units() -> dict[str, list[str]]:

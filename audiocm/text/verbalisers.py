@@ -114,7 +114,7 @@ def letters(text: str) -> str:
 def shown(text: str) -> str:
     """Returns a normalised text as it is shown to people: spelled letters apart, "C D s" as "C Ds"."""
     text = re.sub(rf"{LETTER_END}(?='?s\b|-)", "", text).replace(LETTER_END, " ")
-    return re.sub(r" +(?=[\s.,;:!?]|$)", "", text)
+    return re.sub(r" +(?=[\s.,;:!?)]|$)", "", text)
 
 
 def roman(text: str) -> int:
