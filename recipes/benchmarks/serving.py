@@ -143,14 +143,16 @@ def load(
     for thread in threads:
         thread.join()
     spent = time.monotonic() - start
-    began, whole = (sorted(one) for one in zip(*times, strict=True))
     result = {"clients": clients, "answers": dict(outcomes), "seconds": spent, "per_second": len(times) / spent}
+    began, whole = ([one[i] for one in times] for i in (0, 1))
     return result | {"latency": percentiles(whole), "first_byte": percentiles(began)}
 
 
-def percentiles(values: list[float]) -> dict[str, float]:
-    """Returns the 50th and the 95th percentile."""
-    cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else values * 19
+def percentiles(values: list[float]) -> dict[str, float] | None:
+    """Returns the 50th and the 95th percentile, of two values at least."""
+    if len(values) < 2:
+        return None
+    cuts = quantiles(values, n=20, method="inclusive")
     return {"p50": cuts[9], "p95": cuts[18]}
 
 
