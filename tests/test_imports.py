@@ -21,7 +21,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
     "models": {"diffusion", "errors", "files"},
     "training": {"files"},
     "codec": {"audio", "models"},
-    "speech": {"codec", "diffusion", "models", "text"},
+    "speech": {"codec", "diffusion", "files", "models", "text"},
     "data": {"audio", "diffusion", "files", "speech", "text"},
     "pipelines": {"codec", "diffusion", "files", "models", "speech", "text"},
     "teachers": {"audio", "diffusion", "errors", "files", "models", "pipelines", "version"},

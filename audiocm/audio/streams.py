@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,24 +50,35 @@ def is_pipe(output: str | os.PathLike) -> bool:
     return str(output) == "-" or (path.exists() and not path.is_file() and not path.is_dir())
 
 
-class _Pipe:
-    """A file for libsndfile that only goes forward: what it would write again, a header at the end, is left out."""
+class _Descriptor:
+    """A file for libsndfile on an open descriptor, at whose place it begins.
+
+    On a pipe it only goes forward: what would be written again, a header at the end, is left out. A shell's "> FILE" is
+    no pipe, and gets its header."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor, self.position, self.size = descriptor, 0, 0
         self.error: OSError | None = None
+        self.start = _place(descriptor)
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether nothing can be written again."""
+        return self.start is None
 
     def write(self, data: Any) -> int:
-        """Writes what lies beyond the end. An error is kept, since libsndfile cannot pass it on."""
+        """Writes at the position. An error is kept, since libsndfile cannot pass it on."""
         view = memoryview(data).cast("B")
-        fresh = view[max(0, self.size - self.position) :]
-        self.position += len(view)
-        self.size = max(self.size, self.position)
+        fresh = view[max(0, self.size - self.position) :] if self.start is None else view
         try:
+            if self.start is not None:
+                os.lseek(self.descriptor, self.start + self.position, os.SEEK_SET)
             while len(fresh) and not self.error:
                 fresh = fresh[os.write(self.descriptor, fresh) :]
         except OSError as error:
             self.error = error
+        self.position += len(view)
+        self.size = max(self.size, self.position)
         return len(view)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -86,6 +98,15 @@ class _Pipe:
         """Raises the error of an earlier write, BrokenPipeError if nobody reads any more."""
         if self.error:
             raise self.error
+
+
+def _place(descriptor: int) -> int | None:
+    """Returns the position in a file, None if writing elsewhere is not possible."""
+    import fcntl
+
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    return os.lseek(descriptor, 0, os.SEEK_CUR)
 
 
 def wav_header(sample_rate: int) -> bytes:
@@ -108,12 +129,12 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
             yield append
         return
     descriptor = _open_pipe(output)
-    pipe = _Pipe(descriptor)
     try:
-        if form == "wav":
+        pipe = _Descriptor(descriptor)
+        if form == "wav" and pipe.is_pipe:
             pipe.write(wav_header(sample_rate))
-            pipe.position = pipe.size = 0
-        with open_encoder(pipe, sample_rate, "pcm" if form == "wav" else form, output) as append:
+            pipe.position, pipe.size, form = 0, 0, "pcm"
+        with open_encoder(pipe, sample_rate, form, output) as append:
 
             def append_checked(wav: np.ndarray) -> None:
                 append(wav)
@@ -121,6 +142,8 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
 
             yield append_checked
         pipe.check()
+        if not pipe.is_pipe:
+            os.lseek(descriptor, pipe.start + pipe.size, os.SEEK_SET)
     except OSError as error:
         if isinstance(error, BrokenPipeError) or error.errno == errno.EPIPE:
             raise

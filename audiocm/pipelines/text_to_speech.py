@@ -23,13 +23,15 @@ from ..speech.alignment import whole_frames
 from ..speech.encoder import SUBFRAMES, SpeechBatch, SpeechEncoder, phoneme_batch, pitch_features
 from ..speech.singing import Notes, align_notes, check_notes, resample_contour
 from ..speech.times import SentenceTimes, place_of_clause, place_of_middle, sentence_times, split_sentence
+from ..text.alphabet import CONSONANTS, PAUSES, SILENCE, VOWELS
 from ..text.pronunciation import Lexicon
 from ..text.reading import Sentence, read_sentences, validate_text
 from .failures import Failure, attempt, check_retries, decode_checked
 from .latent_pipeline import Callback, Hook, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
 
 SPEEDS = (0.5, 2.0)  # bounds of the speaking rate; that of markup and that of a call are multiplied and limited
-LEAD = 0.3  # seconds of silence that a sentence begins with at least, at speed 1: those of the training clips
+SHORT = 15  # sounds; a line of fewer is spoken three times, of which the last is kept, see `_in_context`
+FADE, LEAD = 0.01, 0.15  # seconds of its fade and of the silence before it
 FIRST_CLAUSE = 110  # phonemes, about six seconds; a longer first sentence is cut at a clause, for an early start
 BATCH = 8  # sentences that an accelerator makes at once; a CPU makes one, since more are not faster there
 
@@ -84,6 +86,31 @@ class _Piece:
     sentence: Sentence
     symbols: tuple[str, ...]
     seconds: tuple[float, ...]
+
+
+def _in_context(line: str) -> str:
+    """Returns a phoneme line of fewer than SHORT sounds three times, with a full stop if it has none, others as is.
+
+    The voices learned from whole sentences: of a single word they swallow the onset, or put other sounds before it.
+    After itself it is in a context that they know (results: recipes/text_to_speech/short_texts.py)."""
+    if sum(symbol in VOWELS + CONSONANTS for symbol in line) >= SHORT:
+        return line
+    return " ".join([line if line[-1] in PAUSES else f"{line}."] * 3)
+
+
+def _last_third(piece: _Piece, sample_rate: int) -> _Piece:
+    """Returns the last of three repetitions, from the quietest place between the sounds around its beginning, with silence before."""
+    first = len(piece.symbols) - 1 - (len(piece.symbols) - 4) // 3  # "_" L " " L " " L "_"
+    start, end = sum(piece.seconds[: first - 3]) + piece.seconds[first - 3] / 2, sum(piece.seconds[:first])
+    begin, fade = round(start * sample_rate), round(FADE * sample_rate)
+    energy = piece.audio[begin : round(end * sample_rate) + fade].square().unfold(0, fade, 1).sum(1)
+    cut = begin + int(energy.argmin())
+    audio = piece.audio[cut:].clone()
+    audio[:fade] *= torch.linspace(0, 1, fade)
+    silence = end - cut / sample_rate
+    more = max(0, round((LEAD - silence) * sample_rate))
+    seconds = (silence + more / sample_rate, *piece.seconds[first:])
+    return _Piece(F.pad(audio, (more, 0)), piece.sentence, (SILENCE, *piece.symbols[first:]), seconds)
 
 
 class _Timeline:
@@ -260,7 +287,7 @@ class TextToSpeechPipeline(LatentPipeline):
         options = self._options(texts, num_inference_steps, speed, voice, guidance_scale, **others)
         if notes is not None:
             text = text if isinstance(text, str) else "".join(text)
-            check_notes(text, notes)
+            check_notes(text, notes, lexicon)
         seed = item_seeds(generator, 1, 1)[0]
         jobs = ((0, seed + k, sentence) for k, sentence in enumerate(self._read(text, lexicon, options)))
 
@@ -329,15 +356,12 @@ class TextToSpeechPipeline(LatentPipeline):
     def _encode(self, sentences: Sequence[Sentence], options: SpeechOptions) -> tuple[SpeechBatch, Tensor]:
         """Returns the batch of sentences with predicted durations, and its token states."""
         encoder, device = self.speech_encoder, self._execution_device
-        batch = phoneme_batch([sentence.phonemes for sentence in sentences], options.voice, encoder.config.symbols)
+        lines = [sentence.phonemes if options.has_melody else _in_context(sentence.phonemes) for sentence in sentences]
+        batch = phoneme_batch(lines, options.voice, encoder.config.symbols)
         batch = batch.to(device)
         states = encoder.states(batch)
         speeds = torch.tensor([[options.speed * sentence.speed] for sentence in sentences], device=device)
-        speeds = speeds.clamp(*SPEEDS)
-        durations = encoder.predict_durations(states, batch, speeds)
-        lead = torch.maximum(durations[:, :1], LEAD * self.codec.frame_rate / speeds)
-        longer = whole_frames(torch.cat([lead, durations[:, 1:]], 1))[0]
-        batch.durations = torch.where(lead > durations[:, :1], longer, durations)
+        batch.durations = encoder.predict_durations(states, batch, speeds.clamp(*SPEEDS))
         return batch, states
 
     def _synthesize_batch(
@@ -358,7 +382,9 @@ class TextToSpeechPipeline(LatentPipeline):
         for i, sentence in enumerate(sentences):  # decoded one by one, so that padding does not reach the sound
             (wav,), (fault,) = decode_checked(self.codec, latent[i : i + 1, :, : frames[i]])
             symbols, seconds = zip(*self._symbol_seconds(batch, i), strict=True)
-            yield _Piece(wav, sentence, symbols, seconds), fault
+            piece = _Piece(wav, sentence, symbols, seconds)
+            is_repeated = not options.has_melody and _in_context(sentence.phonemes) != sentence.phonemes
+            yield _last_third(piece, self.sample_rate) if is_repeated else piece, fault
 
     def _set_melody(self, batch: SpeechBatch, pitch: Any, notes: Notes | None) -> SpeechBatch:
         """Returns the batch with pitch, and durations of whole frames, that follow notes or an F0 contour."""

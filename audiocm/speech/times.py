@@ -82,6 +82,15 @@ def sentence_times(
     return SentenceTimes(sentence.text, begin, end, tuple(words), tuple(phonemes))
 
 
+def shift_times(times: SentenceTimes, seconds: float, pause: float = 0.0) -> SentenceTimes:
+    """Returns the times of a sentence moved by so many seconds, of which `pause` are silence just before it."""
+    words = tuple(replace(word, start=word.start + seconds, end=word.end + seconds) for word in times.words)
+    phonemes = tuple(PhonemeTime(symbol, start + seconds, end + seconds) for symbol, start, end in times.phonemes)
+    if pause:
+        phonemes = (PhonemeTime(SILENCE, phonemes[0].start - pause, phonemes[0].start), *phonemes)
+    return SentenceTimes(times.text, times.start + seconds, times.end + seconds, words, phonemes)
+
+
 def split_sentence(sentence: Sentence, cut: int, pause: float = 0.0) -> tuple[Sentence, Sentence]:
     """Returns the sentence before and after a place in its phonemes, each with its own words; `pause` is between."""
     lines = sentence.phonemes[:cut].strip(), sentence.phonemes[cut:].strip()

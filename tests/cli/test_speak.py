@@ -67,7 +67,7 @@ def test_speak_writes_a_file(place, capsys):
         (["Hi", "-o", "x.wav", "--voice", "carl"], "unknown voice 'carl': this model has anna, ben"),
         (["Hi", "-o", "x.wav", "--speed", "3"], "speed 3 is outside what the model allows: 0.5 to 2"),
         (["Hi", "-o", "x.wav", "--steps", "0"], "steps must be"),
-        (["Hi", "-o", "x.mp3"], "the extension must be"),
+        (["Hi", "-o", "x.m4a"], "the extension must be"),
         (["Hi", "-o", "folder"], "the extension must be"),
         (["Hi", "-o", "x.wav", "--file", "y"], "not both"),
         (["--file", "none.txt", "-o", "x.wav"], "cannot read the text file none.txt: No such file"),
