@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from ..version import __version__
-from .batching import ClosingError
+from .batching import END, ClosingError
 from .errors import RequestError, as_request_error, json_response
 from .formats import MEDIA_TYPES, Encoder, encode
 from .guard import Guard
@@ -97,7 +97,7 @@ def build_app(service: Service, token: str | None = None, local_only: bool = Fal
         events = sse_events(encoded, asked.input, service.speech) if asked.stream_format == "sse" else audio(encoded)
         first = await anext(events)  # before the status is sent, so that a failure up to here has one of its own
         media = "text/event-stream" if asked.stream_format == "sse" else MEDIA_TYPES[asked.response_format]
-        return Stream(first, events, media, _headers(service.speech.sample_rate, heard))
+        return StreamedResponse(first, events, media, _headers(service.speech.sample_rate, heard))
 
     @app.post("/v1/audio/sounds", response_class=Response)
     async def make_sounds(asked: SoundRequest) -> Response:
@@ -156,7 +156,7 @@ def describe_models(service: Service, created: int) -> list[dict[str, Any]]:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-class Stream(Response):
+class StreamedResponse(Response):
     """An answer that is sent as it is made. One that fails on its way is cut off, which clients see as an error."""
 
     def __init__(self, first: bytes, others: AsyncIterator[bytes], media_type: str, headers: dict[str, str]):
@@ -183,21 +183,26 @@ async def encode_speech(
 ) -> AsyncIterator[tuple[bytes, int]]:
     """Yields the encoded sentences of `Service.open_speech`, each with its number of samples, and the end of the file.
 
-    A sentence is made while the one before it is sent, and none any more when the consumer has left; adds to `heard`
+    Sentences are made while the ones before are sent, and none any more when the consumer has left; adds to `heard`
     what is to be said about the text."""
-    encoder = Encoder(form, service.speech.sample_rate)
-    job = asyncio.wrap_future(service.submit_piece(speech))
+    encoder, loop, pieces = Encoder(form, service.speech.sample_rate), asyncio.get_running_loop(), asyncio.Queue()
+
+    def deliver(piece: Any) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+    stream = service.submit_speech(speech, deliver)
     try:
-        while True:
-            wav, warnings = await job
+        while (piece := await pieces.get()) is not END:
+            if isinstance(piece, Exception):
+                raise piece
+            service.worker.take(stream)
+            wav, warnings = piece
             heard += warnings
-            if wav is None:
-                break
-            job = asyncio.wrap_future(service.submit_piece(speech))
             yield await asyncio.to_thread(encoder.append, wav), len(wav)
         yield await asyncio.to_thread(encoder.finish), 0
     finally:
-        job.cancel()
+        service.worker.leave(stream)
 
 
 async def audio(encoded: AsyncIterator[tuple[bytes, int]]) -> AsyncIterator[bytes]:

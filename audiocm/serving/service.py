@@ -2,7 +2,7 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ import numpy as np
 from ..pipelines.failures import AudioError, Failure, attempt, raise_failures
 from ..pipelines.text_to_audio import TextToAudioPipeline
 from ..pipelines.text_to_speech import SpokenSentence, TextToSpeechPipeline
-from .batching import Worker
+from .batching import Stream, Worker
 
 MAX_RETRIES = 3  # tries with other seeds for a sound or a sentence that fails
 
@@ -68,7 +68,7 @@ class Service:
 
         Raises ValueError or AudioError if a model cannot."""
         if self.speech is not None:
-            self.worker.submit(_next_piece, self.open_speech("Hello.")).result()
+            self.worker.submit(lambda speeches: [list(one) for one in speeches], self.open_speech("Hello.")).result()
         if self.sounds is not None:
             self.submit_sound("warm-up", self.sound_settings(self.sounds.config.seconds_range[0]), 0).result()
 
@@ -110,9 +110,9 @@ class Service:
         options |= {"generator": generator, "max_retries": MAX_RETRIES, "on_failure": "return"}
         return _speak(self.speech.stream(text, **options))
 
-    def submit_piece(self, speech: Iterator[np.ndarray]) -> Future:
-        """Returns the future of the next sentence of `open_speech`: it and its warnings; None after the last."""
-        return self.worker.submit(_next_piece, speech)
+    def submit_speech(self, speech: Iterator[np.ndarray], deliver: Callable[[Any], None]) -> Stream:
+        """Makes the sentences of `open_speech`, see `Worker.submit_stream`; delivers pairs of one and its warnings."""
+        return self.worker.submit_stream(_with_warnings(speech), deliver)
 
 
 def _speak(stream: Iterator[SpokenSentence]) -> Iterator[np.ndarray]:
@@ -121,11 +121,13 @@ def _speak(stream: Iterator[SpokenSentence]) -> Iterator[np.ndarray]:
         yield spoken.audio.numpy()
 
 
-def _next_piece(speeches: list[Iterator[np.ndarray]]) -> list[tuple[np.ndarray | None, list[str]]]:
-    """The call of a speech job: its next sentence."""
-    (speech,) = speeches
-    with heard_warnings() as heard:
-        return [(next(speech, None), heard)]
+def _with_warnings(speech: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, list[str]]]:
+    while True:
+        with heard_warnings() as heard:
+            wav = next(speech, None)
+        if wav is None:
+            return
+        yield wav, heard
 
 
 def _make_sounds(

@@ -1,8 +1,10 @@
 """The speed of `audiocm serve`: sounds per second and latency by number of clients, memory over many requests, restarts.
 
-    python -m recipes.benchmarks.serving --machine "two CPU cores"
+    python -m recipes.benchmarks.serving --machine "two CPU cores, shared"
+    python -m recipes.benchmarks.serving --machine "random networks" --models FOLDER FOLDER --only soak
 
-Starts servers of its own, on a free port, and writes samples/serving_benchmark.json. `levels`: for each number of
+Starts servers of its own, on a free port, and writes a row named after the machine into samples/serving_benchmark.json,
+beside its other rows. `levels`: for each number of
 clients, each of which sends its next request when it has the answer to the one before, the answers per second and
 the 50th and 95th percentile of their seconds; of speech also those until the first byte. `soak`: the cheapest sounds,
 half a second each, from 16 clients, and the server's resident memory on the way. `overload`: twice as many clients as
@@ -20,7 +22,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
@@ -36,14 +38,17 @@ PROMPTS = ("a dog barks", "rain on a tin roof", "a violin plays a scale", "someo
 SENTENCE = "The ferry turned slowly in the harbor."
 SPEECH = ("/v1/audio/speech", {"model": "tts", "input": SENTENCE, "response_format": "pcm"})
 QUEUE = 64
+PARTS = ("levels", "overload", "soak", "restart")
 
 
 class Process:
     """A server in a process of its own."""
 
-    def __init__(self, port: int = 0):
+    def __init__(self, models: Sequence[str], port: int = 0):
+        """models: speech and sounds, as of the command."""
         start = time.monotonic()
         command = [sys.executable, "-m", "audiocm", "serve", "--device", "cpu", "--queue", str(QUEUE)]
+        command += ["--speech", models[0], "--sounds", models[1]]
         self.process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         if "listening on" not in line:
@@ -63,9 +68,9 @@ class Process:
 
 
 @contextmanager
-def running(port: int = 0) -> Iterator[Process]:
+def running(models: Sequence[str], port: int = 0) -> Iterator[Process]:
     """Yields a server that ends with the block."""
-    server = Process(port)
+    server = Process(models, port)
     try:
         yield server
     finally:
@@ -143,14 +148,16 @@ def load(
     for thread in threads:
         thread.join()
     spent = time.monotonic() - start
-    began, whole = (sorted(one) for one in zip(*times, strict=True))
     result = {"clients": clients, "answers": dict(outcomes), "seconds": spent, "per_second": len(times) / spent}
+    began, whole = ([one[i] for one in times] for i in (0, 1))
     return result | {"latency": percentiles(whole), "first_byte": percentiles(began)}
 
 
-def percentiles(values: list[float]) -> dict[str, float]:
-    """Returns the 50th and the 95th percentile."""
-    cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else values * 19
+def percentiles(values: list[float]) -> dict[str, float] | None:
+    """Returns the 50th and the 95th percentile, of two values at least."""
+    if len(values) < 2:
+        return None
+    cuts = quantiles(values, n=20, method="inclusive")
     return {"p50": cuts[9], "p95": cuts[18]}
 
 
@@ -170,14 +177,14 @@ def soak(server: Process, requests: int, minutes: float) -> dict[str, Any]:
     return result | {"megabytes_per_1000_requests": None if slope is None else 1000 * slope}
 
 
-def restart() -> dict[str, Any]:
+def restart(models: Sequence[str]) -> dict[str, Any]:
     """Kills a server in the middle of its work, starts it on the same port, and compares a sound."""
-    with running() as first:
+    with running(models) as first:
         before = Client(first.port).ask(*sound(1.0, 3))
         threading.Thread(target=lambda: load(first.port, 4, lambda i: sound(1.0, i), 24_000, 2), daemon=True).start()
         time.sleep(1)
         first.end(force=True)
-        with running(first.port) as second:
+        with running(models, first.port) as second:
             after = Client(second.port).ask(*sound(1.0, 3))
             same = before[:2] == after[:2] and before[0] == 200
             ended = second.end()
@@ -191,25 +198,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each level")
     parser.add_argument("--requests", type=int, default=10_000, help="of the soak")
     parser.add_argument("--minutes", type=float, default=8, help="of the soak at most")
+    parser.add_argument("--models", nargs=2, default=["tts", "tta"], help="speech and sounds")
+    parser.add_argument("--only", choices=PARTS, nargs="*", default=PARTS)
     parser.add_argument("--results", type=Path, default=Path("samples/serving_benchmark.json"))
     args = parser.parse_args()
-    card = {"machine": args.machine, "cores": len(os.sched_getaffinity(0)), "torch": torch.__version__}
-    card |= {"commit": commit(), "seed": "request i has seed i", "note": args.note}
-    results: dict[str, Any] = {"card": card, "sounds_of_1_s": [], "sentences": []}
-    with running() as server:
-        card["seconds_to_start"] = server.seconds_to_start
-        for clients in (1, 4, 16, 64):
-            results["sounds_of_1_s"].append(load(server.port, clients, lambda i: sound(1.0, i), 24_000, args.seconds))
-            results["sentences"].append(load(server.port, clients, lambda i: SPEECH, 24_000, args.seconds))
-            print(json.dumps(results["sounds_of_1_s"][-1]), json.dumps(results["sentences"][-1]), flush=True)
-        results["overload"] = load(server.port, 2 * QUEUE, lambda i: sound(1.0, i), 24_000, args.seconds)
-        print(json.dumps(results["overload"]), flush=True)
-    with running() as server:
-        results["soak"] = soak(server, args.requests, args.minutes)
-        print(json.dumps(results["soak"]), flush=True)
-    results["restart"] = restart()
-    print(json.dumps(results["restart"]), flush=True)
-    write_json(args.results, results)
+    row: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "torch": torch.__version__, "commit": commit()}
+    row |= {"seed": "request i has seed i", "note": args.note}
+    if "levels" in args.only or "overload" in args.only:
+        with running(args.models) as server:
+            row["seconds_to_start"] = server.seconds_to_start
+            for name, request in (("sounds_of_1_s", lambda i: sound(1.0, i)), ("sentences", lambda i: SPEECH)):
+                levels = (1, 4, 16, 64) if "levels" in args.only else ()
+                row[name] = [load(server.port, clients, request, 24_000, args.seconds) for clients in levels]
+            if "overload" in args.only:
+                row["overload"] = load(server.port, 2 * QUEUE, lambda i: sound(1.0, i), 24_000, args.seconds)
+    if "soak" in args.only:
+        with running(args.models) as server:
+            row["soak"] = soak(server, args.requests, args.minutes)
+    if "restart" in args.only:
+        row["restart"] = restart(args.models)
+    print(json.dumps(row, indent=1))
+    rows = json.loads(args.results.read_text()) if args.results.exists() else {}
+    write_json(args.results, rows | {args.machine: row})
 
 
 if __name__ == "__main__":

@@ -99,16 +99,14 @@ def test_openai_s_client_speaks_in_every_format(client, service):
 
 def test_speech_is_streamed_as_it_is_made(client, service):
     first, second = service.open_speech(TEXT)
-    submit, free = service.submit_piece, threading.Event()
-    calls = []
+    free = threading.Event()
 
-    def slow(speech):
-        calls.append(speech)
-        if len(calls) == 2:  # the second sentence waits until the first has arrived
-            service.worker.submit(lambda items: [free.wait(30)], None)
-        return submit(speech)
+    def slow(text, *_, **__):  # the second sentence waits until the first has arrived
+        yield first
+        assert free.wait(30)
+        yield second
 
-    service.submit_piece = slow
+    service.open_speech = slow
     try:
         create = client.audio.speech.with_streaming_response.create
         with create(model="tts", voice="anna", input=TEXT, response_format="pcm") as answer:
@@ -120,7 +118,7 @@ def test_speech_is_streamed_as_it_is_made(client, service):
             assert len(got + b"".join(chunks)) == 2 * (len(first) + len(second))
     finally:
         free.set()
-        del service.submit_piece
+        del service.open_speech
 
 
 def test_events_hold_the_same_bytes_and_their_counts(client):
@@ -298,22 +296,31 @@ def test_a_full_queue_is_429_and_clients_that_leave_free_their_place_and_cost_no
 
 
 def test_a_reader_that_leaves_a_stream_ends_the_speech(address, service):
-    text, made = "One. Two. Three. Four. Five. Six. Seven. Eight. Nine. Ten.", []
-    submit = service.submit_piece
-    service.submit_piece = lambda speech: made.append(1) or submit(speech)
+    made, free = [], threading.Event()
+
+    def endless(*_, **__):
+        while True:
+            made.append(1)
+            yield numpy.full(24_000, 0.1, numpy.float32)
+            assert free.wait(30)
+
+    service.open_speech = endless
     try:
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
-        body = json.dumps({"model": "tts", "input": text, "response_format": "pcm"})
-        blocked = hold_worker(service)
+        body = json.dumps({"model": "tts", "input": TEXT, "response_format": "pcm"})
         connection.request("POST", "/v1/audio/speech", body, {"Content-Type": "application/json"})
-        wait_until(lambda: made)
+        answer = connection.getresponse()
+        assert answer.status == 200 and len(answer.read(1_000)) == 1_000 and len(made) == 1
+        answer.close()
         connection.close()
         wait_until(lambda: json.loads(post(address, "/health")[2])["requests"] == 0)
-        blocked.set()
+        free.set()
         service.worker.submit(lambda items: items, None).result(30)
-        assert len(made) == 1
+        time.sleep(0.1)
+        assert len(made) <= 2
     finally:
-        del service.submit_piece
+        free.set()
+        del service.open_speech
 
 
 def test_a_body_that_does_not_come_is_408(address, monkeypatch):

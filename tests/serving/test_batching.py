@@ -1,10 +1,12 @@
 """The worker: order, batches of equal settings, failures, cancelled jobs, and the end."""
 
+import itertools
+import queue
 import threading
 
 import pytest
 
-from audiocm.serving.batching import ClosingError, Worker
+from audiocm.serving.batching import AHEAD, END, ClosingError, Worker
 
 
 @pytest.fixture
@@ -79,3 +81,60 @@ def test_cancelled_jobs_are_not_done_and_waiting_ones_end_with_the_worker(worker
         worker.submit(call, "late").result(10)
     hold()
     assert worker.join(10) and not done
+
+
+def test_a_stream_is_delivered_to_its_end_or_its_error_and_short_ones_in_one_turn(worker, hold):
+    done, got = [], queue.Queue()
+
+    def results(name, count):
+        for number in range(count):
+            done.append(name)
+            yield number
+
+    def fails():
+        yield 0
+        raise ValueError("broken")
+
+    first, second = (worker.submit_stream(results(name, AHEAD - 1), got.put) for name in "ab")
+    job = worker.submit(lambda items: [done.append("job")], None)
+    hold()
+    job.result(10)
+    assert [got.get(timeout=10) for _ in range(2 * AHEAD)] == [*range(AHEAD - 1), END] * 2
+    assert done == ["a"] * (AHEAD - 1) + ["b"] * (AHEAD - 1) + ["job"] and first is not second
+    worker.submit_stream(fails(), got.put)
+    assert got.get(timeout=10) == 0 and str(got.get(timeout=10)) == "broken"
+
+
+def test_a_stream_waits_for_its_reader_and_ends_when_that_leaves(worker):
+    made, got = [], queue.Queue()
+    stream = worker.submit_stream((made.append(number) or number for number in itertools.count()), got.put)
+    for number in range(5):
+        assert got.get(timeout=10) == number
+        worker.submit(lambda items: items, None).result(10)
+        assert len(made) <= number + AHEAD
+        worker.take(stream)
+    assert [got.get(timeout=10), got.get(timeout=10)] == [5, 6] and len(made) == 5 + AHEAD and got.empty()
+    worker.leave(stream)
+    worker.take(stream)
+    worker.submit(lambda items: items, None).result(10)
+    assert len(made) == 5 + AHEAD
+
+
+def test_long_streams_take_turns(worker, hold, monkeypatch):
+    monkeypatch.setattr("audiocm.serving.batching.TURN_SECONDS", 0.0)
+    monkeypatch.setattr("audiocm.serving.batching.AHEAD", 100)
+    done, got = [], queue.Queue()
+    for name in "ab":
+        worker.submit_stream(map(done.append, [name] * 3), got.put)
+    hold()
+    results = [got.get(timeout=10) for _ in range(8)]
+    assert results.count(END) == 2 and done == list("ababab")
+
+
+def test_streams_end_with_the_worker(worker, hold):
+    got = queue.Queue()
+    worker.submit_stream(iter(range(3)), got.put)
+    worker.close()
+    assert isinstance(got.get(timeout=10), ClosingError)
+    worker.submit_stream(iter(range(3)), got.put)
+    assert isinstance(got.get(timeout=10), ClosingError)
