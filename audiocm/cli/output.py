@@ -4,12 +4,13 @@ import os
 import re
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from ..audio.io import FORMATS, file_format, write_wave
+from ..audio.io import FORMATS, Append, file_format, open_wave_writer
 from ..checks import check_path
 from ..files import append_json_line, read_text, remove_partials
 
@@ -85,15 +86,23 @@ class Destination:
 
     def write(self, prompt: int, take: int, wav: np.ndarray, sample_rate: int) -> str:
         """Writes one sound [sample] and returns its file name."""
+        with self.open(prompt, take, sample_rate) as (name, append):
+            append(wav)
+        return name
+
+    @contextmanager
+    def open(self, prompt: int, take: int, sample_rate: int) -> Iterator[tuple[str, Append]]:
+        """Yields the file name of one sound and a function that appends parts [sample] to it; it appears at the end."""
         if not self.is_folder:
-            write_wave(self.path, wav, sample_rate)
-            return self.path.name
+            with open_wave_writer(self.path, sample_rate) as append:
+                yield self.path.name, append
+            return
+        name = f"{prompt:03d}_{take}.wav"
+        with open_wave_writer(self.path / name, sample_rate) as append:
+            yield name, append
         if not self.written:  # the manifest of another run would not fit
             (self.path / MANIFEST).unlink(missing_ok=True)
-        name = f"{prompt:03d}_{take}.wav"
-        write_wave(self.path / name, wav, sample_rate)
         self.written |= {name, MANIFEST}
-        return name
 
     def record(self, row: dict) -> None:
         """Appends a sound's line to the manifest, if this is a folder."""
