@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from ..devices import resolve_device, warn_if_not_cpu
+from ..devices import resolve_device, usual_defaults, warn_if_not_cpu
 from ..models.weights import PRETRAINED
 from .aisfx import Aisfx
 from .clap import WEIGHT_FILES, ClapScorer, ZeroShotTagger
@@ -15,6 +15,7 @@ from .yamnet import Yamnet
 KNOWN = "small-clap (bundled), yamnet, aisfx (packages), vggish:FILE, panns:FILE, CLAP folder, owner/name or LAION .pt"
 
 
+@usual_defaults()
 def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """Loads an embedder by name (see KNOWN); `tokenizer` is the text tokenizer of a LAION file.
 
@@ -39,6 +40,7 @@ def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
     return ClapScorer.from_pretrained(name, tokenizer, device)
 
 
+@usual_defaults()
 def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """Loads an embedder with class probabilities: yamnet, panns:FILE, or a CLAP as a zero-shot tagger.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import soundfile
 
+from ..devices import usual_defaults
 from ..embedders.protocol import Embedder
 from ..embedders.registry import load_tagger
 from ..files import content_digest
@@ -55,6 +56,7 @@ def evaluate(request: ScoreRequest) -> ScoreResult:
     return evaluate_systems(request, [request.generated])[str(request.generated)]
 
 
+@usual_defaults()
 def evaluate_systems(request: ScoreRequest, folders: Sequence[str | Path]) -> dict[str, ScoreResult]:
     """Scores several folders by one request, whose `generated` they replace, and returns the results by folder.
 

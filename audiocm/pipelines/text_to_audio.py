@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..codec.vae import MelVAE
 from ..codec.vocoder import Vocoder
+from ..devices import usual_defaults
 from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
 from ..models.text_encoder import INT8_FILE, TextConditioner, sentence_vector
@@ -60,6 +61,7 @@ class TextToAudioPipeline(LatentPipeline):
             self.conditioner = TextConditioner(text_encoder, tokenizer, max_tokens)
         self.build_codec()
 
+    @usual_defaults()
     @torch.no_grad()
     def __call__(
         self,
