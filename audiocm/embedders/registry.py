@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..devices import resolve_device, warn_if_not_cpu
+from ..devices import resolve_device, usual_defaults, warn_if_not_cpu
 from ..models.weights import PRETRAINED
 from .aisfx import Aisfx
 from .clap import WEIGHT_FILES, ClapScorer, ZeroShotTagger
@@ -78,6 +78,7 @@ KNOWN = (
 )
 
 
+@usual_defaults()
 def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """Loads an embedder by name (see KNOWN); `tokenizer` is the text tokenizer of a CLAP file, which holds none.
 
@@ -95,6 +96,7 @@ def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
     return ClapScorer.from_pretrained(name, tokenizer, device)
 
 
+@usual_defaults()
 def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """Loads an embedder with class probabilities: yamnet, panns:FILE, passt:FILE, or a CLAP as a zero-shot tagger.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import soundfile
 
 from ..checks import check_instance, check_path, check_whole, checked
+from ..devices import usual_defaults
 from ..embedders.protocol import Embedder
 from ..embedders.registry import load_tagger
 from ..files import content_digest
@@ -58,6 +59,7 @@ def evaluate(request: ScoreRequest) -> ScoreResult:
     return evaluate_systems(request, [request.generated])[str(request.generated)]
 
 
+@usual_defaults()
 def evaluate_systems(request: ScoreRequest, folders: Sequence[str | Path]) -> dict[str, ScoreResult]:
     """Scores several folders by one request, whose `generated` they replace, and returns the results by folder.
 
