@@ -433,7 +433,7 @@ def _part(text: str) -> str:
         is_spelled = (
             low in SPELLED_PARTS or (low not in READ_PARTS and not re.search("[aeiouy]", low)) or len(piece) == 1
         )
-        words.append(number(piece) if piece.isdigit() else letters(piece) if is_spelled else low)
+        words.append(number(piece) if piece.isdecimal() else letters(piece) if is_spelled else low)
     return " ".join(words)
 
 
@@ -549,7 +549,7 @@ def _humps(text: str) -> str:
     pieces = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", text)
     return " ".join(
         number(one)
-        if one.isdigit()
+        if one.isdecimal()
         else letters(one)
         if len(one) == 1
         else read_capitals(one)
@@ -563,8 +563,8 @@ def _mixed(m: Match) -> str:
     """Reads a token of letters and digits, such as "MP3", "B52" or "SW1A"."""
     words = []
     for piece in re.findall(r"\d+(?:\.\d+)?|[^\W\d_]+", m[0]):
-        if piece[0].isdigit():
-            words.append(pairs(piece) if piece.isdigit() and len(piece) in (3, 4) else number(piece))
+        if piece[0].isdecimal():
+            words.append(pairs(piece) if piece.isdecimal() and len(piece) in (3, 4) else number(piece))
         elif piece.isupper():
             is_word = piece in ACRONYM_WORDS or (len(piece) > 3 and piece not in SPELLED)
             words.append(read_capitals(piece) if is_word else letters(piece))
@@ -577,7 +577,7 @@ def _formula(m: Match) -> str | None:
     """Reads a chemical formula; without digits only where it can be no word: "NaCl" can, "Cos" cannot."""
     if not re.search(r"\d", m[0]) and (not re.search("[a-z]", m[0]) or re.search(r"[A-Z]{2,}s$", m[0]) or knows(m[0])):
         return None
-    return " ".join(number(one) if one.isdigit() else letters(one) for one in re.findall(r"\d+|[A-Za-z]+", m[0]))
+    return " ".join(number(one) if one.isdecimal() else letters(one) for one in re.findall(r"\d+|[A-Za-z]+", m[0]))
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------------
@@ -592,14 +592,14 @@ def _times(m: Match) -> str:
 
 def _exponent(text: str) -> str:
     text = text.translate(SUPERSCRIPTS).strip("^(){}").replace("−", "-")
-    if not text.lstrip("+-").isdigit():
+    if not text.lstrip("+-").isdecimal():
         return text
     return ("minus " if text.startswith("-") else "") + ordinal(int(text.lstrip("+-")))
 
 
 def _power(m: Match) -> str:
     words = {"second": "squared", "third": "cubed"}.get(power := _exponent(m["power"]), f"to the {power}")
-    return f"{number(m['base']) if m['base'].isdigit() else m['base']} {words}"
+    return f"{number(m['base']) if m['base'].isdecimal() else m['base']} {words}"
 
 
 def _scientific(m: Match) -> str:
@@ -727,7 +727,7 @@ CLASSES: dict[str, list[Rule]] = {
     ],
     "science": [
         _rule(rf"(?<=\w )(?P<unit>{_any(UNITS)})⁻(?P<power>[¹²³])", lambda m: f"per {_per(m['unit'] + m['power'].strip('¹'))}"),
-        _rule(r"(?P<base>\d+|[^\W\d_]|\))(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^[({]?[-+−]?\w+[)}]?)", _power),
+        _rule(r"(?P<base>\d+|[A-Za-zα-ωΑ-Ω]|\))(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^[({]?[-+−]?(?:\d+|[a-z]{1,2}\b)[)}]?)", _power),
         _rule(r"(?<!\w)[²³]", lambda m: {"²": "two", "³": "three"}[m[0]]),
         _rule(rf"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹] )(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?)(?![\w'/]|\.\w)",
               lambda m: None if m["unit"] in SPACED_UNITS else _unit(m["unit"], False)),
@@ -797,7 +797,10 @@ CLASSES: dict[str, list[Rule]] = {
     "letters and digits": [
         _rule(r"(?<![\w])(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+(?:\.\d+)?|\b[A-Z]{1,4}-\d{3,4}(?![\w-])", _mixed),
     ],
-    "plain number": [_rule(rf"{SIGN}(?P<n>{NUMBER})", lambda m: _signed(m) + number(m["n"]))],
+    "plain number": [
+        _rule(rf"{SIGN}(?P<n>{NUMBER})", lambda m: _signed(m) + number(m["n"])),
+        _rule(r"\d+", lambda m: number(m[0])),
+    ],
     "symbol": [
         _rule(r"(?<=\d),(?=\d)", ", "),
         _rule("[℃℉]", lambda m: f" {UNITS[m[0]][1]}"),
