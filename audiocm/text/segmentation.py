@@ -131,6 +131,8 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
         return starts or not (is_number or re.match(r"(?:[NSEW]|Apt|Ste)\b", following))
     if last in TITLES and last not in ("Jr", "Sr", "Esq"):
         return False if last[0].isupper() else starts
+    if last in BEFORE_NUMBERS and re.match(r"[IVXLC]{2,}\b|[IVXL][,.;:)]", following):
+        return False
     if last in ("No", "no", "Nos", "nos", "p", "pp", "sec", "art", "lines", "l", "c"):
         return not (is_number or re.match(r"[IVX]+\b", following))
     if last in BEFORE_NUMBERS:
@@ -143,7 +145,7 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
 def _initial_ends(before: str, last: str, following: str, starts: bool) -> bool:
     """Whether a stop after a single letter ends a sentence: "plan B. The" does, "J. Smith" does not."""
     if last.islower():
-        return last not in ("p", "c", "l", "v") or starts
+        return starts or (not following[0].isdecimal() and last not in ("p", "c", "l", "v"))
     if re.match(r"[A-Z]\.", following):
         return False
     if last in DIRECTIONS and re.search(r"\d [NSEW]$", before):
