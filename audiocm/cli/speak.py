@@ -14,7 +14,7 @@ from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..audio.streams import FORMATS, is_pipe, open_sound_stream, stream_format
+from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 from .loading import load_pipeline, quiet_libraries
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def speak_command(args: argparse.Namespace) -> int:
         missing: list[tuple[str, str, str]] = []
         try:
             seconds, first, count = _speak(pipe, lines, args, lexicon, missing)
-        except BrokenPipeError:
+        except PipeClosedError:
             return BROKEN_PIPE
         finally:
             for one in missing:
