@@ -114,7 +114,7 @@ def _place(descriptor: int) -> int | None:
     return os.lseek(descriptor, 0, os.SEEK_CUR)
 
 
-def _wav_header(sample_rate: int) -> bytes:
+def wav_header(sample_rate: int) -> bytes:
     """Returns the header of a WAV file of 16 bits and one channel whose length is not known."""
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
     return b"RIFF" + struct.pack("<I", _UNKNOWN) + b"WAVE" + form + b"data" + struct.pack("<I", _UNKNOWN)
@@ -130,16 +130,16 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
     Raises ValueError if it cannot be written and PipeClosedError if nobody reads the pipe any more."""
     form = stream_format(output, form)
     if not is_pipe(output):
-        with atomic_write(output) as partial, _encoder(partial, sample_rate, form, output) as append:
+        with atomic_write(output) as partial, open_encoder(partial, sample_rate, form, output) as append:
             yield append
         return
     descriptor = _open_pipe(output)
     try:
         pipe = _Descriptor(descriptor)
         if form == "wav" and pipe.is_pipe:
-            pipe.write(_wav_header(sample_rate))
+            pipe.write(wav_header(sample_rate))
             pipe.position, pipe.size, form = 0, 0, "pcm"
-        with _encoder(pipe, sample_rate, form, output) as append:
+        with open_encoder(pipe, sample_rate, form, output) as append:
 
             def append_checked(wav: np.ndarray) -> None:
                 append(wav)
@@ -163,7 +163,10 @@ def _open_pipe(output: str | os.PathLike) -> int:
 
 
 @contextmanager
-def _encoder(file: Any, sample_rate: int, form: str, output: str | os.PathLike) -> Iterator[Append]:
+def open_encoder(file: Any, sample_rate: int, form: str, output: str | os.PathLike) -> Iterator[Append]:
+    """Yields a function that appends a wav to a path or a file object with write, seek, tell and read.
+
+    form: one of FORMATS; output: its name in the ValueError that says that it cannot be written."""
     from soundfile import SoundFile, SoundFileError
 
     container, subtype = FORMATS[form]

@@ -5,6 +5,7 @@ from . import (
     main as main,
     output as output,
     score as score,
+    serve as serve,
     speak as speak,
     train as train,
 )

@@ -8,10 +8,8 @@ import codecs
 import os
 import stat
 import sys
-import tempfile
 import time
 from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
@@ -52,6 +50,7 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     names = ", ".join(FORMATS)
     add("-o", "--output", required=True, metavar="FILE", help=f"a file ({names}), or - to write to standard output")
     add("--format", choices=FORMATS, help="default: by the extension; wav for -. pcm: 16 bits, no header")
+    add("--force", action="store_true", help="replace files that exist")
     add("--file", metavar="FILE", help="UTF-8 text file to speak, - for standard input")
     add("--ssml", action="store_true", help="the text is SSML, though it does not begin with <speak>")
     add("--lexicon", metavar="FILE", help="file of your own words and how they are read")
@@ -139,6 +138,7 @@ def _is_long(file: str) -> bool:
 def _check_destinations(args: argparse.Namespace) -> None:
     """Raises ValueError, before anything is loaded, if the sound or the times cannot be written."""
     from ..speech.subtitles import times_format
+    from .output import check_output_file
 
     if args.output in ("/dev/stdout", "/dev/fd/1"):
         args.output = "-"
@@ -152,16 +152,7 @@ def _check_destinations(args: argparse.Namespace) -> None:
     if len({os.path.abspath(file) for file in files}) < len(files):
         raise ValueError("--output and --times name the same file")
     for file in files:
-        if Path(file).is_dir():
-            raise ValueError(f"cannot write {file}: it is a folder")
-        folder = Path(file).parent.absolute()
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        if not existing.is_dir():
-            raise ValueError(f"cannot write {file}: {existing} is not a folder")
-        try:
-            tempfile.TemporaryFile(dir=existing).close()
-        except OSError as error:
-            raise ValueError(f"cannot write {file}: {error.strerror or error}") from error
+        check_output_file(file, args.force)
 
 
 def speak_command(args: argparse.Namespace) -> int:

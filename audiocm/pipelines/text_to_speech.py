@@ -179,13 +179,15 @@ class TextToSpeechPipeline(LatentPipeline):
         """noise_mean: factor of the prior as the mean of the noise, as in training (1: CoMoSpeech, 0: zero mean)."""
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, vocoder=vocoder, speech_encoder=speech_encoder)
-        self.register_to_config(
+        self.register_settings(
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            guidance_range=tuple(guidance_range),
+            guidance_range=guidance_range,
             noise_mean=noise_mean,
             vocoder_iterations=vocoder_iterations,
         )
+        if speech_encoder is not None:
+            self.check_text_width("speech encoder", speech_encoder.config.width)
         self.build_codec(vocoder_iterations)
 
     @property
