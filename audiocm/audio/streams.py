@@ -1,6 +1,5 @@
 """Sound that is written while it is made: to a file, which appears when it is whole, or to a pipe, as it comes."""
 
-import errno
 import os
 import stat
 import struct
@@ -25,6 +24,10 @@ FORMATS = {  # name and extension: libsndfile's container and sample format
 _UNKNOWN = 0xFFFF_FFFF  # the length in the header of a WAV file that is written to a pipe
 _CONSTANT = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}  # of MP3: 80 kbit/s at 24 kHz; its length is known
 _BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
+
+
+class PipeClosedError(Exception):
+    """Nobody reads the pipe any more; no OSError, which would tell of a file that cannot be written."""
 
 
 def stream_format(output: str | os.PathLike, form: str | None = None) -> str:
@@ -95,7 +98,9 @@ class _Descriptor:
         return b""
 
     def check(self) -> None:
-        """Raises the error of an earlier write, BrokenPipeError if nobody reads any more."""
+        """Raises the error of an earlier write, PipeClosedError if nobody reads any more."""
+        if isinstance(self.error, BrokenPipeError):
+            raise PipeClosedError from self.error
         if self.error:
             raise self.error
 
@@ -122,7 +127,7 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
     form: one of FORMATS, else that of `stream_format`. A file appears at the end of the block, a pipe is written at
     once. The header of a WAV on a pipe announces the greatest length, as ffmpeg's does, since no length is known yet; that
     of a FLAC announces none, which players accept and libsndfile does not.
-    Raises ValueError if it cannot be written and BrokenPipeError if nobody reads the pipe any more."""
+    Raises ValueError if it cannot be written and PipeClosedError if nobody reads the pipe any more."""
     form = stream_format(output, form)
     if not is_pipe(output):
         with atomic_write(output) as partial, open_encoder(partial, sample_rate, form, output) as append:
@@ -145,8 +150,6 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
         if not pipe.is_pipe:
             os.lseek(descriptor, pipe.start + pipe.size, os.SEEK_SET)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.errno == errno.EPIPE:
-            raise
         raise ValueError(f"cannot write {output}: {error.strerror or error}") from error
     finally:
         os.close(descriptor)

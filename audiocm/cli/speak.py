@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
-from ..audio.streams import FORMATS, is_pipe, open_sound_stream, stream_format
+from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 from .loading import load_pipeline, quiet_libraries
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def speak_command(args: argparse.Namespace) -> int:
         missing: list[tuple[str, str, str]] = []
         try:
             seconds, first, count = _speak(pipe, lines, args, lexicon, missing)
-        except BrokenPipeError:
+        except PipeClosedError:
             return BROKEN_PIPE
         finally:
             for one in missing:

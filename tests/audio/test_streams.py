@@ -7,7 +7,7 @@ import numpy
 import pytest
 import soundfile
 
-from audiocm.audio.streams import FORMATS, is_pipe, open_sound_stream, stream_format
+from audiocm.audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 
 RATE = 24_000
 WAV = (0.4 * numpy.sin(numpy.arange(3 * RATE) * 0.05)).astype(numpy.float32)
@@ -52,7 +52,7 @@ def test_a_wav_comes_through_a_pipe_while_it_is_made(tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
     source = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with pytest.raises(BrokenPipeError), open_sound_stream(str(path), RATE) as append:
+    with pytest.raises(PipeClosedError), open_sound_stream(str(path), RATE) as append:
         append(WAV[:1000])
         assert len(os.read(source, 10_000)) == 44 + 2000
         append(WAV[:100])
