@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | speak | train | distill | score | compare`.
+"""The command line: `audiocm generate | speak | train | distill | score | compare | export`.
 
 A command is a function that adds its options to a parser and one that runs it. Heavy packages are imported when it is
 called, so that `--help` is instant and no command waits for the packages of another.
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from . import distill, generate, speak, train
+from . import distill, export, generate, speak, train
 
 COMMANDS = {
     "generate": "generate sounds from text prompts",
@@ -22,6 +22,7 @@ COMMANDS = {
     "distill": "distil a teacher to a student of one call",
     "score": "score a folder of sounds",
     "compare": "compare two systems: folders, or results of score --json",
+    "export": "export a one-call student to ONNX or OpenVINO",
 }
 
 
@@ -35,7 +36,7 @@ class Parser(argparse.ArgumentParser):
 
 def _load_command(name: str) -> tuple[Callable, Callable]:
     """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
-    module = {"generate": generate, "speak": speak, "train": train, "distill": distill}.get(name)
+    module = {"generate": generate, "speak": speak, "train": train, "distill": distill, "export": export}.get(name)
     if module is None:
         from . import score as module
     return getattr(module, f"{name}_arguments"), getattr(module, f"{name}_command")
