@@ -5,8 +5,8 @@
 
 reading.tsv has a kind, the part of the bench, an input, its spoken form in words ("|" separates forms that are as good,
 "/" sentences) and, for homographs and names, a word with its phonemes. The first part was written before the front end,
-the second after it and before the front end had read any of its lines; the third was written last, and nothing was
-changed after it was read; all by the same hand.
+the second after it and before the front end had read any of its lines; the third was written last, and
+the front end was not changed for it; all by the same hand.
 
 A reading is right if its words are those of a spoken form, in lower case, without punctuation, hyphens and the "and" of
 numbers. audiocm and hibari have to find the sentences as well, and hibari, which normalises some classes only while it
