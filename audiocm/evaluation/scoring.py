@@ -4,10 +4,12 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import soundfile
 
+from ..checks import check_instance, check_path, check_whole, checked
 from ..embedders.protocol import Embedder
 from ..embedders.registry import load_tagger
 from ..files import content_digest
@@ -19,7 +21,7 @@ from .provenance import DESCRIPTIVE, card, require_comparable
 from .reference import ReferenceStatistics, content_of
 from .registry import METRICS, NEEDS, accepted_classes
 from .result import Comparison, MetricResult, ScoreResult, SetStatistic
-from .session import COMPONENTS, MAX_UNUSABLE, Evaluation, ScoreRequest
+from .session import COMPONENTS, MAX_RESAMPLES, MAX_UNUSABLE, MIN_RESAMPLES, Evaluation, ScoreRequest
 from .speech_metrics import requested_contours
 
 
@@ -52,6 +54,7 @@ def score(
 
 def evaluate(request: ScoreRequest) -> ScoreResult:
     """Computes the requested metrics. Raises ValueError naming what cannot be scored and why."""
+    check_instance("request", request, ScoreRequest)
     return evaluate_systems(request, [request.generated])[str(request.generated)]
 
 
@@ -60,6 +63,8 @@ def evaluate_systems(request: ScoreRequest, folders: Sequence[str | Path]) -> di
 
     The reference is embedded once. Raises ValueError as `evaluate`, before any clip is read if an input of any folder
     is wrong, and if a folder is named twice."""
+    for folder in check_instance("folders", folders, list | tuple, "a list of folders"):
+        check_path("folders", folder)
     if len({str(folder) for folder in folders}) < len(folders):
         raise ValueError("a folder is named twice")
     _check_inputs(request)
@@ -205,12 +210,14 @@ def _card(evaluation: Evaluation, total: MetricResult) -> dict:
     )
 
 
+@checked(resamples=partial(check_whole, least=MIN_RESAMPLES, most=MAX_RESAMPLES))
 def compare(first: ScoreRequest, second: ScoreRequest, resamples: int = 1000) -> Comparison:
     """Scores two folders alike and returns the differences first − second with intervals and p-values, paired by file
     name. `resamples` are those of means over clips; set statistics have the request's.
 
     Raises ValueError if the requests measure differently."""
-    for request in (first, second):
+    for name, request in (("first", first), ("second", second)):
+        check_instance(name, request, ScoreRequest)
         Evaluation(request).files_by_name("generated")
     one, two = evaluate(first), evaluate(second)
     require_comparable(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -76,6 +76,13 @@ class SpokenSentence:
     def durations(self) -> list[tuple[str, float]]:
         """Its symbols, each with its seconds, which sum to the length of `audio`; "_" is silence."""
         return _durations([self.times])
+
+
+class _Line(NamedTuple):
+    """A sentence and the phonemes that are synthesised for it: its own, or those in context."""
+
+    sentence: Sentence
+    phonemes: str
 
 
 @dataclass(frozen=True)
@@ -172,13 +179,15 @@ class TextToSpeechPipeline(LatentPipeline):
         """noise_mean: factor of the prior as the mean of the noise, as in training (1: CoMoSpeech, 0: zero mean)."""
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, vocoder=vocoder, speech_encoder=speech_encoder)
-        self.register_to_config(
+        self.register_settings(
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            guidance_range=tuple(guidance_range),
+            guidance_range=guidance_range,
             noise_mean=noise_mean,
             vocoder_iterations=vocoder_iterations,
         )
+        if speech_encoder is not None:
+            self.check_text_width("speech encoder", speech_encoder.config.width)
         self.build_codec(vocoder_iterations)
 
     @property
@@ -302,7 +311,7 @@ class TextToSpeechPipeline(LatentPipeline):
 
     def _read(self, text: str | Iterable[str], lexicon: Lexicon | None, options: SpeechOptions) -> Iterator[Sentence]:
         """Yields the sentences of a text; the first clause of a long first one, unless it is sung, is one of its own."""
-        sentences = read_sentences(text, lexicon)
+        sentences = read_sentences(text if isinstance(text, str) else iter(text), lexicon)
         for first in islice(sentences, 1):
             cut = None if options.has_melody else place_of_clause(first.phonemes, FIRST_CLAUSE)
             yield from [first] if cut is None else split_sentence(first, cut)
@@ -339,51 +348,54 @@ class TextToSpeechPipeline(LatentPipeline):
                 (i, seed, piece) for i, seed, sentence in batch for piece in self._split_to_fit(sentence, options)
             ]
             for start in range(0, len(pieces), batch_size):
-                numbers, seeds, sentences = zip(*pieces[start : start + batch_size], strict=True)
-                make = partial(self._synthesize_batch, sentences, options)
+                numbers, seeds, lines = zip(*pieces[start : start + batch_size], strict=True)
+                make = partial(self._synthesize_batch, lines, options)
                 for i, one in zip(numbers, attempt(make, seeds, options.max_retries), strict=True):
                     failure = Failure(i, one.made.sentence.text, one.fault, one.seeds) if one.fault else None
                     yield i, timelines[i].place(one.made, failure)
 
-    def _split_to_fit(self, sentence: Sentence, options: SpeechOptions) -> list[Sentence]:
-        """Splits a sentence into pieces that the network can make at once."""
-        batch, _ = self._encode([sentence], options)
-        if batch.durations.sum() <= self.transformer.config.max_frames or len(sentence.phonemes) < 4:
-            return [sentence]
+    def _split_to_fit(self, sentence: Sentence, options: SpeechOptions) -> list[_Line]:
+        """Splits a sentence into pieces that the network can make at once, a short one in context if that fits."""
+        alone = _Line(sentence, sentence.phonemes)
+        for line in (alone,) if options.has_melody else (_Line(sentence, _in_context(sentence.phonemes)), alone):
+            batch, _ = self._encode([line], options)
+            if batch.durations.sum() <= self.transformer.config.max_frames or len(sentence.phonemes) < 4:
+                return [line]
         parts = split_sentence(sentence, place_of_middle(sentence.phonemes))
         return [piece for part in parts for piece in self._split_to_fit(part, options)]
 
-    def _encode(self, sentences: Sequence[Sentence], options: SpeechOptions) -> tuple[SpeechBatch, Tensor]:
-        """Returns the batch of sentences with predicted durations, and its token states."""
+    def _encode(self, lines: Sequence[_Line], options: SpeechOptions) -> tuple[SpeechBatch, Tensor]:
+        """Returns the batch of lines with predicted durations, and its token states."""
         encoder, device = self.speech_encoder, self._execution_device
-        lines = [sentence.phonemes if options.has_melody else _in_context(sentence.phonemes) for sentence in sentences]
-        batch = phoneme_batch(lines, options.voice, encoder.config.symbols)
+        batch = phoneme_batch([line.phonemes for line in lines], options.voice, encoder.config.symbols)
         batch = batch.to(device)
         states = encoder.states(batch)
-        speeds = torch.tensor([[options.speed * sentence.speed] for sentence in sentences], device=device)
+        speeds = torch.tensor([[options.speed * line.sentence.speed] for line in lines], device=device)
         batch.durations = encoder.predict_durations(states, batch, speeds.clamp(*SPEEDS))
         return batch, states
 
     def _synthesize_batch(
-        self, sentences: Sequence[Sentence], options: SpeechOptions, rows: Sequence[int], seeds: Sequence[int]
+        self, lines: Sequence[_Line], options: SpeechOptions, rows: Sequence[int], seeds: Sequence[int]
     ) -> Iterator[tuple[_Piece, str | None]]:
-        """Synthesises some of the sentences in one batch, each with its fault. Raises ValueError if one is too long."""
-        sentences = [sentences[row] for row in rows]
-        batch, states = self._encode(sentences, options)
+        """Synthesises some of the lines in one batch, each with its fault. Raises ValueError if one is too long."""
+        lines = [lines[row] for row in rows]
+        batch, states = self._encode(lines, options)
         if options.has_melody:
             batch = self._set_melody(batch, options.pitch, options.notes)
         frames = batch.durations.sum(1).round().long().tolist()
         max_frames = self.transformer.config.max_frames
         if max(frames) > max_frames:
             seconds = max_frames / self.codec.frame_rate
-            raise ValueError(f"{sentences[0].text[:40]!r} is too long to speak at once: at most {seconds:.1f} seconds")
+            raise ValueError(
+                f"{lines[0].sentence.text[:40]!r} is too long to speak at once: at most {seconds:.1f} seconds"
+            )
         cond = self.speech_encoder.condition(states, batch, batch.durations, max(frames))
         latent = self._sample(cond, seeds, options)
-        for i, sentence in enumerate(sentences):  # decoded one by one, so that padding does not reach the sound
+        for i, line in enumerate(lines):  # decoded one by one, so that padding does not reach the sound
             (wav,), (fault,) = decode_checked(self.codec, latent[i : i + 1, :, : frames[i]])
             symbols, seconds = zip(*self._symbol_seconds(batch, i), strict=True)
-            piece = _Piece(wav, sentence, symbols, seconds)
-            is_repeated = not options.has_melody and _in_context(sentence.phonemes) != sentence.phonemes
+            piece = _Piece(wav, line.sentence, symbols, seconds)
+            is_repeated = line.phonemes != line.sentence.phonemes
             yield _last_third(piece, self.sample_rate) if is_repeated else piece, fault
 
     def _set_melody(self, batch: SpeechBatch, pitch: Any, notes: Notes | None) -> SpeechBatch:

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .normalisation import WORD_MARK, normalise
+from .characters import WORD_MARK
+from .normalisation import normalise
 from .pronunciation import phonemes_of_ipa, phonemise
 from .verbalisers import cardinal, digits, letters, ordinal
 

@@ -6,17 +6,18 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from .characters import replace_characters, unread_characters
 from .dictionary import Pronouncer, default_pronouncer
 from .markup import MarkupReader, Span
-from .normalisation import normalise, replace_characters, unread_characters
+from .normalisation import normalise
 from .pronunciation import Lexicon, phonemise
 from .segmentation import split_clauses, split_lines, split_paragraphs, split_sentences
 from .tables import SYMBOLS
-from .verbalisers import LETTER_END
+from .verbalisers import shown
 
 SENTENCE_PAUSE, PARAGRAPH_PAUSE, CLAUSE_PAUSE = 0.25, 0.6, 0.05  # seconds of silence that are added after each
 NO_SPEECH = "the text has no character that can be pronounced"
-MAX_FOREIGN = 0.1  # share of letters and digits of other scripts in a text that is read without them
+MAX_FOREIGN = 1 / 3  # share of letters and digits of other scripts in a text that is read without them
 BLOCK = 1_000_000  # characters that are checked at once
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _WORDS = re.compile(r"[^\W\d_]+")
@@ -176,7 +177,8 @@ def _read(piece: str, span: Span, lexicon: Lexicon | None, pronouncer: Pronounce
     line = phonemise(words, marked, pronouncer)
     if not line:
         return None
-    shown = _PRIVATE.sub(lambda m: marked[ord(m[0]) - 0xE000][0], words)
-    shown = re.sub(r" +(?=[\s.,;:!?]|$)", "", shown.replace(LETTER_END, " "))
-    text = _PRIVATE.sub(lambda m: marked[ord(m[0]) - 0xE000][0], piece)
-    return Sentence(text, line, 0.0, shown, span.speed)
+
+    def own_words(text: str) -> str:
+        return _PRIVATE.sub(lambda m: marked[ord(m[0]) - 0xE000][0], text)
+
+    return Sentence(own_words(piece), line, 0.0, shown(own_words(words)), span.speed)

@@ -19,11 +19,11 @@ MAX_PARAGRAPH = 20_000  # characters that are held at once; a longer paragraph i
 WRAP = 40  # a line of this length may go on in the next one
 _END = re.compile(r"(?<=[.!?…])(?:[\"'”’)\]]|\*{1,3}|_)*\s+(?=\S)")
 _CLAUSE = re.compile(r"(?<=[,;:—)])\s+")
-_ITEM = re.compile(r"\s*(?:[-*•‣◦▪–]\s+|\d{1,3}[.)]\s+|[a-zA-Z]\)\s+|#{1,6}\s+)\S")
-_NUMBER_ITEM = re.compile(r"\s*(?:\d{1,3}|[a-zA-Z])[.)]\s")
+_ITEM = re.compile(r"\s*(?:[-*•‣◦▪–]\s+|(?:\d{1,3}|[ivx]{1,5})[.)]\s+|[a-zA-Z]\)\s+|(?:#{1,6}|>+)\s+)\S")
+_NUMBER_ITEM = re.compile(r"\s*(?:\d{1,3}|[ivx]{1,5}|[a-zA-Z])[.)]\s")
 _NEVER = {"e.g", "i.e", "cf", "viz", "vs", "approx", "ca", "al", "v", "Mr", "Mrs", "Ms", "Messrs"}
 _DOTTED = {key.rstrip(".") for key in ABBREVIATIONS if key.endswith(".")} | set(DATE_ABBREVIATIONS) | {"p.m", "a.m"}
-_DOTTED |= {"P.M", "A.M", "Ph.D", "Mex", "Eng", "rel"}
+_DOTTED |= {"P.M", "A.M", "Ph.D", "Mex", "Eng", "rel", "INT", "EXT"}
 
 
 def split_lines(blocks: Iterable[str]) -> Iterator[str]:
@@ -111,10 +111,10 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
     following = text[begin : begin + 60].lstrip("\"'“‘([*_")
     word = re.match(r"[^\W_]+(?:'[a-z]+)?", following)
     starts = bool(word) and (word[0] in STARTERS or (word[0].capitalize() in STARTERS and word[0].isupper()))
-    if not following or following[0].islower():
+    if not following or following[0].islower() or following[0] in ".=+×÷":
         return False
     mark = text[end - 1]
-    if mark != "." or text[end - 2 : end] == "..":
+    if mark != "." or text[end - 2 : end] == ".." or text[end - 3 : end] == ". .":
         return True
     before = text[max(start, end - 40) : end - 1]
     if not before.strip("\"'“‘(") or _NUMBER_ITEM.fullmatch(text[start:end] + " "):
@@ -124,7 +124,7 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
     if re.fullmatch(r"[A-Za-z]", last) and last != "I":
         return _initial_ends(before, last, following, starts)
     if last == "I":
-        return starts or not re.match(r"[A-Z]\.", following)
+        return not re.match(r"[A-Z]\.", following)
     if last in _NEVER:
         return False
     if last in STREETS and _is_street(before):
@@ -136,9 +136,7 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
     if last in BEFORE_NUMBERS:
         return starts and not is_number
     if last in _DOTTED or re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", last):
-        if is_number:
-            return last in ("a.m", "p.m", "etc") and False
-        return starts
+        return starts and not is_number
     return True
 
 

@@ -7,7 +7,7 @@ import numpy
 import pytest
 import soundfile
 
-from audiocm.audio.streams import FORMATS, is_pipe, open_sound_stream, stream_format
+from audiocm.audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 
 RATE = 24_000
 WAV = (0.4 * numpy.sin(numpy.arange(3 * RATE) * 0.05)).astype(numpy.float32)
@@ -52,13 +52,24 @@ def test_a_wav_comes_through_a_pipe_while_it_is_made(tmp_path):
     path = tmp_path / "fifo"
     os.mkfifo(path)
     source = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with pytest.raises(BrokenPipeError), open_sound_stream(str(path), RATE) as append:
+    with pytest.raises(PipeClosedError), open_sound_stream(str(path), RATE) as append:
         append(WAV[:1000])
         assert len(os.read(source, 10_000)) == 44 + 2000
         append(WAV[:100])
         assert len(os.read(source, 10_000)) == 200
         os.close(source)
         append(WAV[:100])
+
+
+def test_a_file_of_the_shell_gets_its_header(tmp_path):
+    descriptor, before = os.open(tmp_path / "a.flac", os.O_WRONLY | os.O_CREAT), os.dup(1)
+    os.dup2(descriptor, 1)
+    try:
+        write_pieces("-", "flac")
+    finally:
+        os.dup2(before, 1)
+    assert numpy.abs(soundfile.read(tmp_path / "a.flac", dtype="float32")[0] - WAV).max() < 1 / 32768
+    assert os.lseek(descriptor, 0, os.SEEK_CUR) == (tmp_path / "a.flac").stat().st_size
 
 
 def test_a_file_that_is_not_whole_does_not_stay(tmp_path):

@@ -10,7 +10,7 @@ from reference_weights import patterned
 
 from audiocm.embedders.layers import magnitude_frames
 from audiocm.embedders.panns import Panns, _Cnn14
-from audiocm.embedders.vggish import Vggish, _VggishNet, mel_domain_filters
+from audiocm.embedders.vggish import Vggish, _VggishNet
 
 
 def sound(rate):
@@ -56,13 +56,6 @@ def test_cnn14_equals_panns_inference(panns_file):
     assert found["embedding"][0].std(ddof=1) == pytest.approx(std, rel=1e-4)
     assert np.array_equal(found["embedding"][0], found["embedding"][2])
     assert found["distribution"].sum(axis=1) == pytest.approx(1, abs=1e-5)
-
-
-def test_mel_domain_triangles_cross_at_their_neighbours():
-    filters = mel_domain_filters(64, 512, 16000, 125, 7500)
-    assert filters.shape == (257, 64) and float(filters[0].max()) == 0
-    covered = filters.sum(dim=1)[10:220]  # between the first and last centres neighbours add up to 1
-    assert torch.allclose(covered, torch.ones_like(covered), atol=1e-9)
 
 
 def test_wrong_weight_files_are_named(tmp_path, vggish_file, panns_file):

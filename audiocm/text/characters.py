@@ -1,0 +1,82 @@
+"""Rare characters -> plain ones, and those that are not read."""
+
+import re
+import unicodedata
+
+from .tables import GREEK, SYMBOLS
+
+WORD_MARK = "\ue000"  # private-use characters stand for words of the lexicon: WORD_MARK + n
+LAST_MARK = "\uf8ff"
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+_PLAIN_SIGNS = " \t\n\r.,;:!?'\"()[]-–—…“”_*|\\{}`"
+_KEPT = "²³¹⁰⁴⁵⁶⁷⁸⁹⁺⁻™µ…ℓ℮№℃℉Ω∆Å"  # signs that Unicode's compatibility forms would lose
+_READ = set("²³¹⁰⁴⁵⁶⁷⁸⁹⁺⁻℃℉Å″′·")
+_SUBSCRIPTED = re.compile(r"(?<![^\W\d_])([a-zα-ω])(?=[₀-₉])")  # a variable, no chemical element
+_FORMS = str.maketrans(
+    {**dict.fromkeys("’‘ʼʻ＇`´‛ʹˈ❛❜‹›", "'"), **dict.fromkeys("«„‟❝", "“"), **dict.fromkeys("»❞", "”")}
+    | {**dict.fromkeys("‐‑﹣", "-"), "‒": "–", "―": "—", "⁄": "/", "∕": "/", "∶": ":", "‥": "…", "⋅": "×"}
+    | {**dict.fromkeys("⁓∼", "~"), **dict.fromkeys("✕✖", "×"), **dict.fromkeys("➔➜➡", "→"), "μ": "µ"}
+    | {"【": "(", "】": ")", "{": "(", "}": ")", "￼": " ", "￾": " "}
+)
+
+
+def replace_characters(text: str) -> str:
+    """Returns the text with plain quotes, spaces, letters and digits in the place of their rare forms.
+
+    Invisible characters vanish, control characters become spaces; composed accents, full-width and mathematical
+    letters become those of Unicode NFC and NFKC. Characters of which no plain form is known stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    text = _SUBSCRIPTED.sub(r"\1 ", unicodedata.normalize("NFC", text))
+    rare = {character for character in set(text) if not character.isascii() or not character.isprintable()}
+    return text.translate({ord(character): _plain_form(character) for character in rare}).translate(_FORMS)
+
+
+def _plain_form(character: str) -> str:
+    category, plain = unicodedata.category(character), unicodedata.normalize("NFKC", character)
+    if category in ("Cf", "Mn", "Me"):
+        return ""
+    if character == "\n" or category in ("Zl", "Zp"):
+        return "\n"
+    if category in ("Zs", "Cc"):
+        return " "
+    if category == "No" and "⁄" in plain:
+        return f" {plain.replace('⁄', '/')} "
+    if (
+        character in _KEPT
+        or character in SYMBOLS
+        or not plain.isprintable()
+        or (is_latin(character) and len(plain) == 1)
+    ):
+        return character
+    return plain
+
+
+def is_latin(character: str) -> bool:
+    """Whether a character is a letter of the Latin script."""
+    return character.isalpha() and (character.isascii() or unicodedata.name(character, "").startswith("LATIN"))
+
+
+def unread_characters(text: str) -> list[str]:
+    """Returns the characters of a text, after `replace_characters`, that are not read, in their order."""
+    return [character for character in dict.fromkeys(text) if not _is_read(character)]
+
+
+def _is_read(character: str) -> bool:
+    return (
+        (character.isascii() and character.isalnum())
+        or character in SYMBOLS
+        or character in _PLAIN_SIGNS
+        or character in _READ
+        or character.lower() in GREEK
+        or WORD_MARK <= character <= LAST_MARK
+        or is_latin(character)
+    )
+
+
+def drop_unread(text: str) -> str:
+    """Returns the text with plain characters, and spaces in the place of those that are not read."""
+    text = replace_characters(text)
+    unread = unread_characters(text)
+    text = text.translate(dict.fromkeys(map(ord, unread), " ")) if unread else text
+    return re.sub(r"\(\s*\)", " ", text) if unread else text
