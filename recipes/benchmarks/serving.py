@@ -208,8 +208,8 @@ def main() -> None:
         with running(args.models) as server:
             row["seconds_to_start"] = server.seconds_to_start
             for name, request in (("sounds_of_1_s", lambda i: sound(1.0, i)), ("sentences", lambda i: SPEECH)):
-                levels = (1, 4, 16, 64) if "levels" in args.only else ()
-                row[name] = [load(server.port, clients, request, 24_000, args.seconds) for clients in levels]
+                if "levels" in args.only:
+                    row[name] = [load(server.port, n, request, 24_000, args.seconds) for n in (1, 4, 16, 64)]
             if "overload" in args.only:
                 row["overload"] = load(server.port, 2 * QUEUE, lambda i: sound(1.0, i), 24_000, args.seconds)
     if "soak" in args.only:
