@@ -14,7 +14,7 @@ from .service import route_warnings
 
 GRACE_SECONDS = 2  # for answers under way when the server is told to end
 WORKER_SECONDS = 5  # for the batch at work then
-CONNECTIONS = 1000  # open at once; more are answered 503
+CONNECTIONS = 500  # open at once; more are answered 503
 
 
 def open_socket(host: str, port: int) -> socket.socket:
