@@ -56,33 +56,35 @@ def is_pipe(output: str | os.PathLike) -> bool:
 class _Descriptor:
     """A file for libsndfile on an open descriptor, at whose place it begins.
 
+    What is written waits for `drain`, since no error, and no signal while the reader is slow, passes through libsndfile.
     On a pipe it only goes forward: what would be written again, a header at the end, is left out. A shell's "> FILE" is
     no pipe, and gets its header."""
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.position, self.size = descriptor, 0, 0
-        self.error: OSError | None = None
+        self.descriptor, self.position, self.size, self.sent = descriptor, 0, 0, 0
+        self.waiting: list[tuple[int, bytes]] = []
         self.start = _place(descriptor)
 
-    @property
-    def is_pipe(self) -> bool:
-        """Whether nothing can be written again."""
-        return self.start is None
-
     def write(self, data: Any) -> int:
-        """Writes at the position. An error is kept, since libsndfile cannot pass it on."""
-        view = memoryview(data).cast("B")
-        fresh = view[max(0, self.size - self.position) :] if self.start is None else view
-        try:
-            if self.start is not None:
-                os.lseek(self.descriptor, self.start + self.position, os.SEEK_SET)
-            while len(fresh) and not self.error:
-                fresh = fresh[os.write(self.descriptor, fresh) :]
-        except OSError as error:
-            self.error = error
-        self.position += len(view)
+        """Takes what is to be written at the position."""
+        data = bytes(data)
+        self.waiting.append((self.position, data))
+        self.position += len(data)
         self.size = max(self.size, self.position)
-        return len(view)
+        return len(data)
+
+    def drain(self) -> None:
+        """Writes what waits. Raises PipeClosedError if nobody reads any more."""
+        for place, data in self.waiting:
+            if self.start is None:
+                _write(self.descriptor, data[max(0, self.sent - place) :])
+            else:
+                os.lseek(self.descriptor, self.start + place, os.SEEK_SET)
+                _write(self.descriptor, data)
+            self.sent = max(self.sent, place + len(data))
+        self.waiting.clear()
+        if self.start is not None:
+            os.lseek(self.descriptor, self.start + self.sent, os.SEEK_SET)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Moves the position."""
@@ -97,12 +99,14 @@ class _Descriptor:
         """Returns nothing."""
         return b""
 
-    def check(self) -> None:
-        """Raises the error of an earlier write, PipeClosedError if nobody reads any more."""
-        if isinstance(self.error, BrokenPipeError):
-            raise PipeClosedError from self.error
-        if self.error:
-            raise self.error
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while len(view):
+            view = view[os.write(descriptor, view) :]
+    except BrokenPipeError as error:
+        raise PipeClosedError from error
 
 
 def _place(descriptor: int) -> int | None:
@@ -135,20 +139,18 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
         return
     descriptor = _open_pipe(output)
     try:
-        pipe = _Descriptor(descriptor)
-        if form == "wav" and pipe.is_pipe:
-            pipe.write(wav_header(sample_rate))
-            pipe.position, pipe.size, form = 0, 0, "pcm"
-        with open_encoder(pipe, sample_rate, form, output) as append:
+        file = _Descriptor(descriptor)
+        if form == "wav" and file.start is None:
+            _write(descriptor, wav_header(sample_rate))
+            form = "pcm"
+        with open_encoder(file, sample_rate, form, output) as append:
 
-            def append_checked(wav: np.ndarray) -> None:
+            def append_and_drain(wav: np.ndarray) -> None:
                 append(wav)
-                pipe.check()
+                file.drain()
 
-            yield append_checked
-        pipe.check()
-        if not pipe.is_pipe:
-            os.lseek(descriptor, pipe.start + pipe.size, os.SEEK_SET)
+            yield append_and_drain
+        file.drain()
     except OSError as error:
         raise ValueError(f"cannot write {output}: {error.strerror or error}") from error
     finally:

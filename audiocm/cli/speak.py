@@ -13,7 +13,8 @@ from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
 from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
-from .loading import load_pipeline, quiet_libraries
+from ..checks import check_whole
+from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     Lines = list[tuple[str | Iterable[str], list[tuple[float, float]] | None]]
 
+MAX_RETRIES = 1000
 BROKEN_PIPE = 141  # exit code: nobody reads the sound any more, as of other programs in a pipe
 CHECKED = 4_000_000  # bytes of a text file that is read at once, and checked before anything is spoken
 BLOCK = 65_536  # bytes that are read at once of a longer one, and of standard input
@@ -46,7 +48,7 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `audiocm speak`; None stands for the model's default."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     add = parser.add_argument
-    add("text", nargs="?", metavar="TEXT", help="English text to speak")
+    add("text", nargs="?", metavar="TEXT", type=utf8_text, help="English text to speak")
     names = ", ".join(FORMATS)
     add("-o", "--output", required=True, metavar="FILE", help=f"a file ({names}), or - to write to standard output")
     add("--format", choices=FORMATS, help="default: by the extension; wav for -. pcm: 16 bits, no header")
@@ -145,14 +147,14 @@ def _check_destinations(args: argparse.Namespace) -> None:
     stream_format(args.output, args.format)
     if args.output == "-" and sys.stdout.isatty():
         raise ValueError("standard output is a terminal: pipe the sound to a player, or name a file")
-    files = [] if is_pipe(args.output) else [args.output]
+    files = {} if is_pipe(args.output) else {"--output": args.output}
     if args.times is not None:
         times_format(args.times)
-        files.append(args.times)
-    if len({os.path.abspath(file) for file in files}) < len(files):
+        files["--times"] = args.times
+    if len({os.path.abspath(file) for file in files.values()}) < len(files):
         raise ValueError("--output and --times name the same file")
-    for file in files:
-        check_output_file(file, args.force)
+    for option, file in files.items():
+        check_output_file(file, args.force, option)
 
 
 def speak_command(args: argparse.Namespace) -> int:
@@ -162,10 +164,8 @@ def speak_command(args: argparse.Namespace) -> int:
     from ..text.pronunciation import Lexicon
     from .output import SOUNDS_MISSING, report_missing
 
-    if not 0 <= args.seed < 2**62:
-        raise ValueError(f"--seed must lie between 0 and 2^62, not {args.seed}")
-    if args.retries < 0:
-        raise ValueError(f"--retries must be at least 0, not {args.retries}")
+    check_whole("--seed", args.seed, least=0, below=2**62)
+    check_whole("--retries", args.retries, least=0, most=MAX_RETRIES)
     _check_destinations(args)
     with quiet_libraries(), redirect_stdout(sys.stderr) if args.output == "-" else nullcontext():
         lexicon = None if args.lexicon is None else Lexicon.read(args.lexicon)

@@ -61,6 +61,17 @@ def test_a_wav_comes_through_a_pipe_while_it_is_made(tmp_path):
         append(WAV[:100])
 
 
+def test_a_file_of_the_shell_gets_its_header(tmp_path):
+    descriptor, before = os.open(tmp_path / "a.flac", os.O_WRONLY | os.O_CREAT), os.dup(1)
+    os.dup2(descriptor, 1)
+    try:
+        write_pieces("-", "flac")
+    finally:
+        os.dup2(before, 1)
+    assert numpy.abs(soundfile.read(tmp_path / "a.flac", dtype="float32")[0] - WAV).max() < 1 / 32768
+    assert os.lseek(descriptor, 0, os.SEEK_CUR) == (tmp_path / "a.flac").stat().st_size
+
+
 def test_a_file_that_is_not_whole_does_not_stay(tmp_path):
     with pytest.raises(RuntimeError), open_sound_stream(str(tmp_path / "a.wav"), RATE) as append:
         append(WAV)

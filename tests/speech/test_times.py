@@ -53,7 +53,7 @@ def test_written_words_have_the_times_of_what_they_are_spoken_as(text, words):
     expected = [one.partition("=")[::2] for one in words.split("|")]
     assert [w.text for w in found.words] == [written for written, _ in expected]
     for word, (_, spoken) in zip(found.words, expected, strict=True):
-        assert not spoken or word.spoken == spoken
+        assert not spoken or word.spoken.replace("-", " ") == spoken
     assert " ".join(w.text for w in found.words) == text
     sounds = {i for w in found.words for i, p in enumerate(found.phonemes) if w.start <= p.start < w.end}
     assert {i for i, p in enumerate(found.phonemes) if p.symbol not in '_ .,!()"“”—'} <= sounds
@@ -75,7 +75,7 @@ def test_a_sentence_is_cut_with_its_words():
     assert times.place_of_clause(sentence.phonemes, 200) is None and times.place_of_clause("a" * 300, 200) is None
     cut = times.place_of_clause(sentence.phonemes, 40)
     first, second = times.split_sentence(sentence, cut, 0.05)
-    assert first.text == "When the train came at 5:45," and first.words.endswith("five forty five")
+    assert first.text == "When the train came at 5:45," and first.words.replace("-", " ").endswith("five forty five")
     assert first.pause == 0.05 and second.pause == sentence.pause
     assert f"{first.phonemes} {second.phonemes}" == sentence.phonemes and f"{first.text} {second.text}" == sentence.text
     words = [*timed(first).words, *timed(second).words]
@@ -100,7 +100,7 @@ def test_times_are_written_as_json_and_subtitles(tmp_path):
             append(second)
     written = json.loads((tmp_path / "a.json").read_text())
     assert written["seconds"] == pytest.approx(second.end) == written["sentences"][1]["phonemes"][-1]["end"]
-    assert written["sentences"][0]["words"][1]["spoken"] == "five forty five and"
+    assert written["sentences"][0]["words"][1]["spoken"].replace("-", " ") == "five forty five and"
     assert written["sentences"][1]["words"][0] == {
         "text": "Hello",
         "spoken": "Hello",
