@@ -43,6 +43,7 @@ def test_the_words_of_a_sentence_begin_and_end_with_their_phonemes():
         ("It cost $1,250.50 - no joke.", "It|cost|$1,250.50 -=one thousand two hundred fifty dollars and fifty cents|no|joke."),
         ("Dr. King met Charles III.", "Dr.=Doctor|King|met|Charles|III.=the third"),
         ("\U0001f642 Yes, well-known (five)!", "\U0001f642 Yes,=Yes|well-known|(five)!"),
+        ("Call <say-as interpret-as='telephone'>555-0142</say-as> now, please.", "Call|555-0142|now,|please."),
         ("NASA and the DMZ, they said", "NASA|and|the|DMZ,|they|said"),
     ],
 )  # fmt: skip
@@ -54,9 +55,16 @@ def test_written_words_have_the_times_of_what_they_are_spoken_as(text, words):
     assert [w.text for w in found.words] == [written for written, _ in expected]
     for word, (_, spoken) in zip(found.words, expected, strict=True):
         assert not spoken or word.spoken.replace("-", " ") == spoken
-    assert " ".join(w.text for w in found.words) == text
+    assert " ".join(w.text for w in found.words) == sentence.text
     sounds = {i for w in found.words for i, p in enumerate(found.phonemes) if w.start <= p.start < w.end}
     assert {i for i, p in enumerate(found.phonemes) if p.symbol not in '_ .,!()"“”—'} <= sounds
+
+
+def test_a_number_said_in_digits_takes_all_of_them():
+    text = "Call <say-as interpret-as='telephone'>555-0142</say-as> now, please."
+    found = timed(read(text))
+    sounds = {w.text: "".join(p.symbol for p in found.phonemes if w.start <= p.start < w.end) for w in found.words}
+    assert [sounds[word] for word in ("Call", "now,", "please.")] == ["kɔl", "nW", "pliz"]
 
 
 def test_words_that_are_spoken_as_one_are_matched_by_length():
