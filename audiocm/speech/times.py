@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ..text.alphabet import CONSONANTS, PAUSES, SILENCE, VOWELS
 from ..text.reading import Sentence
 
-_SPOKEN = re.compile(rf"[^\s{re.escape(PAUSES)}]*[^\W_][^\s{re.escape(PAUSES)}]*")
+_SPELLED = r"[A-Z](?: [A-Z])*(?: [A-Z](?:'?s)?)(?!\w)"  # "P M", "N G Os": spelled letters are one word
+_SPOKEN = re.compile(rf"(?<!\w){_SPELLED}|[^\s{re.escape(PAUSES)}]*[^\W_][^\s{re.escape(PAUSES)}]*")
 _CLAUSE_MARKS = ",;:—…"
 
 
@@ -166,8 +167,8 @@ def _key(word: str) -> str:
 def _expected_sounds(word: str) -> float:
     """Returns about how many sounds a word has: one for 1.2 letters, two for a letter that is spelled, 3 for a digit."""
     key = _key(word)
-    if len(key) == 1 and key.isalpha():
-        return 1.0 if key in "ai" else 2.0
+    if re.fullmatch(rf"{_SPELLED}|[B-HJ-Z]", word):
+        return 2.0 * len(key)
     return sum(3.0 if c.isdigit() else 1 / 1.2 for c in key)
 
 

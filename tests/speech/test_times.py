@@ -41,9 +41,9 @@ def test_the_words_of_a_sentence_begin_and_end_with_their_phonemes():
     [
         ("At 5:45 p.m. we left.", "At|5:45=five forty five|p.m.=P M|we|left."),
         ("It cost $1,250.50 - no joke.", "It|cost|$1,250.50 -=one thousand two hundred fifty dollars and fifty cents|no|joke."),
+        ("At 5:30 p.m. on Jan. 3 he paid.", "At|5:30=five thirty|p.m.=P M|on|Jan.=January|3=third|he|paid."),
         ("Dr. King met Charles III.", "Dr.=Doctor|King|met|Charles|III.=the third"),
         ("\U0001f642 Yes, well-known (five)!", "\U0001f642 Yes,=Yes|well-known|(five)!"),
-        ("Call <say-as interpret-as='telephone'>555-0142</say-as> now, please.", "Call|555-0142|now,|please."),
         ("NASA and the DMZ, they said", "NASA|and|the|DMZ,|they|said"),
     ],
 )  # fmt: skip
@@ -68,12 +68,7 @@ def test_a_number_said_in_digits_takes_all_of_them():
 
 
 def test_words_that_are_spoken_as_one_are_matched_by_length():
-    assert times._match_runs(["at", "five", "P", "M", "today"], ["æt", "fˈIv", "pˌiˈɛm", "tədˈA"]) == [
-        ("at", 1),
-        ("five", 1),
-        ("P M", 1),
-        ("today", 1),
-    ]
+    assert times._SPOKEN.findall("P M, I said N G Os, it's") == ["P M", "I", "said", "N G Os", "it's"]
     assert times._match_runs(["Linda-Lou", "sings"], ["lˈɪndə", "lˈu", "sˈɪŋz"]) == [("Linda-Lou", 2), ("sings", 1)]
     assert times._match_runs([], ["ə"]) == [("", 1)] and times._match_runs(["a"], ["b"] * 9) == [("a", 9)]
 
