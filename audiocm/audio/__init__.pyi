@@ -1,1 +1,1 @@
-from . import io as io, loudness as loudness, pitch as pitch, spectral as spectral
+from . import augmentation as augmentation, io as io, loudness as loudness, pitch as pitch, spectral as spectral

@@ -1,5 +1,6 @@
 from . import (
     distill as distill,
+    export as export,
     generate as generate,
     loading as loading,
     main as main,

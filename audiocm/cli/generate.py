@@ -64,6 +64,10 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retries", type=int, default=3, help="tries with other seeds for a sound that fails (default 3)")
     add("--num", type=int, default=1, help="takes per prompt (default 1)")
     add("--model", default="tta", help="tta (one network call), tta-teacher, a folder or a hub id (default tta)")
+    add(
+        "--lora", metavar="FILE", help="a low-rank difference to the model's network: a .safetensors file or its folder"
+    )
+    add("--lora-scale", type=float, default=1.0, help="how much of it is added (default 1)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
 
 
@@ -88,6 +92,10 @@ def generate_command(args: argparse.Namespace) -> int:
     with quiet_libraries():
         start = time.perf_counter()
         pipe = load_pipeline(args.model, args.device)
+        if args.lora is not None:
+            from ..teachers.lora import load_lora
+
+            load_lora(pipe.transformer, args.lora, check_number("--lora-scale", args.lora_scale), merge=True)
         config = pipe.config
         args.steps = config.num_inference_steps if args.steps is None else args.steps
         args.guidance = config.guidance_scale if args.guidance is None else args.guidance

@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | speak | edit | serve | train | distill | score | compare`.
+"""The command line: `audiocm generate | speak | edit | serve | train | distill | export | score | compare`.
 
 A command is a function that adds its options to a parser and one that runs it. Heavy packages are imported when it is
 called, so that `--help` is instant and no command waits for the packages of another.
@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from . import distill, edit, generate, serve, speak, train
+from . import distill, edit, export, generate, serve, speak, train
 
 COMMANDS = {
     "generate": "generate sounds from text prompts",
@@ -28,6 +28,7 @@ COMMANDS = {
     "distill": "distil a teacher to a student of one call",
     "score": "score a folder of sounds",
     "compare": "compare two systems: folders, or results of score --json",
+    "export": "export a one-call student to ONNX or OpenVINO",
 }
 
 
@@ -41,7 +42,8 @@ class Parser(argparse.ArgumentParser):
 
 def _load_command(name: str) -> tuple[Callable, Callable]:
     """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
-    modules = {"generate": generate, "speak": speak, "edit": edit, "serve": serve, "train": train, "distill": distill}
+    modules = {"generate": generate, "speak": speak, "edit": edit, "serve": serve}
+    modules |= {"train": train, "distill": distill, "export": export}
     module = modules.get(name)
     if module is None:
         from . import score as module

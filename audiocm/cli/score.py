@@ -105,7 +105,8 @@ def _add_scoring_options(parser: argparse.ArgumentParser, examples: str) -> None
     add("--preset", metavar="NAME", help=f"the settings of a field's tables: {', '.join(PRESETS)}")
     prompts = 'JSON lines {"file", "prompt", "labels"}, such as the manifest.jsonl of generate'
     add("--prompts", metavar="FILE", help=prompts)
-    add("--metrics", **names, help=f"default fad,kad; of {', '.join(METRICS)}")
+    metrics = ", ".join(f"{name}:FILE" if metric.of_file else name for name, metric in METRICS.items())
+    add("--metrics", **names, help=f"default fad,kad; of {metrics}")
     add("--embedder", dest="embedders", **names, help=" ".join(KNOWN.split()).replace("%", "%%"))
     add("--clap", metavar="NAME", help="CLAP of the clap metric (default small-clap)")
     add("--tokenizer", metavar="NAME", help="of a LAION .pt file, which holds none: a RoBERTa folder or hub id")

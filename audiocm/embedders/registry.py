@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..devices import resolve_device, warn_if_not_cpu
+from ..devices import resolve_device, usual_defaults, warn_if_not_cpu
 from ..models.weights import PRETRAINED
 from .aisfx import Aisfx
 from .clap import WEIGHT_FILES, ClapScorer, ZeroShotTagger
@@ -18,10 +18,12 @@ from .yamnet import Yamnet
 @dataclass(frozen=True)
 class Entry:
     """How a kind of embedders is loaded, from what follows its colon, a device and a tokenizer; `takes` says what that
-    is (None: nothing needs to follow). `tags`: gives class probabilities."""
+    is (None: nothing needs to follow), and `source` which published files fit and where they are. `tags`: gives class
+    probabilities."""
 
     load: Callable[[str, str, str | None], Embedder]
     takes: str | None = None
+    source: str = ""
     tags: bool = False
 
 
@@ -60,16 +62,50 @@ def _transformers(name: str, device: str, tokenizer: str | None) -> Embedder:
     return TransformersEmbedder(*parse_layer(name), device)
 
 
+def _sim_o(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .wavlm_speaker import WavlmSpeaker
+
+    return WavlmSpeaker(file, device)
+
+
+def _utmos(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .ratings import Utmos
+
+    return Utmos(file, device)
+
+
+def _aesthetics(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .ratings import Aesthetics
+
+    return Aesthetics(file, device)
+
+
 EMBEDDERS = {
     "small-clap": Entry(_small_clap, tags=True),
     "yamnet": Entry(_yamnet, tags=True),
     "aisfx": Entry(lambda source, device, tokenizer: Aisfx(source or None, device)),
-    "vggish": Entry(lambda file, device, tokenizer: Vggish(file, device), "FILE"),
-    "panns": Entry(lambda file, device, tokenizer: Panns(file, device), "FILE", tags=True),
-    "passt": Entry(_passt, "FILE", tags=True),
-    "msclap": Entry(_msclap, "FILE", tags=True),
-    "laion-clap": Entry(_laion_package, "FILE", tags=True),
-    "hf": Entry(_transformers, "ID@LAYER"),
+    "vggish": Entry(
+        lambda file, device, tokenizer: Vggish(file, device),
+        "FILE",
+        "vggish-10086976.pth of github.com/harritaylor/torchvggish",
+    ),
+    "panns": Entry(
+        lambda file, device, tokenizer: Panns(file, device),
+        "FILE",
+        "Cnn14_16k_mAP=0.438.pth or Cnn14_mAP=0.431.pth of zenodo.org/records/3987831",
+        tags=True,
+    ),
+    "passt": Entry(_passt, "FILE", "passt-s-f128-p16-s10-ap.476-swa.pt of github.com/kkoutini/PaSST", tags=True),
+    "msclap": Entry(_msclap, "FILE", "CLAP_weights_2023.pth of huggingface.co/microsoft/msclap", tags=True),
+    "laion-clap": Entry(
+        _laion_package, "FILE", "music_audioset_epoch_15_esc_90.14.pt of huggingface.co/lukewys/laion_clap", tags=True
+    ),
+    "hf": Entry(_transformers, "ID@LAYER", "a folder or hub id of a transformers audio model"),
+}
+JUDGES = {  # of single metrics of `audiocm score`; loaded like the embedders
+    "sim-o": Entry(_sim_o, "FILE", "wavlm_large_finetune.pth of github.com/microsoft/UniSpeech"),
+    "utmos": Entry(_utmos, "FILE", "utmos22_strong_step7459_v1.pt of github.com/tarepan/SpeechMOS"),
+    "aesthetics": Entry(_aesthetics, "FILE", "checkpoint.pt of github.com/facebookresearch/audiobox-aesthetics"),
 }
 KNOWN = (
     "small-clap (bundled), yamnet, aisfx (packages), "
@@ -78,23 +114,28 @@ KNOWN = (
 )
 
 
+@usual_defaults()
 def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
-    """Loads an embedder by name (see KNOWN); `tokenizer` is the text tokenizer of a CLAP file, which holds none.
+    """Loads an embedder by name (see KNOWN) or one of the JUDGES; `tokenizer` is the text tokenizer of a CLAP file, which
+    holds none.
 
     Raises ValueError for an unknown name or an unusable device, and warns if the embedder runs on the CPU only."""
     kind, _, what = name.partition(":")
     device = resolve_device(device)
-    if kind in EMBEDDERS:
-        entry = EMBEDDERS[kind]
+    if kind in EMBEDDERS or kind in JUDGES:
+        entry = (EMBEDDERS | JUDGES)[kind]
         if entry.takes and not what:
-            need = "its weight file" if entry.takes == "FILE" else "a folder or hub id"
+            need = "a folder or hub id" if kind == "hf" else f"its weight file, {entry.source}"
             raise ValueError(f"{kind} needs {need}: {kind}:{entry.takes}")
+        if entry.takes == "FILE" and not Path(what).exists():
+            raise ValueError(f"{what}: no such weight file; {kind} takes {entry.source}")
         return entry.load(what, device, tokenizer)
     if "/" not in name and Path(name).suffix not in WEIGHT_FILES and not Path(name).exists():
         raise ValueError(f"unknown embedder {name!r}: {KNOWN}")
     return ClapScorer.from_pretrained(name, tokenizer, device)
 
 
+@usual_defaults()
 def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = None) -> Embedder:
     """Loads an embedder with class probabilities: yamnet, panns:FILE, passt:FILE, or a CLAP as a zero-shot tagger.
 

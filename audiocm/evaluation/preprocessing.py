@@ -9,10 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, decode_beginning, resample, to_mono
-from ..audio.loudness import SILENT_PEAK, keep_level, normalize_active_rms, normalize_peak, trim_silence
+from ..audio.loudness import (
+    SILENT_PEAK,
+    keep_level,
+    normalize_active_rms,
+    normalize_peak,
+    normalize_peak_1db,
+    trim_silence,
+)
 from ..checks import check_choice, check_instance, check_number, check_whole
 
-LOUDNESS = {"as_is": keep_level, "peak": normalize_peak, "active_rms": normalize_active_rms}
+LOUDNESS = {
+    "as_is": keep_level,
+    "peak": normalize_peak,
+    "peak_1db": normalize_peak_1db,
+    "active_rms": normalize_active_rms,
+}
 MAX_RATE = 1_000_000  # Hz
 LOUDEST = 2.0**31  # the scale of 32-bit integers; a larger sample is no sound
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import soundfile
 
 from ..checks import check_instance, check_path, check_whole, checked
+from ..devices import usual_defaults
 from ..embedders.protocol import Embedder
 from ..embedders.registry import load_tagger
 from ..files import content_digest
@@ -19,7 +20,7 @@ from .features import matching_rows
 from .preprocessing import Preprocessing
 from .provenance import DESCRIPTIVE, card, require_comparable
 from .reference import ReferenceStatistics, content_of
-from .registry import METRICS, NEEDS, accepted_classes
+from .registry import METRICS, NEEDS, accepted_classes, find_metric
 from .result import Comparison, MetricResult, ScoreResult, SetStatistic
 from .session import COMPONENTS, MAX_RESAMPLES, MAX_UNUSABLE, MIN_RESAMPLES, Evaluation, ScoreRequest
 from .speech_metrics import requested_contours
@@ -58,6 +59,7 @@ def evaluate(request: ScoreRequest) -> ScoreResult:
     return evaluate_systems(request, [request.generated])[str(request.generated)]
 
 
+@usual_defaults()
 def evaluate_systems(request: ScoreRequest, folders: Sequence[str | Path]) -> dict[str, ScoreResult]:
     """Scores several folders by one request, whose `generated` they replace, and returns the results by folder.
 
@@ -84,9 +86,11 @@ def _check_judges(evaluations: list[Evaluation]) -> None:
     """Loads the judges of the metrics. Raises ValueError, before any clip is read, if one is unknown or lacks what a
     metric asks of it, or if prompts name classes that it does not have."""
     first, request = evaluations[0], evaluations[0].request
-    used = {METRICS[name].judge for name in request.metrics}
+    used = {find_metric(name).judge for name in request.metrics}
     for judge in sorted(used - {None}):
         getattr(first, judge)
+    for name in (name for name in request.metrics if find_metric(name).of_file):
+        first.embedder(name)
     if isinstance(request.tagger, str) and "tagger" not in used:
         load_tagger(request.tagger, request.device, request.tokenizer)
     for one in evaluations:
@@ -103,7 +107,7 @@ def _compute(evaluation: Evaluation) -> ScoreResult:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         for name in request.metrics:
-            total += METRICS[name].compute(evaluation)
+            total += find_metric(name).compute(evaluation)
         if request.save_reference is not None:
             _save_reference(evaluation)
     notes = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
@@ -124,18 +128,17 @@ def _save_reference(evaluation: Evaluation) -> None:
 def _check_inputs(request: ScoreRequest) -> None:
     """Raises ValueError, before any clip is read, if a metric is unknown or lacks an input."""
     names = list(dict.fromkeys(request.metrics))
-    if unknown := [name for name in names if name not in METRICS]:
-        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    metrics = {name: find_metric(name) for name in names}
     of_moments = request.reference is not None and request.reference.suffix == ".npz" and request.reference.is_file()
     clips = None if of_moments else request.reference
     given = {"reference": request.reference, "prompts": request.prompts, "either": clips or request.prompts}
-    if of_moments and (lacking := [n for n in names if METRICS[n].needs == "reference" and not METRICS[n].of_moments]):
+    if of_moments and (lacking := [n for n in names if metrics[n].needs == "reference" and not metrics[n].of_moments]):
         able = ", ".join(name for name, metric in METRICS.items() if metric.of_moments)
         raise ValueError(f"{', '.join(lacking)}: statistics do not suffice (they do for {able}): name a folder")
     if of_moments and request.save_reference is not None:
         raise ValueError("--save-reference takes the statistics of a folder, and --reference is a file of them")
     for need, advice in NEEDS.items():
-        lacking = [name for name in names if METRICS[name].needs == need]
+        lacking = [name for name in names if metrics[name].needs == need]
         if lacking and given[need] is None:
             raise ValueError(f"{', '.join(lacking)}: {advice}")
 
@@ -143,7 +146,7 @@ def _check_inputs(request: ScoreRequest) -> None:
 def _check_lengths(evaluation: Evaluation) -> None:
     """Raises ValueError, before any clip is decoded, if a metric needs pairs of one length and too many differ."""
     request = evaluation.request
-    names = [name for name in request.metrics if METRICS[name].same_lengths]
+    names = [name for name in request.metrics if find_metric(name).same_lengths]
     pairs, different = evaluation.pairs() if names else [], []
     for paths in pairs:
         try:

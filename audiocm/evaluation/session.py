@@ -158,7 +158,7 @@ class Evaluation:
         if wanted is not None and not isinstance(wanted, str):
             return self.embedder(wanted)
         requested = self.embedders if self.request.embedders and wanted is None else []
-        found = next((one for one in requested if one.name in ("yamnet", "panns")), None)
+        found = next((one for one in requested if one.name in ("yamnet", "panns", "passt")), None)
         return found or self.embedder(load_tagger(wanted, self.request.device, self.request.tokenizer))
 
     def features(self, role: str, embedder: Embedder) -> FeatureSet:

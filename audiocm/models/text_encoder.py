@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..devices import usual_defaults
 from ..diffusion.denoiser import Condition
 from ..errors import explain_import_error
 from ..schema import whole
@@ -31,6 +32,7 @@ VOCABULARIES = (
 )
 
 
+@usual_defaults()
 def load_text_encoder(
     folder: str | os.PathLike, dtype: torch.dtype | None = None, variant: str | None = None
 ) -> torch.nn.Module:
@@ -124,6 +126,7 @@ class TextConditioner:
         self.encoder.to(device)
         return self
 
+    @usual_defaults()
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], device: torch.device | str | None = None) -> Condition:
         """Returns last hidden states [batch, max_tokens, dim] and `sentence_vector`s [batch, dim] as a Condition.

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from typing_extensions import Self
 
+from ..devices import usual_defaults
 from ..files import atomic_write
 from ..schema import Rule, read_json, table, text
 from .folders import config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
@@ -195,6 +196,7 @@ class StoredWeights:
     config_rules: ClassVar[Mapping[str, Rule]] = {}  # of each key of config.json: what it may hold
 
     @classmethod
+    @usual_defaults()
     def from_pretrained(
         cls,
         name: str | os.PathLike,

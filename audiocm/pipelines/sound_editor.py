@@ -162,34 +162,44 @@ class SoundEditor:
     def stream(self, seconds: float, settings: EditSettings, loop: bool = False) -> Iterator[np.ndarray]:
         """Yields a sound of any length in parts [sample] at the pipeline's rate: a first window, and continuations.
 
-        loop: its end leads into its beginning without a seam."""
+        A part that dies away is continued from where it does. loop: the end leads into the beginning without a seam.
+        Raises ValueError without a prompt, and AudioError if what was made cannot be continued."""
         rate = self.pipe.sample_rate
         if settings.prompt is None:
             raise ValueError("the prompt is empty: describe a sound in words")
-        window = self.max_frames * self.codec.samples_per_frame / rate
-        longest = min(window, self.pipe.config.seconds_range[1])
-        gap = LOOP_GAP if loop else 0.0
-        if not np.isfinite(seconds) or seconds <= gap:
-            raise ValueError(f"a {'loop' if loop else 'sound'} must last over {gap:g} seconds, not {seconds:g}")
-        left, context, seam = round((seconds - gap) * rate), round(CONTEXT * rate), round(SEAM * rate)
-        take = min(left, int(longest * rate))
-        tail = self._first_sound(take / rate, settings)[:take]
-        head, left, part = tail[:context].copy(), left - take, 0
+        gap = round(LOOP_GAP * rate) if loop else 0
+        left, context, seam = (
+            round(check_number("seconds", seconds) * rate) - gap,
+            round(CONTEXT * rate),
+            round(SEAM * rate),
+        )
+        if left <= 0:
+            least = gap / rate
+            raise ValueError(f"a {'loop' if loop else 'sound'} must last over {least:g} seconds, not {seconds:g}")
+        window = self.max_frames * self.codec.samples_per_frame
+        tail = self._first_sound(min(left / rate, self.pipe.config.seconds_range[1]), settings)[:left]
+        head, part, tries, least = tail[:context].copy(), 0, 0, rate // 2
         skipped = seam if loop else 0  # of the beginning, which returns at the end in its cross-faded form
-        while left:
+        if left > len(tail):
+            tail = without_end(tail, rate)
+        while len(tail) < left:
+            tries = tries + 1 if len(tail) < least else 0
+            if tries > settings.max_retries:
+                raise AudioError(f"the sound made for {settings.prompt!r} dies away: try another seed")
             done, tail, part = tail[:-context], tail[-context:], part + 1
-            yield done[skipped:]
-            skipped = 0
-            count = min(left, round((window - CONTEXT - 1.5) * rate))
-            tail = self.extend(tail, rate, count / rate, settings=replace(settings, seed=settings.seed + 7919 * part))
-            left -= count
+            if len(done):
+                yield done[skipped:]
+            left, skipped, least = left - len(done), 0 if len(done) else skipped, len(tail) + rate // 2
+            count = min(left - len(tail), window - len(tail) - round(1.5 * rate))
+            seed = settings.seed + 7919 * part
+            tail = without_end(self.extend(tail, rate, count / rate, settings=replace(settings, seed=seed)), rate)
         if not loop:
             yield tail
             return
-        end, known = len(tail), len(tail) + round(gap * rate)
-        joined = np.concatenate([tail, np.zeros(known - end, tail.dtype), head])
-        joined = self._fill(joined, rate, end, known, replace(settings, seed=settings.seed - 1 + 2**20))
-        yield joined[skipped : known + seam]
+        end = len(tail)
+        joined = np.concatenate([tail, np.zeros(gap, tail.dtype), head])
+        joined = self._fill(joined, rate, end, end + gap, replace(settings, seed=settings.seed + 7919 * (part + 1)))
+        yield joined[skipped : end + gap + seam]
 
     def _first_sound(self, seconds: float, settings: EditSettings) -> np.ndarray:
         generator = torch.Generator().manual_seed(settings.seed)
@@ -415,6 +425,17 @@ def edit_audio(
         else:
             made.append(editor.transform(sound.T, rate, strength, settings))
     return torch.from_numpy(np.stack([wav.T for wav in made]).astype(np.float32))
+
+
+def without_end(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Returns a wav [sample] without what dies away at its end: tenths of a second 12 dB below its louder ones."""
+    hop = rate // 10
+    frames = wav[: len(wav) // hop * hop].reshape(-1, hop)
+    if not len(frames):
+        return wav
+    levels = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
+    loud = np.flatnonzero(levels >= 0.25 * np.quantile(levels, 0.9))
+    return wav[: (int(loud[-1]) + 1) * hop] if loud[-1] + 1 < len(frames) else wav
 
 
 def check_sound(wav: np.ndarray) -> np.ndarray:

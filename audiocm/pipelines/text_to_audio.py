@@ -12,6 +12,7 @@ from torch import Tensor
 from ..checks import check_choice, check_instance, check_number, check_tensor, check_text, check_whole
 from ..codec.vae import MelVAE
 from ..codec.vocoder import Vocoder
+from ..devices import usual_defaults
 from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
 from ..models.text_encoder import INT8_FILE, TextConditioner, sentence_vector
@@ -65,6 +66,7 @@ class TextToAudioPipeline(LatentPipeline):
             self.conditioner = TextConditioner(text_encoder, tokenizer, max_tokens)
         self.build_codec()
 
+    @usual_defaults()
     @torch.no_grad()
     def __call__(
         self,

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..codec.vae import MelVAE
 from ..codec.vocoder import Vocoder
+from ..devices import usual_defaults
 from ..diffusion.denoiser import Condition
 from ..diffusion.solvers import Solver
 from ..models.transformer import LatentTransformer
@@ -344,13 +345,16 @@ class TextToSpeechPipeline(LatentPipeline):
         A sentence too long for the network gives several pieces with the same seed; one that fails is made again."""
         jobs, timelines = iter(jobs), defaultdict(lambda: _Timeline(self.sample_rate))
         while batch := list(islice(jobs, batch_size)):
-            pieces = [
-                (i, seed, piece) for i, seed, sentence in batch for piece in self._split_to_fit(sentence, options)
-            ]
+            with usual_defaults():
+                pieces = [
+                    (i, seed, piece) for i, seed, sentence in batch for piece in self._split_to_fit(sentence, options)
+                ]
             for start in range(0, len(pieces), batch_size):
                 numbers, seeds, lines = zip(*pieces[start : start + batch_size], strict=True)
                 make = partial(self._synthesize_batch, lines, options)
-                for i, one in zip(numbers, attempt(make, seeds, options.max_retries), strict=True):
+                with usual_defaults():
+                    attempts = attempt(make, seeds, options.max_retries)
+                for i, one in zip(numbers, attempts, strict=True):
                     failure = Failure(i, one.made.sentence.text, one.fault, one.seeds) if one.fault else None
                     yield i, timelines[i].place(one.made, failure)
 

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from ..pipelines.text_to_speech import SPEEDS
 from ..version import __version__
 from .batching import END, ClosingError
 from .errors import RequestError, as_request_error, json_response
@@ -70,7 +71,7 @@ def build_app(service: Service, token: str | None = None, local_only: bool = Fal
     async def list_models() -> Response:
         return json_response({"object": "list", "data": list(models.values())})
 
-    @app.get("/v1/models/{name}")
+    @app.get("/v1/models/{name:path}")  # a hub id has a slash
     async def show_model(name: str) -> Response:
         if name not in models:
             message = f"unknown model {name!r}: this server has {', '.join(models)}"
@@ -146,7 +147,7 @@ def describe_models(service: Service, created: int) -> list[dict[str, Any]]:
         about |= {"sample_rate": pipe.sample_rate, "max_characters": service.limits.characters}
         about |= {"guidance_range": list(pipe.guidance_range), "guidance": config.guidance_scale}
         if task == "text-to-speech":
-            about |= {"voices": list(pipe.voices), "speed_range": [0.5, 2.0]}
+            about |= {"voices": list(pipe.voices), "speed_range": list(SPEEDS)}
         else:
             about |= {"seconds_range": list(config.seconds_range), "max_n": service.limits.takes}
         models.append(about)

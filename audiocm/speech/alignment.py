@@ -1,6 +1,7 @@
-"""Monotonic alignment search, and the assignment of frames to phonemes by their durations."""
+"""Monotonic alignment search, forced alignment by CTC, and the assignment of frames to phonemes by their durations."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _IMPOSSIBLE = -1e9  # score of a cell that no path reaches
@@ -48,3 +49,47 @@ def whole_frames(durations: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     total = durations.sum(1)
     frames = total.round().clamp_min(least)
     return durations * (frames / total.clamp_min(1e-6))[:, None], frames.long()
+
+
+def forced_alignment(log_probabilities: Tensor, tokens: Tensor, blank: int = 0) -> Tensor:
+    """Returns the first frame and the one after the last of each token on the most probable CTC path, int [token, 2].
+
+    CTC is of Graves et al. 2006. log_probabilities [frame, label] are those of a recogniser, tokens [token] the labels
+    of what was said, none of them `blank`. The path is found by torchaudio's operator, or by the same search in plain
+    torch where torchaudio has no library that fits this torch. Raises ValueError if there is no token, if one is no
+    label or the blank, or if there are too few frames: one for each token and one between equal neighbours."""
+    from torchaudio.functional import forced_align, merge_tokens
+
+    labels, least = log_probabilities.shape[1], len(tokens) + int((tokens[1:] == tokens[:-1]).sum())
+    if not len(tokens) or not bool(((tokens >= 0) & (tokens < labels) & (tokens != blank)).all()):
+        raise ValueError(f"tokens must be one or more labels from 0 to {labels - 1} other than the blank, {blank}")
+    if len(log_probabilities) < least:
+        raise ValueError(f"{len(log_probabilities)} frames are too few for these tokens, which need {least}")
+    if hasattr(torch.ops.torchaudio, "forced_align"):
+        path = forced_align(log_probabilities[None].contiguous(), tokens[None].long(), blank=blank)[0][0]
+    else:
+        path = _ctc_path(log_probabilities, tokens, blank)
+    spans = merge_tokens(path, torch.zeros(len(path)), blank)
+    return torch.tensor([[span.start, span.end] for span in spans])
+
+
+def _ctc_path(log_probabilities: Tensor, tokens: Tensor, blank: int) -> Tensor:
+    """Returns the label of each frame [frame] on the most probable CTC path, by the Viterbi algorithm."""
+    states = torch.full((2 * len(tokens) + 1,), blank)  # a blank before, between and after the tokens
+    states[1::2] = tokens
+    skips = torch.zeros(len(states), dtype=torch.bool)
+    skips[3::2] = tokens[1:] != tokens[:-1]  # no blank is needed between different tokens
+    scores, impossible = log_probabilities.cpu()[:, states], float("-inf")
+    best = scores[0].clone()
+    best[2:] = impossible
+    steps = []  # for each frame, how many states before the best path to a state comes from
+    for score in scores[1:]:
+        one = F.pad(best, (1, 0), value=impossible)[:-1]
+        two = F.pad(best, (2, 0), value=impossible)[:-2].masked_fill(~skips, impossible)
+        best, step = torch.stack([best, one, two]).max(dim=0)
+        best = best + score
+        steps.append(step)
+    path = [len(states) - 1 if best[-1] > best[-2] else len(states) - 2]
+    for step in reversed(steps):
+        path.append(path[-1] - int(step[path[-1]]))
+    return states[path[::-1]]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..devices import usual_defaults
 from ..diffusion import paths
 from ..diffusion.denoiser import Condition
 from ..errors import explain_import_error
@@ -100,6 +101,7 @@ class Teacher:
         return self
 
 
+@usual_defaults()
 def load_teacher(source: str | os.PathLike | Mapping[str, Any] | Any, **hub: Any) -> Teacher:
     """Loads a teacher: a bundled name, a diffusers folder, a hub id "owner/name", a pipeline, or a dict of components.
 

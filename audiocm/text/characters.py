@@ -34,7 +34,7 @@ def replace_characters(text: str) -> str:
 
 def _plain_form(character: str) -> str:
     category, plain = unicodedata.category(character), unicodedata.normalize("NFKC", character)
-    if category in ("Cf", "Mn", "Me"):
+    if category in ("Cf", "Mn", "Me") or _is_tone(character):
         return ""
     if character == "\n" or category in ("Zl", "Zp"):
         return "\n"
@@ -58,25 +58,45 @@ def is_latin(character: str) -> bool:
 
 
 def unread_characters(text: str) -> list[str]:
-    """Returns the characters of a text, after `replace_characters`, that are not read, in their order."""
-    return [character for character in dict.fromkeys(text) if not _is_read(character)]
+    """Returns the characters of a text that are not read, each once, in their order.
+
+    Those are symbols, letters of other scripts, control and private-use characters, and accents that no letter has.
+    Invisible ones that change no word, such as the soft hyphen, do not count."""
+    text = unicodedata.normalize("NFC", text)
+    return [character for character in dict.fromkeys(text) if not _vanishes(character) and not _is_read(character)]
+
+
+def _vanishes(character: str) -> bool:
+    """Whether a character has no sound and no meaning of its own: spaces, format characters, variants of emoji."""
+    is_variant = "\ufe00" <= character <= "\ufe0f" or "\U000e0100" <= character <= "\U000e01ef" or character == "\u20e3"
+    return character.isspace() or is_variant or unicodedata.category(character) == "Cf" or _is_tone(character)
+
+
+def _is_tone(character: str) -> bool:
+    return "\U0001f3fb" <= character <= "\U0001f3ff"  # of the skin of an emoji
 
 
 def _is_read(character: str) -> bool:
+    plain = _plain_form(character).translate(_FORMS)
     return (
-        (character.isascii() and character.isalnum())
-        or character in SYMBOLS
-        or character in _PLAIN_SIGNS
-        or character in _READ
-        or character.lower() in GREEK
-        or WORD_MARK <= character <= LAST_MARK
-        or is_latin(character)
+        bool(plain)
+        and all(
+            (one.isascii() and one.isprintable() and (one.isalnum() or one in SYMBOLS or one in _PLAIN_SIGNS))
+            or one in SYMBOLS
+            or one in _PLAIN_SIGNS
+            or one in _READ
+            or one.lower() in GREEK
+            or is_latin(one)
+            for one in ([character] if character in _KEPT else plain)
+        )
+        and unicodedata.category(character) != "Cc"
     )
 
 
 def drop_unread(text: str) -> str:
-    """Returns the text with plain characters, and spaces in the place of those that are not read."""
-    text = replace_characters(text)
-    unread = unread_characters(text)
-    text = text.translate(dict.fromkeys(map(ord, unread), " ")) if unread else text
-    return re.sub(r"\(\s*\)", " ", text) if unread else text
+    """Returns the text with plain characters, and spaces in the place of those that are not read.
+
+    The private-use characters from WORD_MARK to LAST_MARK stay."""
+    plain = replace_characters(text)
+    unread = {ord(one): " " for one in unread_characters(plain) if not WORD_MARK <= one <= LAST_MARK}
+    return re.sub(r"\(\s*\)", " ", plain.translate(unread)) if unread else plain

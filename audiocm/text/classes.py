@@ -25,6 +25,7 @@ from .tables import (
     MAGNITUDES,
     MARKS,
     MONTHS,
+    NAMES,
     NO_NOUNS,
     NUMBERED,
     PER,
@@ -133,7 +134,7 @@ def _money(m: Match) -> str:
 
 def _money_range(m: Match) -> str:
     """Reads "$5-10" with its currency once."""
-    first = _amount(m, m["a"]) if "." in m["a"] else number(m["a"])
+    first = _amount(m, m["a"]) if "." in m["a"] and not m["magnitude"] else number(m["a"])
     return f"{first} to {_amount(m, m['b'])}"
 
 
@@ -182,15 +183,15 @@ def _measure(m: Match) -> str | None:
     if len(unit) == 1 and not m["gap"] and _before(m, _LABELLED):
         return None
     if unit in SPACED_UNITS and (
-        m["gap"] != " " if unit == "st" else _after(m, r"\s+[a-z]") and m["gap"] and unit != "h"
+        m["gap"] != " " if unit in ("st", "ac") else _after(m, r"\s+[a-z]") and m["gap"] and unit != "h"
     ):
         return None
     if unit in ("K", "M", "B", "T", "b") and not (unit == "K" and m["gap"]):
         return None
     if unit == "A" and _before(m, "[A-Za-z]-?"):
         return None
-    single = (_one(text) and not m["low"]) or ("/" in text and not re.match(r"\d+[ -]", text))
-    words = _unit(unit, single or m["gap"] == "-" or _is_attribute(m))
+    single = (_one(text) and not m["low"]) or re.fullmatch(r"\d{1,2}/\d+", text)
+    words = _unit(unit, bool(single) or m["gap"] == "-" or _is_attribute(m))
     if words is None:
         return None
     low = f"{number(m['low'])} {'by' if m['to'] in 'x×' else 'to'} " if m["low"] else ""
@@ -201,7 +202,7 @@ def _measure(m: Match) -> str | None:
 
 def _feet(m: Match) -> str:
     feet = f"{number(m['feet'])} {'foot' if _one(m['feet']) or m['inches'] else 'feet'}"
-    return f"{feet} {number(m['inches'])}" if m["inches"] else feet
+    return f"{feet} {_quantity(m['inches'])}" if m["inches"] else feet
 
 
 def _inches(m: Match) -> str | None:
@@ -221,6 +222,8 @@ def _degrees(m: Match) -> str:
 def _fraction_words(whole: str | None, top: int, bottom: int) -> str:
     names = {2: ("half", "halves"), 4: ("quarter", "quarters")}
     name = names.get(bottom) or (ordinal(bottom), ordinal(bottom) + "s")
+    if top > max(bottom, 20):
+        return f"{pairs(str(top))} over {cardinal(bottom)}"  # of blood pressure
     words = f"{cardinal(top)} {name[top != 1]}"
     return f"{number(whole)} and {'a half' if words == 'one half' else words}" if whole else words
 
@@ -243,7 +246,7 @@ def _fraction(m: Match) -> str | None:
             date := _date(top, bottom, None)
         ):
             return date
-    if bottom < 2 or top >= bottom * 10:
+    if bottom < 2:
         return None
     return _fraction_words(m["whole"], top, bottom)
 
@@ -324,6 +327,11 @@ def _time(m: Match) -> str | None:
     return f"{words} {letters(half + 'm')}" + _stop(m) if half else words
 
 
+def _military(m: Match) -> str:
+    hours = ("zero " if m["h"][0] == "0" else "") + cardinal(int(m["h"]))
+    return f"{hours} {'hundred' if m['m'] == '00' else digits(m['m']) if m['m'][0] == '0' else cardinal(int(m['m']))}"
+
+
 def _duration(m: Match) -> str:
     parts = ((m["h"], "hour"), (m["m"], "minute"), (m["s"], "second"))
     return " ".join(f"{number(count)} {name}{'s' * (not _one(count))}" for count, name in parts if count)
@@ -346,20 +354,23 @@ _YEAR_CUE = (
 def _year(m: Match) -> str | None:
     counted = _after(m, r" (?:[a-z]+ )?([a-z]{3,}s|people|men|women|children)\b")
     verbs = ("was", "has", "this", "is", "sales", "its", "his", "does", "ends", "begins")
-    return None if counted and counted[1] not in verbs and not _before(m, _YEAR_CUE) else year(m[0])
+    is_rare = m[0] < "1100" or (counted and counted[1] not in verbs)
+    return None if is_rare and not _before(m, _YEAR_CUE) else year(m[0])
 
 
 def _range(m: Match) -> str | None:
     a, b = m["a"], m["b"]
     if _after(m, r"\s?="):
         return None
+    if a == b:
+        return f"{number(a)} {number(b)}"
     is_year = [bool(re.fullmatch(r"1[1-9]\d\d|20\d\d", part)) for part in (a, b)]
     if is_year[0] and (is_year[1] or len(b) == 2):
         return f"{year(a)} to {year(b) if is_year[1] else cardinal(int(b))}"
     if (
         _before(m, r"\b(?:[Tt]he|[Aa]|Boeing) ")
         and min(len(a), len(b)) > 2
-        and int(a.replace(",", "")) > int(b.replace(",", ""))
+        and float(a.replace(",", "")) > float(b.replace(",", ""))
     ):
         return f"{pairs(a)} {pairs(b)}"  # a type, as of aeroplanes
     return f"{number(a)} to {number(b)}{' percent' if m['percent'] else ''}"
@@ -433,7 +444,7 @@ def _part(text: str) -> str:
         is_spelled = (
             low in SPELLED_PARTS or (low not in READ_PARTS and not re.search("[aeiouy]", low)) or len(piece) == 1
         )
-        words.append(number(piece) if piece.isdigit() else letters(piece) if is_spelled else low)
+        words.append(number(piece) if piece.isdecimal() else letters(piece) if is_spelled else low)
     return " ".join(words)
 
 
@@ -549,7 +560,7 @@ def _humps(text: str) -> str:
     pieces = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", text)
     return " ".join(
         number(one)
-        if one.isdigit()
+        if one.isdecimal()
         else letters(one)
         if len(one) == 1
         else read_capitals(one)
@@ -563,8 +574,8 @@ def _mixed(m: Match) -> str:
     """Reads a token of letters and digits, such as "MP3", "B52" or "SW1A"."""
     words = []
     for piece in re.findall(r"\d+(?:\.\d+)?|[^\W\d_]+", m[0]):
-        if piece[0].isdigit():
-            words.append(pairs(piece) if piece.isdigit() and len(piece) in (3, 4) else number(piece))
+        if piece[0].isdecimal():
+            words.append(pairs(piece) if piece.isdecimal() and len(piece) in (3, 4) else number(piece))
         elif piece.isupper():
             is_word = piece in ACRONYM_WORDS or (len(piece) > 3 and piece not in SPELLED)
             words.append(read_capitals(piece) if is_word else letters(piece))
@@ -577,7 +588,7 @@ def _formula(m: Match) -> str | None:
     """Reads a chemical formula; without digits only where it can be no word: "NaCl" can, "Cos" cannot."""
     if not re.search(r"\d", m[0]) and (not re.search("[a-z]", m[0]) or re.search(r"[A-Z]{2,}s$", m[0]) or knows(m[0])):
         return None
-    return " ".join(number(one) if one.isdigit() else letters(one) for one in re.findall(r"\d+|[A-Za-z]+", m[0]))
+    return " ".join(number(one) if one.isdecimal() else letters(one) for one in re.findall(r"\d+|[A-Za-z]+", m[0]))
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------------
@@ -585,21 +596,21 @@ def _formula(m: Match) -> str | None:
 
 def _times(m: Match) -> str:
     """Reads "3x4", which is "by", and "3 × 4", which is "times" in an equation."""
-    is_equation = m["sign"] in "×*·" and _after(m, r"\s?[=÷+]|\s(?:is|makes|equals)\b")
+    is_equation = m["sign"] in "×*·" and ("=" in m.string or _after(m, r"\s?[÷+]|\s(?:is|makes|equals)\b"))
     sides = (re.sub(r"\d{4}", lambda n: pairs(n[0]), m[side]) for side in ("a", "b"))
     return (" times " if is_equation else " by ").join(side if side[0].isalpha() else number(side) for side in sides)
 
 
 def _exponent(text: str) -> str:
     text = text.translate(SUPERSCRIPTS).strip("^(){}").replace("−", "-")
-    if not text.lstrip("+-").isdigit():
+    if not text.lstrip("+-").isdecimal():
         return text
     return ("minus " if text.startswith("-") else "") + ordinal(int(text.lstrip("+-")))
 
 
 def _power(m: Match) -> str:
     words = {"second": "squared", "third": "cubed"}.get(power := _exponent(m["power"]), f"to the {power}")
-    return f"{number(m['base']) if m['base'].isdigit() else m['base']} {words}"
+    return f"{number(m['base']) if m['base'].isdecimal() else m['base']} {words}"
 
 
 def _scientific(m: Match) -> str:
@@ -611,6 +622,10 @@ def _magnitude(m: Match) -> str | None:
         return None
     if m["suffix"] == "K" and m["n"] in ("2", "4", "5", "8") and not _after(m, r"\+"):
         return f"{number(m['n'])} {letters('K')}"  # of screens
+    if m["suffix"] in "kK" and _after(
+        m, r" (?:races?|runs?|walks?|videos?|TVs?|monitors?|displays?|screens?|resolution)\b"
+    ):
+        return f"{number(m['n'])} {letters('K')}"
     return f"{_signed(m)}{number(m['n'])} {MAGNITUDES[m['suffix']]}"
 
 
@@ -671,6 +686,14 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(r"(?<![\w.,$£€/:-])\d{1,13}(?:[ -]\d{1,7}){0,5}(?:-?[Xx])?(?![\w/:%-]|,\d|\.\d)", _cued_digits),
         _rule(r"(?<![\w.,$£€/:-])\d{2,4}(?:[ ]\d{2,4})+(?![\w,/:%-]|\.\d|-\d)", _digit_groups),
     ],
+    "code": [
+        _rule(rf"\b(?P<word>{_any(NUMBERED)}) (?:(?P<code>[A-Z]{{1,3}})[ -]?)?(?P<n>\d{{3,4}})(?!\w)",
+              lambda m: f"{letters(m['word']) if m['word'].isupper() else m['word']} {letters(m['code'] or '')}{pairs(m['n'])}"),
+        _rule(r"\bI-(?P<n>\d{1,3})(?:/(?P<other>\d{1,3}))?(?!\w)",
+              lambda m: f"{letters('I')} {pairs(m['n'])}" + (f", {pairs(m['other'])}" if m["other"] else "")),
+        _rule(r"(?<![\w.,])\d{3,4}(?!\w|[.,]\d)", lambda m: pairs(m[0]) if _before(m, r"\b(?:Hwy|Rte?|Flt|Rm|Ste|Apt|Bldg)\.? #?") else None),
+        _rule(r"\b(40[13])\(([kb])\)", lambda m: f"{pairs(m[1])} {letters(m[2])}"),
+    ],
     "date": [
         _rule(r"(?P<date>\d{4}-\d\d-\d\d)T(?P<time>\d\d:\d\d(?::\d\d)?)(?:\.\d+)?(?P<zone>Z|[+-]\d\d:?\d\d)?(?!\w)", _stamp),
         _rule(r"(?<![\w/.-])(?P<year>\d{4})(?P<mark>[-/.])(?P<a>\d{1,2})(?P=mark)(?P<b>\d{1,2})(?![\w/-])",
@@ -691,6 +714,7 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(r"(?<!\w)'(\d\d)(?![\w'])", lambda m: ("oh " if m[1] < "10" else "") + cardinal(int(m[1]))),
     ],
     "time": [
+        _rule(r"(?<![\w.,])(?P<h>[01]\d|2[0-4])(?P<m>[0-5]\d)(?= (?:hours|hrs|h)\b)", _military),
         _rule(r"(?<![\w.:])(?P<h>\d{1,3})\s?h(?:rs?)?\s(?P<m>\d{1,2})\s?m(?:in)?(?:\s(?P<s>\d{1,2})\s?s(?:ec)?)?(?!\w)", _duration),
         _rule(r"(?<![\w:.])(?P<h>\d{1,2})(?:[:.](?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?)?\s?(?P<half>[AaPp])(?:\.\s?[Mm]\.|[Mm]\b)(?!\w)", _time),
         _rule(r"(?<![\w:.])(?P<h>\d{1,2})[:h](?P<m>[0-5]\d)(?::(?P<s>[0-5]\d))?(?P<half>)(?![\w:])", _time),
@@ -715,9 +739,9 @@ CLASSES: dict[str, list[Rule]] = {
               r"|(?P<g>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)))", _scientific),
     ],
     "measure": [
-        _rule(rf"{START}(?P<feet>\d{{1,3}})\s?['′]\s?(?P<inches>\d{{1,2}}(?:\.\d+)?)\s?(?:\"|″|''|”|“)?(?!\w)", _feet),
+        _rule(rf"{START}(?P<feet>\d{{1,3}})\s?['′]\s?(?P<inches>\d{{1,2}}(?:\.\d+| \d/\d)?)\s?(?:\"|″|''|”|“)?(?!\w)", _feet),
         _rule(rf"{START}(?P<feet>\d{{1,3}})\s?['′](?P<inches>)(?![\w])(?=[ .,;)]|$)",
-              lambda m: None if m.string[: m.start()].count("'") % 2 and "′" not in m[0] else _feet(m)),
+              lambda m: None if len(re.findall(r"(?<!\w)'", m.string[: m.start()])) % 2 and "′" not in m[0] else _feet(m)),
         _rule(rf"{START}(?P<n>(?:\d+[ -])?\d+/\d+|{NUMBER})(?:\s?(?:″|\"(?=[\s.,;)x×]|$))|[\s-]?in(?:\.(?=\s|$|,)|(?=\s(?:wide|tall|long|deep|high|thick"
               r"|by|x)\b|\)|,|$)))", _inches),
         _rule(rf"{SIGN}{START}(?:(?P<low>{NUMBER}){DASH})?(?P<n>{NUMBER})\s?[°º](?:\s?(?P<scale>[CFK])\b|\s?(?P<point>[NSEW])\b)?", _degrees),
@@ -727,7 +751,7 @@ CLASSES: dict[str, list[Rule]] = {
     ],
     "science": [
         _rule(rf"(?<=\w )(?P<unit>{_any(UNITS)})⁻(?P<power>[¹²³])", lambda m: f"per {_per(m['unit'] + m['power'].strip('¹'))}"),
-        _rule(r"(?P<base>\d+|[^\W\d_]|\))(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^[({]?[-+−]?\w+[)}]?)", _power),
+        _rule(r"(?P<base>\d+|[A-Za-zα-ωΑ-Ω]|\))(?P<power>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+|\^[({]?[-+−]?(?:\d+|[a-z]{1,2}\b)[)}]?)", _power),
         _rule(r"(?<!\w)[²³]", lambda m: {"²": "two", "³": "three"}[m[0]]),
         _rule(rf"(?<=[\d⁰¹²³⁴⁵⁶⁷⁸⁹] )(?P<unit>{_UNIT}(?:/[A-Za-z]+[²³]?)?)(?![\w'/]|\.\w)",
               lambda m: None if m["unit"] in SPACED_UNITS else _unit(m["unit"], False)),
@@ -742,7 +766,8 @@ CLASSES: dict[str, list[Rule]] = {
     "range": [
         _rule(rf"{START}(?P<a>{NUMBER})\s?(?P<sign>[x×])\s?(?P<b>{NUMBER})\s?[x×]\s?(?P<c>{NUMBER})", lambda m: f"{_times(m)} by {number(m['c'])}"),
         _rule(rf"{START}(?P<a>{NUMBER})\s?(?P<sign>[x×*])\s?(?P<b>{NUMBER})(?!\w)", _times),
-        _rule(r"(?<![\w.])(?P<n>\d+(?:\.\d+)?)[x×](?!\w)", lambda m: f"{number(m['n'])} times"),
+        _rule(rf"(?<![\w.])(?P<n>\d+(?:\.\d+)?)[x×](?:/(?P<over>{_any(PER_WORDS)}))?(?!\w)",
+              lambda m: f"{number(m['n'])} times" + (f" per {m['over']}" if m["over"] else "")),
         _rule(r"(?<!\w)[x×](?P<n>\d+)(?!\w)", lambda m: f"times {number(m['n'])}"),
         _rule(r"(?<![\w.,-])\d{1,4}(?:-\d{1,4}){2,}(?![\w-])", lambda m: ", ".join(number(part) for part in m[0].split("-"))),
         _rule(rf"(?<![\w.-])(?P<a>{NUMBER})(?:\s?%)?{DASH}(?P<b>{NUMBER})(?P<percent>\s?%)?(?![\w-]|\.\d)", _range),
@@ -754,6 +779,7 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(r"(?<![\w.-])(?:III?|VI{1,3}|IX|XI{1,3}|XI?V|XVI{1,3}|XI?X(?=[ ,.]))(?![\w'-]|\.\w)", lambda m: cardinal(roman(m[0])) if m[0] != "XX" else None),
     ],
     "abbreviation": [
+        _rule(r"\b(?P<word>[bdr])\. (?=c\. |1\d{3}|20\d\d)", lambda m: {"b": "born ", "d": "died ", "r": "reigned "}[m["word"]]),
         _rule(r"\bN/A\b", lambda m: letters("NA")),
         _rule(rf"{START}(?P<title>{_any(TITLES)})\. ?(?=[A-Z]|and\b|of\b|{WORD_MARK})", lambda m: TITLES[m["title"]] + " "),
         _rule(r"\b(?P<title>Dr|Mr|Mrs|Ms|Prof|St|Mt|Sgt|Capt|Lt) (?=[A-Z][a-z])", lambda m: TITLES[m["title"]] + " "),
@@ -768,6 +794,7 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(rf"\b(?P<cue>{_any(LETTER_CUES)}) (?P<letter>[A-Z])(?!\w|\.\w|')", lambda m: f"{m['cue']} {letters(m['letter'])}"),
     ],
     "sign": [
+        _rule(r"(?<=\b[A-DFO])-(?=[.,;!?)\s]|$)", " minus"),
         _rule(r"(?<=[\w)]) [-−–] ?(?=\w)", lambda m: " minus " if re.search(r"[=^²³]", m.string) else None),
         _rule(r"(?<=[\dn])!(?=\s?[=+*/)-])", " factorial"),
         _rule(r"(?<!\S)[:;=][-^']?[)(DPp/\\|*]+(?!\S)", ""),
@@ -784,20 +811,18 @@ CLASSES: dict[str, list[Rule]] = {
         _rule(r"\b([A-G])#", lambda m: f"{m[1]} sharp"),
         _rule(r"(?<=[a-z])\s?/\s?(?P<over>[A-Za-z]+[²³]?)\b", _per_word),
     ],
-    "code": [
-        _rule(rf"\b(?P<word>{_any(NUMBERED)}) (?:(?P<code>[A-Z]{{1,3}})[ -]?)?(?P<n>\d{{3,4}})(?!\w)",
-              lambda m: f"{letters(m['word']) if m['word'].isupper() else m['word']} {letters(m['code'] or '')}{pairs(m['n'])}"),
-        _rule(r"\bI-(?P<n>\d{1,3})(?!\w)", lambda m: f"{letters('I')} {pairs(m['n'])}"),
-    ],
     "number": [
-        _rule(r"(?<![\w.,$#])(?:1[1-9]\d\d|20\d\d)(?![\w/:%'-]|[.,]\d)(?! (?:percent|times|degrees))", _year),
+        _rule(r"(?<![\w.,$#])(?:1\d{3}|20\d\d)(?![\w/:%'-]|[.,]\d)(?! (?:percent|times|degrees))", _year),
         _rule(rf"{SIGN}{START}(?<!\w-)(?P<n>{NUMBER})\s?(?P<suffix>K|M|B|bn|k)(?![\w'-])", _magnitude),
         _rule(r"(?<![\w.])(?P<n>\d+)'?s\b", lambda m: plural(pairs(m["n"]) if len(m["n"]) == 3 else number(m["n"]))),
     ],
     "letters and digits": [
-        _rule(r"(?<![\w])(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+(?:\.\d+)?|\b[A-Z]{1,4}-\d{3,4}(?![\w-])", _mixed),
+        _rule(r"(?<!\w)(?<!\d\.)(?=[^\W_]*\d)(?=[^\W_]*[^\W\d_])[^\W_]+(?:\.\d+)?|\b[A-Z]{1,4}-\d{3,4}(?![\w-])", _mixed),
     ],
-    "plain number": [_rule(rf"{SIGN}(?P<n>{NUMBER})", lambda m: _signed(m) + number(m["n"]))],
+    "plain number": [
+        _rule(rf"{SIGN}(?P<n>{NUMBER})", lambda m: _signed(m) + number(m["n"])),
+        _rule(r"\d+", lambda m: number(m[0])),
+    ],
     "symbol": [
         _rule(r"(?<=\d),(?=\d)", ", "),
         _rule("[℃℉]", lambda m: f" {UNITS[m[0]][1]}"),
@@ -811,6 +836,6 @@ CLASSES: dict[str, list[Rule]] = {
     ],
     "capitals": [
         _rule(r"(?<![\w.'])(?P<word>[A-Z]{2,}(?:'[A-Z]+)?)(?P<ending>'?s)?(?!\w)", _capitals),
-        _rule(r"\b[a-z]+[A-Z]\w*", lambda m: _humps(m[0])),
+        _rule(r"\b[a-z]+[A-Z]\w*", lambda m: None if m[0] in NAMES or knows(m[0]) else _humps(m[0])),
     ],
 }  # fmt: skip

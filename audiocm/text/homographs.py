@@ -10,7 +10,7 @@ import unicodedata
 
 from .dictionary import Pronouncer
 from .ipa import phonemes_of_ipa
-from .tables import mapping, rows
+from .tables import NAMES, rows
 
 VERB = (
     r"(?:\b(?:I|[Yy]ou|[Ww]e|[Tt]hey|[Ww]ho|will|would|can|could|may|might|must|shall|should|do|does|did|not|never|[Pp]lease"
@@ -42,7 +42,7 @@ def _homographs() -> dict[str, list[tuple[str, re.Pattern[str], re.Pattern[str]]
 
 @functools.cache
 def _names() -> dict[str, str]:
-    return {name: phonemes_of_ipa(ipa) for name, ipa in mapping("name").items()}
+    return {name: phonemes_of_ipa(ipa) for name, ipa in NAMES.items()}
 
 
 def pronunciation_in_context(word: str, before: str, after: str, pronouncer: Pronouncer) -> str:

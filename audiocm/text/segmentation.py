@@ -17,7 +17,7 @@ from .tables import (
 MAX_CHARACTERS = 300  # of a sentence; longer ones are split at clauses
 MAX_PARAGRAPH = 20_000  # characters that are held at once; a longer paragraph is cut at a space
 WRAP = 40  # a line of this length may go on in the next one
-_END = re.compile(r"(?<=[.!?…])(?:[\"'”’)\]]|\*{1,3}|_)*\s+(?=\S)")
+_END = re.compile(r"(?<=[.!?…])[\"'”’)\]*_]*\s+(?=\S)")
 _CLAUSE = re.compile(r"(?<=[,;:—)])\s+")
 _ITEM = re.compile(r"\s*(?:[-*•‣◦▪–]\s+|(?:\d{1,3}|[ivx]{1,5})[.)]\s+|[a-zA-Z]\)\s+|(?:#{1,6}|>+)\s+)\S")
 _NUMBER_ITEM = re.compile(r"\s*(?:\d{1,3}|[ivx]{1,5}|[a-zA-Z])[.)]\s")
@@ -62,7 +62,7 @@ def _join(block: list[str], knows: Callable[[str], bool]) -> Iterator[str]:
     paragraph = ""
     for i, line in enumerate(block):
         if paragraph and _goes_on(block[i - 1], line, longest):
-            cut = re.search(r"([^\W\d_]+)[-\u2010\u00ad]$", paragraph)
+            cut = re.search(r"([^\W\d_]+)[-\u2010\u00ad]$", paragraph[-60:])
             word = re.match(r"[a-z]+", line)
             if cut and word:
                 is_word = paragraph[-1] == "\u00ad" or knows((cut[1] + word[0]).lower())
@@ -81,11 +81,11 @@ def _goes_on(line: str, following: str, longest: int) -> bool:
     """Whether a line break is a hard wrap, and no end of a heading, list item or verse."""
     if _ITEM.match(following):
         return False
-    if line[-1] in ".!?:…" or re.search(r"[.!?…][\"'”’)]+$", line):
+    if line[-1] in ".!?:…" or re.search(r"[.!?…][\"'”’)]+$", line[-10:]):
         return bool(_is_abbreviation(line, following)) or (len(line) >= WRAP and len(line) >= 0.7 * longest)
     if line.startswith("#"):
         return False
-    last = re.search(r"([^\W\d_]+)\W*$", line)
+    last = re.search(r"([^\W\d_]+)\W*$", line[-60:])
     if following[0].islower() or line[-1] in ",;—-–" or (last and last[1] in CONTINUES):
         return True
     return len(line) >= WRAP and len(line) >= 0.7 * longest and not line.isupper()
@@ -120,7 +120,7 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
     if not before.strip("\"'“‘(") or _NUMBER_ITEM.fullmatch(text[start:end] + " "):
         return False  # a number of a list
     last = re.split(r"[\s(\[\"“‘'—/]+", before)[-1]
-    is_number = following[0].isdigit() or following[0] == "#"
+    is_number = following[0].isdecimal() or following[0] == "#"
     if re.fullmatch(r"[A-Za-z]", last) and last != "I":
         return _initial_ends(before, last, following, starts)
     if last == "I":
@@ -131,6 +131,8 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
         return starts or not (is_number or re.match(r"(?:[NSEW]|Apt|Ste)\b", following))
     if last in TITLES and last not in ("Jr", "Sr", "Esq"):
         return False if last[0].isupper() else starts
+    if last in BEFORE_NUMBERS and re.match(r"[IVXLC]{2,}\b|[IVXL][,.;:)]", following):
+        return False
     if last in ("No", "no", "Nos", "nos", "p", "pp", "sec", "art", "lines", "l", "c"):
         return not (is_number or re.match(r"[IVX]+\b", following))
     if last in BEFORE_NUMBERS:
@@ -143,7 +145,7 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
 def _initial_ends(before: str, last: str, following: str, starts: bool) -> bool:
     """Whether a stop after a single letter ends a sentence: "plan B. The" does, "J. Smith" does not."""
     if last.islower():
-        return last not in ("p", "c", "l", "v") or starts
+        return starts or (not following[0].isdecimal() and last not in ("p", "c", "l", "v"))
     if re.match(r"[A-Z]\.", following):
         return False
     if last in DIRECTIONS and re.search(r"\d [NSEW]$", before):

@@ -53,4 +53,4 @@ REGNAL, REGNAL_TITLES, ROMAN_CUES = {*names("regnal name")}, {*names("regnal tit
 STARTERS, CONTINUES, BIBLE = {*names("starter")}, {*names("continued")}, {*names("bible book")}
 SPELLED_PARTS, READ_PARTS = {*names("spelled part")}, {*names("read part")}
 ELEMENTS, LETTER_CUES, NO_NOUNS, MARKS = names("element"), names("letter cue"), {*names("no noun")}, mapping("mark")
-NUMBERED, VERSIONED = [*table("numbered")], [*table("versioned")]
+NUMBERED, VERSIONED, NAMES = [*table("numbered")], [*table("versioned")], mapping("name")

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiocm.audio.augmentation import add_white_noise, change_speed, mask_spectrogram
 from audiocm.data.batches import WaveBatches, encode_captions
 from audiocm.data.manifest import Clip
 from audiocm.diffusion.denoiser import Condition
@@ -53,29 +54,23 @@ class CaptionedWaves(WaveBatches):
 
 
 def augment(image: Tensor) -> Tensor:
-    """Tilts mels [batch, 1, bin, frame] over frequency, masks two bands and spans (SpecAugment, Park et al. 2019)."""
-    batch, _, bins, frames = image.shape
-    tilt = torch.randn(batch, 1, 1, 1, device=image.device) * 0.3
-    image = image + tilt * torch.linspace(-1, 1, bins, device=image.device)[None, None, :, None]
-    for size, widest, shape in ((bins, bins // 8, (1, bins, 1)), (frames, frames // 8, (1, 1, frames))):
-        at = torch.arange(size, device=image.device)
-        for _ in range(2):
-            width = torch.rand(batch, 1, device=image.device) * widest
-            start = torch.rand(batch, 1, device=image.device) * (size - width)
-            inside = (at >= start) & (at < start + width)
-            image = image.masked_fill(inside.view(batch, *shape), -2.0)
-    return image
+    """Tilts mels [batch, 1, bin, frame] over frequency and masks two bands and spans."""
+    tilt = torch.randn(len(image), 1, 1, 1, device=image.device) * 0.3
+    image = image + tilt * torch.linspace(-1, 1, image.shape[2], device=image.device)[None, None, :, None]
+    return mask_spectrogram(image, -2.0)
 
 
 class Contrast:
     """The InfoNCE loss of a batch. Captions with sentence vectors of a cosine above `threshold` count as equal."""
 
-    def __init__(self, net: SmallClap, threshold: float = 0.95) -> None:
-        self.net, self.threshold = net, threshold
+    def __init__(self, net: SmallClap, threshold: float = 0.95, perturb: bool = False) -> None:
+        self.net, self.threshold, self.perturb = net, threshold, perturb
 
     def loss(self, student: nn.Module, target: Any, x: Tensor, cond: Condition, progress: Any) -> Tensor:
         """Returns the loss of waves and the sentence vectors of their captions."""
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            if self.perturb:
+                x = add_white_noise(change_speed(x, RATE))
             image = augment(self.net.image(x))
         equal = cond.pooled @ cond.pooled.T > self.threshold
         return contrastive_loss(*student(image, cond.pooled), equal)
@@ -114,9 +109,12 @@ def run(
     widths: tuple[int, ...] = (24, 48, 96, 192),
     depths: tuple[int, ...] = (1, 1, 3, 2),
     precision: str = "bf16",
+    perturb: bool = False,
     seed: int = 0,
 ) -> Run:
-    """Returns the training: `minutes` in all calls together; the average with the best mean recall is exported."""
+    """Returns the training: `minutes` in all calls together; the average with the best mean recall is exported.
+
+    `perturb` also changes the speed of the clips and adds noise to them; the bundled one was trained without."""
     device = best_device()
     net, conditioner = SmallClap(widths=widths, depths=depths).to(device), TextConditioner.from_pretrained().to(device)
     batches = CaptionedWaves(captioned_clips(corpora, "train", SHARES), batch, conditioner, seed, device)
@@ -129,4 +127,4 @@ def run(
     settings |= {"train_seconds": 60 * minutes, "save_every": 2000, "precision": precision, "export": export}
     settings |= {"validate": lambda net: retrieval(net, waves, sentences, truth), "validate_every": 250}
     settings |= {"keep_best": "mean_recall", "is_better": operator.gt}
-    return Run("small_clap", net, Contrast(net), batches, steps=steps, **settings)
+    return Run("small_clap", net, Contrast(net, perturb=perturb), batches, steps=steps, **settings)

@@ -119,8 +119,88 @@ def _msclap(year: str) -> dict[str, Any]:
     return {"package": "msclap", "shapes": shapes, "embedding": embedding, "text": text, "ids": ids}
 
 
+SMALL_WAVLM = {
+    "encoder_layers": 2, "encoder_embed_dim": 128, "encoder_ffn_embed_dim": 96, "encoder_attention_heads": 2,
+    "conv_feature_layers": "[(32,10,5)] + [(32,3,2)] * 4 + [(32,2,2)] * 2", "conv_pos": 16, "conv_pos_groups": 4,
+    "relative_position_embedding": True, "gru_rel_pos": True, "num_buckets": 320, "max_distance": 800,
+}  # fmt: skip
+
+
+def _wavlm_speaker(large: bool) -> dict[str, Any]:
+    """UniSpeech's ECAPA_TDNN_SMALL on the WavLM of s3prl. PYTHONPATH must hold downstreams/speaker_verification of a
+    clone of github.com/microsoft/UniSpeech (commit 40d3227); its import of fairseq, which is not used, is satisfied
+    by an empty module."""
+    import sys
+    import tempfile
+    import types
+
+    from s3prl.upstream.wavlm.expert import UpstreamExpert
+    from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
+
+    unused = types.ModuleType("models.utils")
+    unused.UpstreamExpert = None
+    sys.modules["models.utils"] = unused
+    from models.ecapa_tdnn import ECAPA_TDNN_SMALL
+
+    settings = SMALL_WAVLM | {"layer_norm_first": large, "normalize": large}
+    settings |= {"extractor_mode": "layer_norm" if large else "default"}
+    with tempfile.NamedTemporaryFile(suffix=".pt") as file:
+        torch.save({"cfg": settings, "model": WavLM(WavLMConfig(settings)).state_dict()}, file.name)
+        torch.hub.load = lambda *_: UpstreamExpert(file.name)
+        net = ECAPA_TDNN_SMALL(feat_dim=128, feat_type="wavlm_large" if large else "wavlm_base_plus")
+    shapes = _fill(net)
+    with torch.inference_mode():
+        vectors = torch.cat([net(torch.from_numpy(make_sound(16000, seconds))[None]) for seconds in (2.0, 0.7)])
+    source = "s3prl.upstream.wavlm and UniSpeech/downstreams/speaker_verification 40d3227"
+    return {"package": "s3prl", "source": source, "shapes": shapes, "embedding": vectors}
+
+
+def utmos() -> dict[str, Any]:
+    """UTMOS-PyTorch, whose names of weights are those of the original's Lightning module, with a small wav2vec 2.0."""
+    from utmos_pytorch import utmos_torch
+
+    sizes = {"conv_feature_layers": SMALL_WAVLM["conv_feature_layers"], "encoder_layers": 2, "conv_pos": 16}
+    small = utmos_torch.Wav2Vec2Config(**sizes, encoder_ffn_embed_dim=96)
+    utmos_torch.Wav2Vec2Config = lambda: small
+    net = utmos_torch.UTMOSModel()
+    shapes = _fill(net)
+    wavs = [torch.from_numpy(make_sound(16000, seconds))[None] for seconds in (2.0, 0.7)]
+    with torch.inference_mode():
+        frames = [
+            net(wav=wav[None], domains=torch.zeros(1, dtype=torch.int), judge_id=torch.tensor([288])) for wav in wavs
+        ]
+    ratings = torch.stack([one.mean(dim=1)[0] * 2 + 3 for one in frames])
+    return {"package": "utmos-pytorch", "shapes": shapes, "embedding": ratings}
+
+
+def aesthetics() -> dict[str, Any]:
+    """audiobox_aesthetics in float32 with a small WavLM: windows of 10 s of clips of 12 s and 0.7 s."""
+    from audiobox_aesthetics import infer
+    from audiobox_aesthetics.model import aes
+
+    aes.DEFAULT_AUDIO_CFG.update(SMALL_WAVLM)
+    settings = {"proj_num_layer": 2, "proj_ln": True, "proj_act_fn": "gelu", "proj_dropout": 0, "nth_layer": 3,
+                "use_weighted_layer_sum": True, "precision": "32", "normalize_embed": True, "output_dim": 1}  # fmt: skip
+    scale = {axis: {"mean": 5.0 + i, "std": 1.0 + i / 10} for i, axis in enumerate(aes.AXES_NAME)}
+    predictor = infer.AesPredictor.__new__(infer.AesPredictor)
+    predictor.model, predictor.device = aes.AesMultiOutput(**settings, target_transform=scale), torch.device("cpu")
+    shapes = _fill(predictor.model)
+    predictor.sample_rate, predictor.data_col = 16000, "wav"
+    predictor.target_transform = {axis: aes.Normalize(**scale[axis]) for axis in scale}
+    clips = [
+        {"wav": torch.from_numpy(make_sound(16000, seconds))[None], "sample_rate": 16000} for seconds in (12.0, 0.7)
+    ]
+    ratings = torch.tensor([list(row.values()) for clip in clips for row in predictor.forward([clip])])
+    options = {"model_cfg": settings, "target_transform": scale}
+    return {"package": "audiobox-aesthetics", "shapes": shapes, "options": options, "embedding": ratings}
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
+    "aesthetics": aesthetics,
     "passt": passt,
+    "sim-o-base": lambda: _wavlm_speaker(False),
+    "sim-o-large": lambda: _wavlm_speaker(True),
+    "utmos": utmos,
     "msclap-2022": lambda: _msclap("2022"),
     "msclap-2023": lambda: _msclap("2023"),
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 import soundfile
+import torch
 from spoilt import SILENT, seed_of, spoil
 from tiny_model import tiny_pipeline
 
@@ -331,3 +332,36 @@ def test_wrong_long_sounds_are_one_line(options, message, place, capsys):
     assert main(["generate", "rain", "-o", "a.wav", *options]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert message in error and not list(place.iterdir())
+
+
+def test_a_low_rank_difference_changes_the_sound(models, place, capsys):
+    from audiocm.models.transformer import LatentTransformer
+    from audiocm.teachers import add_lora, save_lora
+
+    net = LatentTransformer.from_pretrained(models / "tta")
+    torch.manual_seed(0)
+    for weight in add_lora(net, 2):
+        torch.nn.init.normal_(weight, std=0.1)
+    save_lora(net, place / "lora")
+    sounds = []
+    for number, scale in enumerate(["0", "1", "1"]):
+        arguments = [
+            "generate",
+            "rain",
+            "-o",
+            f"{number}.wav",
+            "--seconds",
+            "1",
+            "--lora",
+            "lora",
+            "--lora-scale",
+            scale,
+        ]
+        assert main(arguments) == 0
+        sounds.append(soundfile.read(f"{number}.wav")[0])
+    assert main(["generate", "rain", "-o", "plain.wav", "--seconds", "1"]) == 0
+    numpy.testing.assert_allclose(sounds[0], soundfile.read("plain.wav")[0], atol=1e-4)
+    numpy.testing.assert_array_equal(sounds[1], sounds[2])
+    assert numpy.abs(sounds[1] - sounds[0]).max() > 2e-3
+    assert main(["generate", "rain", "-o", "x.wav", "--lora", "none"]) == 2
+    assert "LoRA file none/pytorch_lora_weights.safetensors is missing" in capsys.readouterr().err

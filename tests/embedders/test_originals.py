@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy.special import expit, softmax
 
 from audiocm.embedders.registry import load_embedder, load_tagger
 from recipes.evaluation.embedder_fixtures import make_sound, make_weights
 
 CASES = json.loads(Path(__file__).with_name("originals.json").read_text(encoding="utf-8"))
-COMMITTED = {name: case["version"] for name, case in CASES.items()}
 
 
 @pytest.fixture
@@ -99,7 +99,60 @@ def test_microsofts_clap_scores_words_with_the_tokenizer_that_is_named(weight_fi
         load_embedder(f"msclap:{file}", tokenizer=str(tmp_path / "other"))
 
 
-FILES = [("passt", "not a PaSST"), ("msclap", "not a CLAP of Microsoft's")]
+def test_the_speaker_verifier_of_sim_o_equals_unispeechs(weight_file):
+    for case in ("sim-o-base", "sim-o-large"):
+        judge = load_embedder(f"sim-o:{weight_file(case)}")
+        found = judge.features([make_sound(16000, seconds) for seconds in (2.0, 0.7)])["embedding"]
+        assert farthest(found, array(case, "embedding")) < 1e-5
+        alone = judge.features([make_sound(16000, 0.7)])["embedding"]
+        assert np.abs(alone[0] - found[1]).max() < 1e-5 and np.isfinite(judge.features([np.ones(3)])["embedding"]).all()
+
+
+def as_speechmos(state):
+    """Renames the original's weights of UTMOS to those of SpeechMOS's file."""
+    names = {"feature_extractors.0.ssl_model.": "wav2vec2.", "output_layers.0.decoder_rnn.": "blstm.",
+             "output_layers.1.net.0.": "projection.0.", "output_layers.1.net.3.": "projection.2."}  # fmt: skip
+    renamed = {"domain_emb": state["feature_extractors.1.embedding.weight"][:1]}
+    renamed["judge_emb"] = state["output_layers.0.judge_embedding.weight"][288:289]
+    for theirs, ours in names.items():
+        renamed |= {ours + key[len(theirs) :]: value for key, value in state.items() if key.startswith(theirs)}
+    return renamed
+
+
+def test_utmos_equals_its_original_under_both_files_names(weight_file):
+    wavs = [make_sound(16000, seconds) for seconds in (2.0, 0.7)]
+    for wrap in (lambda state: state, as_speechmos):
+        judge = load_embedder(f"utmos:{weight_file('utmos', wrap)}")
+        found = judge.features(wavs)["embedding"]
+        assert farthest(found, array("utmos", "embedding")) < 1e-5
+        assert np.abs(judge.features(wavs[1:])["embedding"][0] - found[1]).max() < 1e-5
+    assert np.isfinite(judge.features([np.zeros(3, np.float32)])["embedding"]).all()
+
+
+def test_aesthetics_equal_audiobox_aesthetics_from_a_file_or_folder(weight_file, tmp_path):
+    options = CASES["aesthetics"]["options"]
+    named = weight_file("aesthetics", lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, **options})
+    wavs = [make_sound(16000, seconds) for seconds in (12.0, 0.7)]
+    judge = load_embedder(f"aesthetics:{named}")
+    found = judge.features(wavs)["embedding"]
+    assert farthest(found, array("aesthetics", "embedding")) < 1e-5
+    assert np.abs(judge.features(wavs[1:])["embedding"][0] - found[1]).max() < 1e-5
+    save_file(make_weights(CASES["aesthetics"]["shapes"]), tmp_path / "model.safetensors")
+    settings = options["model_cfg"] | {"target_transform": options["target_transform"]}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert np.array_equal(load_embedder(f"aesthetics:{tmp_path}").features(wavs[1:])["embedding"][0], found[1])
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        load_embedder(f"aesthetics:{tmp_path}")
+
+
+FILES = [
+    ("passt", "not a PaSST"),
+    ("msclap", "not a CLAP of Microsoft's"),
+    ("sim-o", "not UniSpeech's speaker verifier"),
+    ("utmos", "not UTMOS's strong learner"),
+    ("aesthetics", "not Audiobox Aesthetics"),
+]
 
 
 @pytest.mark.parametrize(("kind", "line"), FILES)
@@ -110,5 +163,5 @@ def test_files_of_something_else_are_named_in_one_line(kind, line, tmp_path):
         with pytest.raises(ValueError, match=reason) as error:
             load_embedder(f"{kind}:{tmp_path / file}")
         assert "\n" not in str(error.value) and file in str(error.value)
-    with pytest.raises(ValueError, match=f"{kind} needs its weight file: {kind}:FILE"):
+    with pytest.raises(ValueError, match=f"{kind} needs its weight file, .+ of .+: {kind}:FILE"):
         load_embedder(kind)

@@ -13,7 +13,7 @@ from audiocm.diffusion import paths, solvers
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines import sound_editor
 from audiocm.pipelines.failures import AudioError
-from audiocm.pipelines.sound_editor import EditSettings, SoundEditor, joined_band, joined_mel, mirrored
+from audiocm.pipelines.sound_editor import EditSettings, SoundEditor, joined_band, joined_mel, mirrored, without_end
 
 SEAM = sound_editor.SEAM
 
@@ -216,6 +216,29 @@ def test_joined_mels_keep_what_is_known_and_fit_its_level():
     torch.testing.assert_close(joined_mel(given, made + 9, known)[0, 0, 12], torch.tensor(8.7))
     bins = (torch.arange(5) < 3)[:, None]
     torch.testing.assert_close(joined_band(given, made, bins), torch.zeros(1, 5, 30))
+
+
+def test_a_sound_that_dies_away_is_cut_there():
+    rng = np.random.default_rng(0)
+    loud, quiet = rng.uniform(-0.3, 0.3, 2 * 24000), rng.uniform(-0.01, 0.01, 24000)
+    np.testing.assert_array_equal(without_end(np.r_[loud, quiet], 24000), loud)
+    np.testing.assert_array_equal(without_end(np.r_[quiet, loud], 24000), np.r_[quiet, loud])
+    assert len(without_end(loud[:100], 24000)) == 100
+
+
+def test_a_continuation_that_dies_away_is_tried_again_and_then_told(editors, monkeypatch):
+    editor, seeds = editors["kept"], []
+    original = editor.extend
+
+    def dying(wav, rate, after, settings):
+        seeds.append(settings.seed)
+        longer = original(wav, rate, after, settings=settings)
+        return np.r_[longer[: len(wav)], 0 * longer[len(wav) :]]
+
+    monkeypatch.setattr(editor, "extend", dying)
+    with pytest.raises(AudioError, match="dies away"):
+        list(editor.stream(12, EditSettings("rain", max_retries=2)))
+    assert len(seeds) == 3 and len(set(seeds)) == 3
 
 
 def test_settings_are_frozen_and_default_to_the_models_own():

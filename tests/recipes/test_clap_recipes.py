@@ -20,7 +20,20 @@ def test_training_writes_the_best_average(tmp_path):
         split = "valid" if i > 1 else "train"
         lines.append({"file": f"{i}.wav", "seconds": 1.0, "split": split, "kind": "effect", "captions": [words]})
     (tmp_path / "manifest.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    small = ["--steps", "2", "--batch", "2", "--widths", "8,8,8,8", "--depths", "1,1,1,1", "--precision", "no"]
+    small = [
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--widths",
+        "8,8,8,8",
+        "--depths",
+        "1,1,1,1",
+        "--precision",
+        "no",
+        "--perturb",
+        "true",
+    ]
     train_recipe("recipes/clap/train.py", [*small, "--corpora", str(tmp_path)], tmp_path / "run")
     assert (tmp_path / "run" / "model" / "diffusion_pytorch_model.fp16.safetensors").exists()
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])

@@ -323,6 +323,23 @@ def test_a_reader_that_leaves_a_stream_ends_the_speech(address, service):
         del service.open_speech
 
 
+def test_a_reader_that_stalls_is_cut_off(address, service, monkeypatch, capsys):
+    monkeypatch.setattr(guard, "STALL_SECONDS", 0.2)
+    service.open_speech = lambda *_, **__: iter([numpy.full(5_000_000, 0.1, numpy.float32)] * 4)
+    try:
+        connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=30)
+        body = json.dumps({"model": "tts", "input": TEXT, "response_format": "pcm"})
+        connection.request("POST", "/v1/audio/speech", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        wait_until(lambda: json.loads(post(address, "/health")[2])["requests"] == 0)
+        with pytest.raises(http.client.IncompleteRead):
+            answer.read()
+        assert "an answer was cut off: the client stalled" in capsys.readouterr().err
+    finally:
+        del service.open_speech
+        connection.close()
+
+
 def test_a_body_that_does_not_come_is_408(address, monkeypatch):
     monkeypatch.setattr(guard, "BODY_SECONDS", 0.2)
     host, port = address.removeprefix("http://").split(":")
