@@ -376,7 +376,7 @@ def main() -> None:
     parser.add_argument("--output", metavar="FILE", help="without extension; .json and .md are written")
     parser.add_argument("--systems", nargs="*", choices=READERS, default=list(READERS))
     parser.add_argument("--pronouncers", nargs="*", choices=PRONOUNCERS, default=list(PRONOUNCERS))
-    parser.add_argument("--half", choices=("first", "second"), help="a half of the bench alone")
+    parser.add_argument("--half", choices=("first", "second", "third"), help="a half of the bench alone")
     parser.add_argument("--keep", action="store_true", help="keep OUTPUT.json's columns of systems not installed here")
     parser.add_argument("--wrong", action="store_true", help="print what is read wrong")
     args = parser.parse_args()
