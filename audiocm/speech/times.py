@@ -48,6 +48,11 @@ class SentenceTimes:
     words: tuple[WordTime, ...]
     phonemes: tuple[PhonemeTime, ...]
 
+    @property
+    def durations(self) -> list[tuple[str, float]]:
+        """Its symbols, each with its seconds."""
+        return [(symbol, end - start) for symbol, start, end in self.phonemes]
+
 
 class _Group(NamedTuple):
     """Written words, their spoken ones, and the number of spoken runs of phonemes that they are."""
