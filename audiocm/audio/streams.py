@@ -64,6 +64,7 @@ class _Descriptor:
         self.descriptor, self.position, self.size, self.sent = descriptor, 0, 0, 0
         self.waiting: list[tuple[int, bytes]] = []
         self.start = _place(descriptor)
+        self.header = b""  # that goes before everything else
 
     def write(self, data: Any) -> int:
         """Takes what is to be written at the position."""
@@ -75,6 +76,8 @@ class _Descriptor:
 
     def drain(self) -> None:
         """Writes what waits. Raises PipeClosedError if nobody reads any more."""
+        _write(self.descriptor, self.header)
+        self.header = b""
         for place, data in self.waiting:
             if self.start is None:
                 _write(self.descriptor, data[max(0, self.sent - place) :])
@@ -130,7 +133,7 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
 
     form: one of FORMATS, else that of `stream_format`. A file appears at the end of the block, a pipe is written at
     once. The header of a WAV on a pipe announces the greatest length, as ffmpeg's does, since no length is known yet; that
-    of a FLAC announces none, which players accept and libsndfile does not.
+    of a FLAC announces none, which players accept and libsndfile does not. Nothing is written before the first sound.
     Raises ValueError if it cannot be written and PipeClosedError if nobody reads the pipe any more."""
     form = stream_format(output, form)
     if not is_pipe(output):
@@ -141,8 +144,7 @@ def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | N
     try:
         file = _Descriptor(descriptor)
         if form == "wav" and file.start is None:
-            _write(descriptor, wav_header(sample_rate))
-            form = "pcm"
+            file.header, form = wav_header(sample_rate), "pcm"
         with open_encoder(file, sample_rate, form, output) as append:
 
             def append_and_drain(wav: np.ndarray) -> None:

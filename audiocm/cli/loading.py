@@ -45,6 +45,6 @@ def quiet_libraries() -> Iterator[None]:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", message="(prompt|text) ")
+        warnings.filterwarnings("always", message="(prompt|text|a pause) ")
         warnings.showwarning = lambda message, *_: print(f"audiocm: warning: {message}", file=sys.stderr)
         yield

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers.utils import BaseOutput
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -22,23 +21,23 @@ from ..diffusion.solvers import Solver
 from ..models.transformer import LatentTransformer
 from ..speech.alignment import whole_frames
 from ..speech.encoder import SUBFRAMES, SpeechBatch, SpeechEncoder, phoneme_batch, pitch_features
+from ..speech.pieces import (
+    SPEEDS,
+    SpokenPiece,
+    Timeline,
+    in_context,
+    read_pieces,
+    speaking_rate,
+    without_context,
+)
 from ..speech.singing import Notes, align_notes, check_notes, resample_contour
-from ..speech.times import SentenceTimes, place_of_clause, place_of_middle, sentence_times, split_sentence
-from ..text.alphabet import CONSONANTS, PAUSES, SILENCE, VOWELS
+from ..speech.times import SentenceTimes, place_of_middle, split_sentence
 from ..text.pronunciation import Lexicon
-from ..text.reading import Sentence, read_sentences, validate_text
+from ..text.reading import Sentence, validate_text
 from .failures import Failure, attempt, check_retries, decode_checked
 from .latent_pipeline import Callback, Hook, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
 
-SPEEDS = (0.5, 2.0)  # bounds of the speaking rate; that of markup and that of a call are multiplied and limited
-SHORT = 15  # sounds; a line of fewer is spoken three times, of which the last is kept, see `_in_context`
-FADE, LEAD = 0.01, 0.15  # seconds of its fade and of the silence before it
-FIRST_CLAUSE = 110  # phonemes, about six seconds; a longer first sentence is cut at a clause, for an early start
 BATCH = 8  # sentences that an accelerator makes at once; a CPU makes one, since more are not faster there
-
-
-def _durations(times: Iterable[SentenceTimes]) -> list[tuple[str, float]]:
-    return [(one.symbol, one.end - one.start) for sentence in times for one in sentence.phonemes]
 
 
 @dataclass
@@ -56,7 +55,7 @@ class SpeechOutput(BaseOutput):
     @property
     def durations(self) -> list[list[tuple[str, float]]]:
         """For each text its symbols, each with its seconds, which sum to its length; "_" is silence."""
-        return [_durations(times) for times in self.times]
+        return [[pair for sentence in times for pair in sentence.durations] for times in self.times]
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class SpokenSentence:
     @property
     def durations(self) -> list[tuple[str, float]]:
         """Its symbols, each with its seconds, which sum to the length of `audio`; "_" is silence."""
-        return _durations([self.times])
+        return self.times.durations
 
 
 class _Line(NamedTuple):
@@ -84,58 +83,6 @@ class _Line(NamedTuple):
 
     sentence: Sentence
     phonemes: str
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A sentence as it is synthesised: its sound without a pause, and its symbols with their seconds."""
-
-    audio: Tensor
-    sentence: Sentence
-    symbols: tuple[str, ...]
-    seconds: tuple[float, ...]
-
-
-def _in_context(line: str) -> str:
-    """Returns a phoneme line of fewer than SHORT sounds three times, with a full stop if it has none, others as is.
-
-    The voices learned from whole sentences: of a single word they swallow the onset, or put other sounds before it.
-    After itself it is in a context that they know (results: recipes/text_to_speech/short_texts.py)."""
-    if sum(symbol in VOWELS + CONSONANTS for symbol in line) >= SHORT:
-        return line
-    return " ".join([line if line[-1] in PAUSES else f"{line}."] * 3)
-
-
-def _last_third(piece: _Piece, sample_rate: int) -> _Piece:
-    """Returns the last of three repetitions, from the quietest place between the sounds around its beginning, with silence before."""
-    first = len(piece.symbols) - 1 - (len(piece.symbols) - 4) // 3  # "_" L " " L " " L "_"
-    start, end = sum(piece.seconds[: first - 3]) + piece.seconds[first - 3] / 2, sum(piece.seconds[:first])
-    begin, fade = round(start * sample_rate), round(FADE * sample_rate)
-    energy = piece.audio[begin : round(end * sample_rate) + fade].square().unfold(0, fade, 1).sum(1)
-    cut = begin + int(energy.argmin())
-    audio = piece.audio[cut:].clone()
-    audio[:fade] *= torch.linspace(0, 1, fade)
-    silence = end - cut / sample_rate
-    more = max(0, round((LEAD - silence) * sample_rate))
-    seconds = (silence + more / sample_rate, *piece.seconds[first:])
-    return _Piece(F.pad(audio, (more, 0)), piece.sentence, (SILENCE, *piece.symbols[first:]), seconds)
-
-
-class _Timeline:
-    """Places the sentences of one text one after another, with the pauses between them."""
-
-    def __init__(self, sample_rate: int) -> None:
-        self.rate, self.samples, self.pause = sample_rate, 0, 0
-
-    def place(self, piece: _Piece, failure: Failure | None) -> SpokenSentence:
-        """Returns the next sentence with the pause before it and its times."""
-        start, pause = self.samples / self.rate, self.pause / self.rate
-        audio = F.pad(piece.audio, (self.pause, 0))
-        self.samples += len(audio)
-        self.pause = round(piece.sentence.pause * self.rate)
-        end = self.samples / self.rate
-        times = sentence_times(piece.sentence, piece.symbols, piece.seconds, start, pause, end)
-        return SpokenSentence(audio, piece.sentence, times, failure)
 
 
 @dataclass(frozen=True)
@@ -249,7 +196,7 @@ class TextToSpeechPipeline(LatentPipeline):
             texts, num_inference_steps, speed, voice, guidance_scale, max_retries=max_retries, **others
         )
         batch_size = batch_size or (1 if self._execution_device.type == "cpu" else BATCH)
-        sentences = [list(self._read(one, lexicon, options)) for one in texts]
+        sentences = [list(read_pieces(one, lexicon, options.has_melody)) for one in texts]
         if options.has_melody and any(len(parts) > 1 for parts in sentences):
             raise ValueError("pitch and notes are for one sentence: speak the text sentence by sentence")
         seeds = item_seeds(generator, len(texts), 1)
@@ -284,7 +231,7 @@ class TextToSpeechPipeline(LatentPipeline):
 
         A text may come in blocks of any length, such as the lines of an open file, and then needs no more memory than
         a paragraph. The sounds, one after another, are that of the whole text, sample for sample: a sentence begins
-        with the pause after the one before, and of a first sentence of more than FIRST_CLAUSE phonemes the first clause comes
+        with the pause after the one before, and of a first sentence of more than `pieces.FIRST_CLAUSE` phonemes the first clause comes
         alone.
         With `notes` a text must be one sentence; the other arguments are those of a call.
 
@@ -299,7 +246,7 @@ class TextToSpeechPipeline(LatentPipeline):
             text = text if isinstance(text, str) else "".join(text)
             check_notes(text, notes, lexicon)
         seed = item_seeds(generator, 1, 1)[0]
-        jobs = ((0, seed + k, sentence) for k, sentence in enumerate(self._read(text, lexicon, options)))
+        jobs = ((0, seed + k, sentence) for k, sentence in enumerate(read_pieces(text, lexicon, options.has_melody)))
 
         def sentences() -> Iterator[SpokenSentence]:
             output = SpeechOutput([], [], self.sample_rate)
@@ -309,14 +256,6 @@ class TextToSpeechPipeline(LatentPipeline):
             self.finish(output, on_failure, True)
 
         return sentences()
-
-    def _read(self, text: str | Iterable[str], lexicon: Lexicon | None, options: SpeechOptions) -> Iterator[Sentence]:
-        """Yields the sentences of a text; the first clause of a long first one, unless it is sung, is one of its own."""
-        sentences = read_sentences(text if isinstance(text, str) else iter(text), lexicon)
-        for first in islice(sentences, 1):
-            cut = None if options.has_melody else place_of_clause(first.phonemes, FIRST_CLAUSE)
-            yield from [first] if cut is None else split_sentence(first, cut)
-        yield from sentences
 
     def _options(
         self, texts: Sequence[str], steps: int | None, speed: float, voice: str | None, w: float | None, **others: Any
@@ -343,7 +282,7 @@ class TextToSpeechPipeline(LatentPipeline):
         """Yields (text number, speech) of each job (text number, seed, sentence), batch by batch.
 
         A sentence too long for the network gives several pieces with the same seed; one that fails is made again."""
-        jobs, timelines = iter(jobs), defaultdict(lambda: _Timeline(self.sample_rate))
+        jobs, timelines = iter(jobs), defaultdict(lambda: Timeline(self.sample_rate))
         while batch := list(islice(jobs, batch_size)):
             with usual_defaults():
                 pieces = [
@@ -356,12 +295,13 @@ class TextToSpeechPipeline(LatentPipeline):
                     attempts = attempt(make, seeds, options.max_retries)
                 for i, one in zip(numbers, attempts, strict=True):
                     failure = Failure(i, one.made.sentence.text, one.fault, one.seeds) if one.fault else None
-                    yield i, timelines[i].place(one.made, failure)
+                    audio, times = timelines[i].place(one.made)
+                    yield i, SpokenSentence(torch.from_numpy(audio), one.made.sentence, times, failure)
 
     def _split_to_fit(self, sentence: Sentence, options: SpeechOptions) -> list[_Line]:
         """Splits a sentence into pieces that the network can make at once, a short one in context if that fits."""
         alone = _Line(sentence, sentence.phonemes)
-        for line in (alone,) if options.has_melody else (_Line(sentence, _in_context(sentence.phonemes)), alone):
+        for line in (alone,) if options.has_melody else (_Line(sentence, in_context(sentence.phonemes)), alone):
             batch, _ = self._encode([line], options)
             if batch.durations.sum() <= self.transformer.config.max_frames or len(sentence.phonemes) < 4:
                 return [line]
@@ -374,13 +314,13 @@ class TextToSpeechPipeline(LatentPipeline):
         batch = phoneme_batch([line.phonemes for line in lines], options.voice, encoder.config.symbols)
         batch = batch.to(device)
         states = encoder.states(batch)
-        speeds = torch.tensor([[options.speed * line.sentence.speed] for line in lines], device=device)
-        batch.durations = encoder.predict_durations(states, batch, speeds.clamp(*SPEEDS))
+        speeds = torch.tensor([[speaking_rate(line.sentence, options.speed)] for line in lines], device=device)
+        batch.durations = encoder.predict_durations(states, batch, speeds)
         return batch, states
 
     def _synthesize_batch(
         self, lines: Sequence[_Line], options: SpeechOptions, rows: Sequence[int], seeds: Sequence[int]
-    ) -> Iterator[tuple[_Piece, str | None]]:
+    ) -> Iterator[tuple[SpokenPiece, str | None]]:
         """Synthesises some of the lines in one batch, each with its fault. Raises ValueError if one is too long."""
         lines = [lines[row] for row in rows]
         batch, states = self._encode(lines, options)
@@ -398,9 +338,9 @@ class TextToSpeechPipeline(LatentPipeline):
         for i, line in enumerate(lines):  # decoded one by one, so that padding does not reach the sound
             (wav,), (fault,) = decode_checked(self.codec, latent[i : i + 1, :, : frames[i]])
             symbols, seconds = zip(*self._symbol_seconds(batch, i), strict=True)
-            piece = _Piece(wav, line.sentence, symbols, seconds)
+            piece = SpokenPiece(wav.numpy(), line.sentence, symbols, seconds)
             is_repeated = line.phonemes != line.sentence.phonemes
-            yield _last_third(piece, self.sample_rate) if is_repeated else piece, fault
+            yield without_context(piece, self.sample_rate) if is_repeated else piece, fault
 
     def _set_melody(self, batch: SpeechBatch, pitch: Any, notes: Notes | None) -> SpeechBatch:
         """Returns the batch with pitch, and durations of whole frames, that follow notes or an F0 contour."""

@@ -1,12 +1,16 @@
 """Text to speech with the graphs of an exported student, sentence by sentence."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..speech.phonemes import Sentence, encode_phonemes, split_in_halves, split_sentences, validate_text
+from ..speech.phonemes import encode_phonemes
+from ..speech.pieces import SPEEDS, SpokenPiece, Timeline, in_context, read_pieces, speaking_rate, without_context
 from ..speech.singing import Notes, align_notes, check_notes, resample_contour
+from ..speech.times import SentenceTimes, place_of_middle, split_sentence
+from ..text.pronunciation import Lexicon
+from ..text.reading import Sentence, validate_text
 from .checks import Failure, check_retries, make_valid, raise_failures
 from .noise import drawn_seed, normal_noise
 from .text_to_audio import ExportedModel, SoundOutput
@@ -14,13 +18,13 @@ from .text_to_audio import ExportedModel, SoundOutput
 
 @dataclass(frozen=True)
 class SpokenSentence:
-    """A sentence as `stream` yields it; `audio`, float32 [sample], ends with the sentence's pause.
+    """A sentence as `stream` yields it; `audio`, float32 [sample], begins with the pause after the one before.
 
     One that failed with every seed tried is silence, and has the `failure`."""
 
     audio: np.ndarray
     sentence: Sentence
-    durations: list[tuple[str, float]]  # symbols and their seconds
+    times: SentenceTimes  # in seconds from the beginning of the text's sound
     failure: Failure | None = None
 
 
@@ -44,11 +48,11 @@ class OnnxTextToSpeech(ExportedModel):
         notes: Notes | None = None,
         max_retries: int = 3,
         on_failure: str = "raise",
+        lexicon: Lexicon | None = None,
     ) -> SoundOutput:
         """Speaks a text as one sound, audios [1, sample]; the options are those of `stream`."""
-        pieces = list(self.stream(text, speed, voice, guidance_scale, seed, notes, max_retries, on_failure))
+        pieces = list(self.stream(text, speed, voice, guidance_scale, seed, notes, max_retries, on_failure, lexicon))
         wav = np.concatenate([piece.audio for piece in pieces])
-        wav = wav[: len(wav) - round(pieces[-1].sentence.pause * self.sample_rate)]
         return SoundOutput(wav[None], self.sample_rate, [piece.failure for piece in pieces if piece.failure])
 
     def stream(
@@ -61,14 +65,15 @@ class OnnxTextToSpeech(ExportedModel):
         notes: Notes | None = None,
         max_retries: int = 3,
         on_failure: str = "raise",
+        lexicon: Lexicon | None = None,
     ) -> Iterator[SpokenSentence]:
         """Yields the sentences of a text one by one; with `notes`, (MIDI number, seconds) a syllable, it is one sung.
 
         seed: that of `audiocm speak --seed`. Raises ValueError before the first sentence if an argument is not allowed
         and, unless on_failure is "return", SoundsFailedError after the last one if any failed."""
         check_retries(max_retries, on_failure)
-        if not 0.5 <= speed <= 2:
-            raise ValueError(f"speed {speed:g} is outside what the model allows: 0.5 to 2")
+        if not SPEEDS[0] <= speed <= SPEEDS[1]:
+            raise ValueError(f"speed {speed:g} is outside what the model allows: {SPEEDS[0]:g} to {SPEEDS[1]:g}")
         if voice is not None and voice not in self.voices:
             raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(self.voices)}")
         w, number = self.check_guidance(guidance_scale), 0 if voice is None else self.voices.index(voice)
@@ -76,38 +81,40 @@ class OnnxTextToSpeech(ExportedModel):
         if notes is not None:
             if not self.settings.get("follows_pitch"):
                 raise ValueError("this model was not trained to follow a pitch contour: leave notes out")
-            check_notes(text, notes)
+            check_notes(text, notes, lexicon)
 
         def pieces() -> Iterator[SpokenSentence]:
             failures: list[Failure] = []
-            for k, sentence in enumerate(split_sentences(text)):
-                for piece in self._split_to_fit(sentence, number, speed):
+            timeline = Timeline(self.sample_rate)
+            for k, sentence in enumerate(read_pieces(text, lexicon, notes is not None)):
+                for piece, line in self._split_to_fit(sentence, number, speed, notes is not None):
 
-                    def make(seed: int, piece: Sentence = piece) -> tuple[SpokenSentence, str | None]:
-                        return self._speak(piece, number, speed, w, seed, notes)
+                    def make(seed: int, piece: Sentence = piece, line: str = line) -> tuple[SpokenPiece, str | None]:
+                        return self._speak(piece, line, number, speed, w, seed, notes)
 
                     stride = self.settings["retry_stride"]
                     spoken, fault, seeds = make_valid(make, drawn_seed(seed) + k, max_retries, stride)
                     failure = Failure(0, piece.text, fault, seeds) if fault else None
                     failures += [failure] if failure else []
-                    yield replace(spoken, failure=failure)
+                    audio, times = timeline.place(spoken)
+                    yield SpokenSentence(audio, piece, times, failure)
             raise_failures(failures if on_failure == "raise" else [])
 
         return pieces()
 
-    def _split_to_fit(self, sentence: Sentence, voice: int, speed: float) -> list[Sentence]:
-        """Splits a sentence into pieces that the network can make at once."""
-        if len(sentence.phonemes) < 4 or self._encode(sentence, voice, speed)[2].sum() <= self.settings["max_frames"]:
-            return [sentence]
-        first, second = split_in_halves(sentence.phonemes)
-        parts = [replace(sentence, phonemes=first, pause=0.0), replace(sentence, phonemes=second)]
-        return [piece for part in parts for piece in self._split_to_fit(part, voice, speed)]
+    def _split_to_fit(self, sentence: Sentence, voice: int, speed: float, is_sung: bool) -> list[tuple[Sentence, str]]:
+        """Splits a sentence into pieces that the network can make at once, each with the phonemes to synthesise, those
+        of a short one in context if that fits."""
+        for line in (sentence.phonemes,) if is_sung else (in_context(sentence.phonemes), sentence.phonemes):
+            durations = self._encode(line, voice, speaking_rate(sentence, speed))[2]
+            if durations.sum() <= self.settings["max_frames"] or len(sentence.phonemes) < 4:
+                return [(sentence, line)]
+        parts = split_sentence(sentence, place_of_middle(sentence.phonemes))
+        return [piece for part in parts for piece in self._split_to_fit(part, voice, speed, is_sung)]
 
-    def _encode(self, sentence: Sentence, voice: int, speed: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns the symbols [1, token], states [1, width, token] and durations [1, token] of a sentence."""
-        numbers, stress = (
-            np.array([row], np.int64) for row in encode_phonemes(sentence.phonemes, self.settings["symbols"])
-        )
+    def _encode(self, line: str, voice: int, speed: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the symbols [1, token], states [1, width, token] and durations [1, token] of a phoneme line."""
+        numbers, stress = (np.array([row], np.int64) for row in encode_phonemes(line, self.settings["symbols"]))
         states, durations = self.graphs.graph("durations")(
             symbols=numbers,
             stress=stress,
@@ -118,11 +125,11 @@ class OnnxTextToSpeech(ExportedModel):
         return numbers, states, durations
 
     def _speak(
-        self, sentence: Sentence, voice: int, speed: float, w: float, seed: int, notes: Notes | None
-    ) -> tuple[SpokenSentence, str | None]:
-        """Speaks a sentence with the noise of a seed; returns it with its fault or None. Raises ValueError if it is too
-        long."""
-        numbers, states, durations = self._encode(sentence, voice, speed)
+        self, sentence: Sentence, line: str, voice: int, speed: float, w: float, seed: int, notes: Notes | None
+    ) -> tuple[SpokenPiece, str | None]:
+        """Speaks a sentence by a phoneme line, its own or that in context, with the noise of a seed; returns it with its
+        fault or None. Raises ValueError if it is too long."""
+        numbers, states, durations = self._encode(line, voice, speaking_rate(sentence, speed))
         symbols = [self.settings["symbols"][number] for number in numbers[0]]
         contour = None
         if notes is not None:
@@ -150,9 +157,8 @@ class OnnxTextToSpeech(ExportedModel):
             prior=prior,
         )
         wav, fault = self.decode(latent)
-        wav = np.pad(wav, (0, round(sentence.pause * self.sample_rate)))
-        seconds = [float(one) for one in durations[0] / self.frame_rate]
-        return SpokenSentence(wav, sentence, list(zip(symbols, seconds, strict=True))), fault
+        piece = SpokenPiece(wav, sentence, symbols, [float(one) for one in durations[0] / self.frame_rate])
+        return piece if line == sentence.phonemes else without_context(piece, self.sample_rate), fault
 
     def _pitch(self, hertz: np.ndarray | None, frames: int) -> np.ndarray:
         """Returns pitch features [1, 3 * subframes, frame] as `audiocm.speech.encoder.pitch_features`; None: free."""

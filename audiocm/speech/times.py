@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ..text.alphabet import CONSONANTS, PAUSES, SILENCE, VOWELS
 from ..text.reading import Sentence
 
-_SPOKEN = re.compile(rf"[^\s{re.escape(PAUSES)}]*[^\W_][^\s{re.escape(PAUSES)}]*")
+_SPELLED = r"[A-Z](?: [A-Z])*(?: [A-Z](?:'?s)?)(?!\w)"  # "P M", "N G Os": spelled letters are one word
+_SPOKEN = re.compile(rf"(?<!\w){_SPELLED}|[^\s{re.escape(PAUSES)}]*[^\W_][^\s{re.escape(PAUSES)}]*")
 _CLAUSE_MARKS = ",;:—…"
 
 
@@ -46,6 +47,11 @@ class SentenceTimes:
     end: float
     words: tuple[WordTime, ...]
     phonemes: tuple[PhonemeTime, ...]
+
+    @property
+    def durations(self) -> list[tuple[str, float]]:
+        """Its symbols, each with its seconds."""
+        return [(symbol, end - start) for symbol, start, end in self.phonemes]
 
 
 class _Group(NamedTuple):
@@ -163,18 +169,26 @@ def _key(word: str) -> str:
     return "".join(c for c in word.lower() if c.isalnum())
 
 
+def _expected_sounds(word: str) -> float:
+    """Returns about how many sounds a word has: one for 1.2 letters, two for a letter that is spelled, 3 for a digit."""
+    key = _key(word)
+    if re.fullmatch(rf"{_SPELLED}|[B-HJ-Z]", word):
+        return 2.0 * len(key)
+    return sum(3.0 if c.isdigit() else 1 / 1.2 for c in key)
+
+
 def _match_runs(words: list[str], runs: list[str]) -> list[tuple[str, int]]:
     """Returns the spoken words, each with its number of runs, where some are spoken as one, such as "p m", or as two.
 
-    A monotonic alignment of least difference in length; a phoneme is written with about 1.2 letters."""
+    A monotonic alignment of least difference in length, in sounds."""
     if len(words) == len(runs):
         return [(word, 1) for word in words]
     if not words or not runs:
         return [(" ".join(words), len(runs))]
-    letters = [len(_key(word)) / 1.2 * (2.4 if len(word) == 1 and word not in "AI" else 1) for word in words]
+    letters = [_expected_sounds(word) for word in words]
     sounds = [sum(c not in "ˈˌ" for c in run) for run in runs]
     best: dict[tuple[int, int], tuple[float, int, int]] = {(0, 0): (0.0, 0, 0)}
-    moves = [(1, 1), *((1, n) for n in range(2, 5)), *((n, 1) for n in range(2, 13))]
+    moves = [(1, 1), *((1, n) for n in range(2, 20)), *((n, 1) for n in range(2, 13))]
     for i in range(len(words)):
         for j in range(len(runs)):
             if (i, j) not in best:

@@ -1,4 +1,4 @@
-"""The table of short texts: a hundred of one and two words, spoken alone and as `_in_context` speaks them.
+"""The table of short texts: a hundred of one and two words, spoken alone and in the context of themselves.
 
     python -m recipes.text_to_speech.short_texts --results samples/tts_short_texts.json
 
@@ -20,8 +20,8 @@ from audiocm.audio.io import resample
 from audiocm.embedders.speech import Transcriber
 from audiocm.files import write_json
 from audiocm.metrics.speech import normalize_words, word_errors
-from audiocm.pipelines import text_to_speech
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+from audiocm.speech import pieces
 
 TEXTS = Path(__file__).with_suffix(".txt")
 AROUND = 0.3  # seconds of silence
@@ -39,7 +39,7 @@ def speakers(pipe: TextToSpeechPipeline) -> dict[str, Speak]:
 
     def speaker(voice: str, short: int) -> Speak:
         def speak(text: str, seed: int) -> np.ndarray:
-            with mock.patch.object(text_to_speech, "SHORT", short):
+            with mock.patch.object(pieces, "SHORT", short):
                 return pipe(text, voice=voice, generator=torch.Generator().manual_seed(seed)).audios[0].numpy()
 
         return speak
@@ -47,7 +47,7 @@ def speakers(pipe: TextToSpeechPipeline) -> dict[str, Speak]:
     rows = {}
     for voice in pipe.voices:
         rows[f"{voice}, alone"] = speaker(voice, 0)
-        rows[f"{voice}, context"] = speaker(voice, text_to_speech.SHORT)
+        rows[f"{voice}, context"] = speaker(voice, pieces.SHORT)
     return rows
 
 

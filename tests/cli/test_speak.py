@@ -180,6 +180,14 @@ def test_speech_goes_from_pipe_to_pipe(place, capfdbinary, monkeypatch):
     assert (soundfile.read("c.wav")[0] == soundfile.read("a.wav")[0]).all()
 
 
+@pytest.mark.parametrize("text", ["", " \n", "... ?!\n", "One.\n\n<break time='99s'/>"])
+def test_nothing_but_sound_goes_to_standard_output(place, capfdbinary, monkeypatch, text):
+    set_input(monkeypatch, text.encode())
+    assert speak("--file", "-", "-o", "-") == 2
+    shown = capfdbinary.readouterr()
+    assert not shown.out and len(shown.err.splitlines()) == 1
+
+
 def test_a_pipe_that_is_read_no_more_ends_quietly(place, capsys):
     os.mkfifo("pipe")
     threading.Thread(target=lambda: os.close(os.open("pipe", os.O_RDONLY))).start()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny_speech import tiny_encoder, tiny_speech
 
-from audiocm.pipelines import text_to_speech
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+from audiocm.speech import pieces
 from audiocm.text import Lexicon
 
 TEXT = "Hello there. The train leaves at 5:45 p.m., doesn't it?\n\nYes."
@@ -118,20 +118,18 @@ def test_times_fill_the_sound_with_pauses_clauses_and_speeds(pipe, speed):
 def test_a_long_first_sentence_begins_with_a_clause(pipe):
     clause = "This goes on and on, and it does not end"
     first, rest = list(pipe.stream(f"{clause}, {clause}, {clause}, {clause}.", generator=seeded()))
-    assert first.sentence.text.endswith(",") and len(first.sentence.phonemes) < text_to_speech.FIRST_CLAUSE
+    assert first.sentence.text.endswith(",") and len(first.sentence.phonemes) < pieces.FIRST_CLAUSE
     assert rest.times.start == first.times.end and rest.sentence.text.endswith("end.")
     assert len(list(pipe.stream(f"{clause}.", generator=seeded()))) == 1
 
 
 def test_short_texts_are_spoken_in_the_context_of_themselves(pipe):
     line = "hˈI"
-    assert (
-        text_to_speech._in_context(line) == "hˈI. hˈI. hˈI." and text_to_speech._in_context("nˈO?") == "nˈO? nˈO? nˈO?"
-    )
-    assert text_to_speech._in_context("ə" * text_to_speech.SHORT) == "ə" * text_to_speech.SHORT
+    assert pieces.in_context(line) == "hˈI. hˈI. hˈI." and pieces.in_context("nˈO?") == "nˈO? nˈO? nˈO?"
+    assert pieces.in_context("ə" * pieces.SHORT) == "ə" * pieces.SHORT
     out = pipe("Hi", generator=seeded())
     symbols, seconds = zip(*out.durations[0], strict=True)
-    assert "".join(symbols) == "_hI._" and seconds[0] >= text_to_speech.LEAD - 1e-6
+    assert "".join(symbols) == "_hI._" and seconds[0] >= pieces.LEAD - 1e-6
     assert sum(seconds) == pytest.approx(len(out.audios[0]) / pipe.sample_rate, abs=1e-6)
     assert out.audios[0][0] == 0
 

@@ -1,6 +1,6 @@
 """Phonemes to speech with numpy and onnxruntime: python example.py "həlˈO wˈɜɹld." hello.wav
 
-`python -c "from audiocm.speech.phonemes import phonemize; print(phonemize('Hello, world.'))"` makes phonemes of a text."""
+`python -c "from audiocm.text.pronunciation import phonemise; print(phonemise('Hello, world.'))"` makes phonemes of a text."""
 
 import json
 import sys
