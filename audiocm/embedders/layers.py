@@ -27,13 +27,6 @@ def apply_by_clip(net: Callable, parts: Sequence[Tensor], batch: int, device: st
     return torch.cat(outputs).split([len(part) for part in parts])
 
 
-def mel_filters(**options: float) -> Tensor:
-    """Returns librosa's mel filters, [bins, n_fft // 2 + 1]."""
-    import librosa
-
-    return torch.from_numpy(librosa.filters.mel(**options))
-
-
 def split_in_blocks(frames: Tensor, size: int, hop: int, fill: float) -> Tensor:
     """Cuts frames [frame, bin] into blocks [block, size, bin]; fewer frames than `size` are padded with `fill`."""
     if len(frames) < size:

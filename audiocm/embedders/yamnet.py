@@ -18,9 +18,10 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from ..audio.spectral import mel_filters
 from ..files import content_digest
 from .checkpoints import package_file, package_folder
-from .layers import magnitude_frames, mel_filters, split_in_blocks
+from .layers import magnitude_frames, split_in_blocks
 from .protocol import Tagger
 
 
@@ -47,7 +48,7 @@ class Yamnet(Tagger):
         self._threads = threads or os.cpu_count() or 1
         self._session = _session_with_outputs(packed, [self._embedding, self._logits])
         self._window = torch.hann_window(400)
-        self._filters = mel_filters(sr=16000, n_fft=512, n_mels=64, fmin=125, fmax=7500, htk=True, norm=None)
+        self._filters = mel_filters(16000, 512, 64, 125, 7500, htk=True, norm=None)
         self.digest = content_digest(packed, "hann400/512/160 htk64 125-7500 log+.001 gate40")
 
     def patches(self, wav: np.ndarray) -> Tensor:
