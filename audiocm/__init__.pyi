@@ -7,9 +7,11 @@ from . import (
     distillation as distillation,
     embedders as embedders,
     evaluation as evaluation,
+    export as export,
     metrics as metrics,
     models as models,
     pipelines as pipelines,
+    runtime as runtime,
     speech as speech,
     teachers as teachers,
     training as training,
@@ -25,6 +27,7 @@ from .models.transformer import LatentTransformer as LatentTransformer
 from .pipelines.failures import AudioError as AudioError
 from .pipelines.latent_pipeline import AudioOutput as AudioOutput
 from .pipelines.loading import bundled_models as bundled_models
+from .pipelines.sound_editor import EditSettings as EditSettings, SoundEditor as SoundEditor
 from .pipelines.text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .pipelines.text_to_speech import SpeechOutput as SpeechOutput, TextToSpeechPipeline as TextToSpeechPipeline
 from .speech.encoder import SpeechEncoder as SpeechEncoder

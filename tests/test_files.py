@@ -1,11 +1,14 @@
 """Files and folders that are never half-written, and JSON lines."""
 
 import os
+import resource
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from audiocm.files import atomic_write, content_digest, read_json_lines, write_json, write_json_lines
+from audiocm.files import append_json_line, atomic_write, content_digest, read_json_lines, write_json, write_json_lines
 
 
 @pytest.mark.parametrize("sync", [False, True])
@@ -73,3 +76,27 @@ def test_json_lines(tmp_path):
 def test_digests_change_with_every_part():
     digests = {content_digest("a", b"b"), content_digest("a", "c"), content_digest("ab")}
     assert all(len(digest) == 16 for digest in digests) and len(digests) == 2  # the parts are joined
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "rows"
+    append_json_line(file, {"a": "ü"})
+    append_json_line(file, {"a": "\udcff"})  # a byte of a file name
+    assert read_json_lines(file) == [{"a": "ü"}, {"a": "\udcff"}]
+    before = file.read_bytes()
+    with resource_limit(len(before) + 3), pytest.raises(ValueError, match=r"cannot write .*rows: (No space|File too)"):
+        append_json_line(file, {"a": "a long line"})
+    assert file.read_bytes() == before
+
+
+@contextmanager
+def resource_limit(size: int):
+    """Files may not grow beyond `size` bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)

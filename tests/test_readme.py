@@ -129,7 +129,7 @@ def test_commands_of_the_front_page_run(words, checkout):
         assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
 
 
-@pytest.mark.parametrize("command", ("generate", "speak", "score", "compare"))
+@pytest.mark.parametrize("command", ("generate", "speak", "serve", "score", "compare"))
 def test_pages_use_options_that_a_command_has(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -1,5 +1,6 @@
 """Reading, resampling and writing of audio files. A wav is float32 [sample] or [sample, channel] in [-1, 1]."""
 
+import errno
 import io
 import os
 import re
@@ -21,6 +22,7 @@ _SIZES = re.compile(
 )  # in libsndfile's log of a header
 _PIPED = 0x7FFF_0000  # sizes from here on are those of a header that was written before its sound
 _LOST = 0.01  # share of a file's sound that may be missing
+_PROBE = 1 << 20  # bytes
 _BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
 
 
@@ -102,15 +104,31 @@ def open_wave_writer(file: str | os.PathLike, sample_rate: int, channels: int = 
 
     form, subtype = file_format(file)
     try:
-        with atomic_write(file) as path, SoundFile(path, "w", sample_rate, channels, subtype, format=form) as output:
+        with atomic_write(file) as path:
+            name = os.fsencode(path)  # soundfile cannot encode every name
+            with _explained(path), SoundFile(name, "w", sample_rate, channels, subtype, format=form) as output:
 
-            def append(wav: np.ndarray) -> None:
-                for start in range(0, len(wav), _BLOCK):
-                    output.write(wav[start : start + _BLOCK])
+                def append(wav: np.ndarray) -> None:
+                    for start in range(0, len(wav), _BLOCK):
+                        output.write(wav[start : start + _BLOCK])
 
-            yield append
+                yield append
     except SoundFileError as error:
         raise ValueError(f"cannot write {file}: {error}") from error
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Raises the system's own error for a failed write, of which libsndfile says no more than "System error"."""
+    from soundfile import SoundFileError
+
+    try:
+        yield
+    except (SoundFileError, AssertionError):  # of fewer samples than were given
+        with open(path, "ab", buffering=0) as file:
+            if file.write(bytes(_PROBE)) < _PROBE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        raise
 
 
 def write_wave(file: str | os.PathLike, wav: np.ndarray, sample_rate: int) -> None:

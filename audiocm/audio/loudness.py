@@ -15,6 +15,11 @@ def normalize_peak(wav: np.ndarray, rate: int) -> np.ndarray:
     return wav * (0.5 / np.abs(wav).max())
 
 
+def normalize_peak_1db(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Scales the peak to -1 dBFS, as stable-audio-metrics does."""
+    return wav * (10 ** (-1 / 20) / np.abs(wav).max())
+
+
 def normalize_active_rms(wav: np.ndarray, rate: int) -> np.ndarray:
     """Scales the active RMS to -23 dBFS, see `active_rms`."""
     return wav * (10 ** (-23 / 20) / active_rms(wav, rate))

@@ -135,14 +135,29 @@ class LogMel(nn.Module):
         return spectrum * gain
 
 
-def griffin_lim(mel: LogMel, log_mel: Tensor, spectrum: Tensor, iterations: int, momentum: float = 0.99) -> Tensor:
+def griffin_lim(
+    mel: LogMel,
+    log_mel: Tensor,
+    spectrum: Tensor,
+    iterations: int,
+    momentum: float = 0.99,
+    known: Tensor | None = None,
+    known_spectrum: Tensor | None = None,
+) -> Tensor:
     """Reconstructs a wav `[batch, frames * hop]` by the fast Griffin-Lim algorithm (Perraudin et al. 2013).
 
-    `spectrum`, complex `[batch, bin, frames]`, has the first phases and, once they match `log_mel`, the magnitudes."""
-    spectrum = mel.match_mel(spectrum, log_mel)
+    `spectrum`, complex `[batch, bin, frames]`, has the first phases and, once they match `log_mel`, the magnitudes.
+    Where `known`, bool, broadcastable to it, the spectrum is set to `known_spectrum` in every iteration, so that the
+    phases around fit the sound that is there."""
+
+    def with_known(estimate: Tensor) -> Tensor:
+        return estimate if known is None else torch.where(known, known_spectrum, estimate)
+
+    spectrum = with_known(mel.match_mel(spectrum, log_mel))
     magnitude, previous = spectrum.abs(), None
     for _ in range(iterations):
         current = mel.stft(mel.istft(spectrum))
         accelerated = current if previous is None else current - momentum / (1 + momentum) * previous
-        spectrum, previous = magnitude * accelerated / accelerated.abs().clamp_min(1e-8), current
+        spectrum = with_known(magnitude * accelerated / accelerated.abs().clamp_min(1e-8))
+        previous = current
     return mel.istft(spectrum)

@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | speak | train | distill | score | compare`."""
+"""The command line: `audiocm generate | speak | serve | train | distill | score | compare`."""
 
 import lazy_loader
 

@@ -1,10 +1,12 @@
 from . import (
     distill as distill,
+    export as export,
     generate as generate,
     loading as loading,
     main as main,
     output as output,
     score as score,
+    serve as serve,
     speak as speak,
     train as train,
 )

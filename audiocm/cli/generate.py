@@ -7,7 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .loading import load_pipeline, quiet_libraries
+from ..checks import check_number, check_whole
+from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   audiocm generate "rain on a tin roof" -o rain.flac --seconds 8 --seed 3
   audiocm generate "a dog barks" "a violin plays a rising scale" -o sounds --num 4
   audiocm generate --prompts prompts.txt -o sounds --guidance 4
+  audiocm generate "rain on a tin roof" -o rain.wav --seconds 60 --loop
   audiocm generate "a dog barks" -o teacher.wav --model tta-teacher --steps 18
 
 A folder gets 000_0.wav, 000_1.wav, 001_0.wav ... (prompt, take) and manifest.jsonl. Take k has seed SEED + k; the same seed
@@ -27,15 +29,33 @@ gives the same sound, alone or among others. A sound that is silent, clipped or 
 1,000,000 further; if some stay missing, the others are written and the exit code is 3."""
 
 
+MAX_TAKES = 100_000
+MAX_RETRIES = 1000
+MAX_SECONDS = 24 * 3600
+
+
 def generate_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `audiocm generate`; None stands for the model's default."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     add = parser.add_argument
-    add("prompt", nargs="*", metavar="PROMPT", help="description of a sound")
+    add("prompt", nargs="*", metavar="PROMPT", type=utf8_text, help="description of a sound")
     add("-o", "--output", required=True, metavar="FILE_OR_FOLDER", help="a .wav, .flac or .ogg file, or a folder")
+    add("--force", action="store_true", help="replace a file, or the sounds of another run in a folder")
     add("--prompts", metavar="FILE", help="text file with more prompts, one per line")
-    add("--seconds", type=float, default=4.0, help="length of each sound (default 4; bundled models: 0.5 to 10)")
+    add(
+        "--seconds",
+        type=float,
+        default=4.0,
+        help="length of each sound (default 4); over 10 it is continued, part by part",
+    )
+    add("--loop", action="store_true", help="the end of each sound leads into its beginning without a seam")
     add("--steps", type=int, help="network calls of a student (default 1), solver steps of a teacher (default 18)")
+    add(
+        "--refine",
+        type=int,
+        metavar="STEPS",
+        help="as --steps, with the same noise in each: keeps the sound of one call",
+    )
     weight = "classifier-free guidance: 0 ignores the prompt, 1 is plain, more exaggerates (default: the model's, 3)"
     add("--guidance", type=float, help=weight)
     noise = "standard deviation of the initial noise: lower is safer, 1 gives more variety (default: the model's, 0.92)"
@@ -44,6 +64,10 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retries", type=int, default=3, help="tries with other seeds for a sound that fails (default 3)")
     add("--num", type=int, default=1, help="takes per prompt (default 1)")
     add("--model", default="tta", help="tta (one network call), tta-teacher, a folder or a hub id (default tta)")
+    add(
+        "--lora", metavar="FILE", help="a low-rank difference to the model's network: a .safetensors file or its folder"
+    )
+    add("--lora-scale", type=float, default=1.0, help="how much of it is added (default 1)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
 
 
@@ -56,22 +80,33 @@ def generate_command(args: argparse.Namespace) -> int:
     prompts = [*args.prompt, *(read_prompts(args.prompts) if args.prompts else [])]
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty: describe a sound in words")
-    if args.num < 1:
-        raise ValueError(f"--num must be at least 1, not {args.num}")
-    if args.retries < 0:
-        raise ValueError(f"--retries must be at least 0, not {args.retries}")
-    if not 0 <= args.seed <= 2**63 - args.num:
-        raise ValueError(f"--seed must lie between 0 and 2^63, not {args.seed}")
-    destination = Destination(args.output, len(prompts) * args.num)
+    check_whole("--num", args.num, least=1, most=MAX_TAKES)
+    check_whole("--retries", args.retries, least=0, most=MAX_RETRIES)
+    check_whole("--seed", args.seed, least=0, below=2**62)
+    check_number("--seconds", args.seconds, above=0, most=MAX_SECONDS)
+    if args.refine is not None:
+        if args.steps is not None:
+            raise ValueError("--refine and --steps exclude each other: give one")
+        args.steps = check_whole("--refine", args.refine, least=1)
+    destination = Destination(args.output, len(prompts) * args.num, args.force)
     with quiet_libraries():
         start = time.perf_counter()
         pipe = load_pipeline(args.model, args.device)
+        if args.lora is not None:
+            from ..teachers.lora import load_lora
+
+            load_lora(pipe.transformer, args.lora, check_number("--lora-scale", args.lora_scale), merge=True)
         config = pipe.config
         args.steps = config.num_inference_steps if args.steps is None else args.steps
         args.guidance = config.guidance_scale if args.guidance is None else args.guidance
         args.temperature = config.temperature if args.temperature is None else args.temperature
-        pipe.check_inputs(prompts, args.seconds, args.steps, args.guidance, temperature=args.temperature)
-        count = _generate(pipe, prompts, args, destination)
+        longest = config.seconds_range[1]
+        is_long = args.loop or args.seconds > longest
+        if is_long and args.refine is not None:
+            raise ValueError(f"--refine is for sounds of at most {longest:g} seconds without --loop")
+        seconds = longest if is_long else args.seconds
+        pipe.check_inputs(prompts, seconds, args.steps, args.guidance, temperature=args.temperature)
+        count = (_generate_long if is_long else _generate)(pipe, prompts, args, destination)
     elapsed = time.perf_counter() - start
     wanted = len(prompts) * args.num
     sounds = f"{count} sounds" if count == wanted else f"{count} of {wanted} sounds"
@@ -94,6 +129,7 @@ def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Name
     def make(texts: list[str], rows: list[int], seeds: list[int]) -> Iterable[tuple[torch.Tensor, str | None]]:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         options = {"generator": generators, "temperature": args.temperature, "max_retries": 0, "on_failure": "return"}
+        options["refine"] = args.refine is not None
         output = pipe([texts[row] for row in rows], args.seconds, args.steps, args.guidance, **options)
         faults = {one.item: one.reason for one in output.failures}
         return ((wav, faults.get(i)) for i, wav in enumerate(output.audios))
@@ -119,4 +155,39 @@ def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Name
     finally:
         for one in missing:
             report_missing(*one)
+        destination.report_old_sounds()
     return len(jobs) - len(missing)
+
+
+def _generate_long(
+    pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Namespace, destination: Destination
+) -> int:
+    """Writes sounds that are longer than the model's window, or loops, part by part; returns the number of them."""
+    from tqdm import tqdm
+
+    from ..pipelines.failures import AudioError
+    from ..pipelines.sound_editor import EditSettings, SoundEditor
+    from .output import report_missing
+
+    editor, written = SoundEditor(pipe), 0
+    settings = {name: getattr(args, name) for name in ("steps", "guidance", "temperature")}
+    total = round(args.seconds * len(prompts) * args.num)
+    try:
+        with tqdm(total=total, unit="s of sound", unit_scale=True) as bar:
+            for i, take in [(i, take) for i in range(len(prompts)) for take in range(args.num)]:
+                seed = args.seed + take
+                wanted = EditSettings(prompts[i], seed, max_retries=args.retries, **settings)
+                try:
+                    with destination.open(i, take, pipe.sample_rate) as (file, append):
+                        for part in editor.stream(args.seconds, wanted, args.loop):
+                            append(part)
+                            bar.update(len(part) / pipe.sample_rate)
+                except AudioError as error:
+                    report_missing("sound", prompts[i], f"take {take}", f"cannot be continued: {error}")
+                    continue
+                row = {"file": file, "prompt": prompts[i], "seed": seed, "seconds": args.seconds, "loop": args.loop}
+                destination.record(row | settings | {"model": args.model})
+                written += 1
+    finally:
+        destination.report_old_sounds()
+    return written

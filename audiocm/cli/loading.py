@@ -1,11 +1,20 @@
 """Loading of a pipeline for a command, without notices of other libraries."""
 
+import argparse
 import gc
 import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+def utf8_text(word: str) -> str:
+    """Returns a word of the command line as text in UTF-8, whatever the locale says. Raises ArgumentTypeError else."""
+    try:
+        return word.encode(errors="surrogateescape").decode()  # bytes that Python could not decode are surrogates
+    except UnicodeError:
+        raise argparse.ArgumentTypeError(f"{word!r} is not UTF-8 text") from None
 
 
 def load_pipeline(model: str, device: str, kind: str = "TextToAudioPipeline"):

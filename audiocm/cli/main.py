@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | speak | train | distill | score | compare`.
+"""The command line: `audiocm generate | speak | edit | serve | train | distill | export | score | compare`.
 
 A command is a function that adds its options to a parser and one that runs it. Heavy packages are imported when it is
 called, so that `--help` is instant and no command waits for the packages of another.
@@ -6,22 +6,29 @@ Any wrong input is a ValueError below this file: one line on stderr and exit cod
 """
 
 import argparse
+import io
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from . import distill, generate, speak, train
+from . import distill, edit, export, generate, serve, speak, train
 
 COMMANDS = {
     "generate": "generate sounds from text prompts",
     "speak": "speak or sing a text",
+    "edit": "fill in, continue, vary or widen a sound",
+    "serve": "answer requests for speech and sounds over HTTP, as OpenAI's API does",
     "train": "train a network by a recipe",
     "distill": "distil a teacher to a student of one call",
     "score": "score a folder of sounds",
     "compare": "compare two systems: folders, or results of score --json",
+    "export": "export a one-call student to ONNX or OpenVINO",
 }
 
 
@@ -35,7 +42,9 @@ class Parser(argparse.ArgumentParser):
 
 def _load_command(name: str) -> tuple[Callable, Callable]:
     """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
-    module = {"generate": generate, "speak": speak, "train": train, "distill": distill}.get(name)
+    modules = {"generate": generate, "speak": speak, "edit": edit, "serve": serve}
+    modules |= {"train": train, "distill": distill, "export": export}
+    module = modules.get(name)
     if module is None:
         from . import score as module
     return getattr(module, f"{name}_arguments"), getattr(module, f"{name}_command")
@@ -56,12 +65,35 @@ def _parse_top_level(argv: Sequence[str]) -> None:
     parser.parse_args(argv[:1])
 
 
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM."""
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Makes SIGTERM raise Terminated within the block, so that it leaves as little behind as Ctrl-C."""
+
+    def stop(*_: object) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 2 wrong input, 3 some sounds are missing, 130 interrupted,
     143 ended by SIGTERM.
 
     Errors are one line on stderr, or a traceback with the environment variable AUDIOCM_TRACEBACK=1."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for letters that the locale lacks
     if not argv or argv[0] not in COMMANDS:
         _parse_top_level(argv)
     name = argv[0]
@@ -73,7 +105,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if fields and not hasattr(args, "fields"):
             parser.error(f"unrecognized arguments: {' '.join(fields)}")
         args.fields = fields
-        return command(args) or 0
+        with _sigterm_interrupts():
+            return command(args) or 0
+    except Terminated:
+        print("audiocm: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("audiocm: interrupted", file=sys.stderr)
         return 130

@@ -5,6 +5,7 @@ import os
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from ..checks import check_path
 from ..embedders.registry import KNOWN
 from ..evaluation.features import cache_folder
 from ..evaluation.preprocessing import LOUDNESS, Preprocessing
@@ -16,6 +17,7 @@ from ..evaluation.scoring import compare, compare_files, evaluate, evaluate_syst
 from ..evaluation.session import COMPONENTS, MAX_UNUSABLE, ScoreRequest
 from ..files import write_json
 from .loading import quiet_libraries
+from .output import check_output_file
 
 SHOWN_OUTLIERS = 5  # in the table; the file of --json has all
 EXAMPLES = """examples:
@@ -103,7 +105,8 @@ def _add_scoring_options(parser: argparse.ArgumentParser, examples: str) -> None
     add("--preset", metavar="NAME", help=f"the settings of a field's tables: {', '.join(PRESETS)}")
     prompts = 'JSON lines {"file", "prompt", "labels"}, such as the manifest.jsonl of generate'
     add("--prompts", metavar="FILE", help=prompts)
-    add("--metrics", **names, help=f"default fad,kad; of {', '.join(METRICS)}")
+    metrics = ", ".join(f"{name}:FILE" if metric.of_file else name for name, metric in METRICS.items())
+    add("--metrics", **names, help=f"default fad,kad; of {metrics}")
     add("--embedder", dest="embedders", **names, help=" ".join(KNOWN.split()).replace("%", "%%"))
     add("--clap", metavar="NAME", help="CLAP of the clap metric (default small-clap)")
     add("--tokenizer", metavar="NAME", help="of a LAION .pt file, which holds none: a RoBERTa folder or hub id")
@@ -124,6 +127,7 @@ def _add_scoring_options(parser: argparse.ArgumentParser, examples: str) -> None
     add("--device", help="auto, cpu, cuda, cuda:1 ... (default cpu)")
     add("--no-cache", dest="cache", action="store_const", const=None, help="compute every embedding again")
     add("--json", metavar="FILE", default=None, help="write the whole result with its card")
+    add("--force", action="store_true", default=False, help="replace files that exist")
     add("--table", metavar="FILE", default=None, help="write the table of several systems as .md or .csv")
 
 
@@ -161,26 +165,18 @@ def _build_request(args: argparse.Namespace, generated: str) -> ScoreRequest:
 
 
 def _check_output_files(args: argparse.Namespace, systems: int) -> None:
-    """Raises ValueError or OSError, before any clip is read, if a file cannot be written or has nothing to hold."""
+    """Raises ValueError, before any clip is read, if a file cannot be written or has nothing to hold."""
     files = {"--json": args.json, "--table": args.table, "--save-reference": getattr(args, "save_reference", None)}
-    for option, file in files.items():
-        if file is None:
-            continue
-        if not file.strip() or Path(file).is_dir():
-            raise ValueError(
-                f"{option} {file}: {'is a folder, name a file' if file.strip() else 'is empty: name a file'}"
-            )
-        folder = Path(file).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise ValueError(f"{option} {file}: the folder cannot be written")
-    if args.table is not None and systems < 2:
+    given = {option: check_path(option, file) for option, file in files.items() if file is not None}
+    if "--table" in given and systems < 2:
         raise ValueError("--table is of several systems: name their folders one after another")
-    if args.table is not None and Path(args.table).suffix.lower() not in (".md", ".csv"):
-        raise ValueError(f"--table {args.table}: the extension must be .md or .csv")
-    statistics = files["--save-reference"]
-    if statistics is not None and Path(statistics).suffix != ".npz":
-        raise ValueError(f"--save-reference {statistics}: the extension must be .npz")
+    for option, suffixes in (("--table", (".md", ".csv")), ("--save-reference", (".npz",))):
+        if option in given and Path(given[option]).suffix.lower() not in suffixes:
+            raise ValueError(f"{option} {given[option]}: the extension must be {' or '.join(suffixes)}")
+    if len({os.path.abspath(file) for file in given.values()}) < len(given):
+        raise ValueError(f"{' and '.join(given)} name the same file")
+    for option, file in given.items():
+        check_output_file(file, args.force, option)
 
 
 def _show_systems(results: dict[str, ScoreResult], args: argparse.Namespace) -> None:

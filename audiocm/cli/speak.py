@@ -1,25 +1,45 @@
-"""`audiocm speak`: text to an audio file, sentence by sentence, so that a book needs no more memory than a sentence."""
+"""`audiocm speak`: text to a sound file or a pipe, sentence by sentence, so that a book needs no more memory than a
+paragraph."""
 
 from __future__ import annotations
 
 import argparse
+import codecs
+import os
+import stat
+import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
 from typing import TYPE_CHECKING
 
+from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 from .loading import load_pipeline, quiet_libraries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from ..pipelines.text_to_speech import TextToSpeechPipeline
+    from ..text.pronunciation import Lexicon
 
-    Lines = list[tuple[str, list[tuple[float, float]] | None]]
+    Lines = list[tuple[str | Iterable[str], list[tuple[float, float]] | None]]
 
+BROKEN_PIPE = 141  # exit code: nobody reads the sound any more, as of other programs in a pipe
+CHECKED = 4_000_000  # bytes of a text file that is read at once, and checked before anything is spoken
+BLOCK = 65_536  # bytes that are read at once of a longer one, and of standard input
 EXAMPLES = """examples:
   audiocm speak "The train leaves at 5:45 p.m." -o speech.wav
-  audiocm speak --file chapter.txt -o chapter.flac --speed 1.2
+  audiocm speak --file chapter.txt -o chapter.mp3 --speed 1.2 --times chapter.srt
+  audiocm speak "Xochitl is here." --lexicon names.txt -o names.opus
+  echo "It's 5:45 p.m." | audiocm speak --file - -o - | aplay
+  audiocm speak --file book.txt -o - --format pcm | ffplay -f s16le -ar 24000 -i -
+  audiocm speak '<speak>One.<break time="1s"/> <prosody rate="slow">Two.</prosody></speak>' -o ssml.wav
   audiocm speak "Is anybody there?" -o teacher.wav --model tts-teacher --steps 50
   audiocm speak "Twinkle, twinkle, little star." --notes "C4 C4 G4 G4 A4 A4 G4:2" -o star.wav
-  audiocm speak --score song.txt --tempo 100 -o song.wav"""
+  audiocm speak --score song.txt --tempo 100 -o song.wav
+
+A text may hold pauses, [pause 0.5s], and SSML: speak, p, s, break, prosody rate, say-as, phoneme and sub. A lexicon has
+lines "word = /IPA/" or "word = re-SPEL-ling". exit codes: 0 done, 2 wrong input, 3 some sentences are missing, 141 the
+reader of a pipe went away, 143 ended by SIGTERM."""
 
 
 def speak_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +47,14 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
     add = parser.add_argument
     add("text", nargs="?", metavar="TEXT", help="English text to speak")
-    add("-o", "--output", required=True, metavar="FILE", help="a .wav, .flac or .ogg file")
-    add("--file", metavar="FILE", help="UTF-8 text file to speak")
+    names = ", ".join(FORMATS)
+    add("-o", "--output", required=True, metavar="FILE", help=f"a file ({names}), or - to write to standard output")
+    add("--format", choices=FORMATS, help="default: by the extension; wav for -. pcm: 16 bits, no header")
+    add("--force", action="store_true", help="replace files that exist")
+    add("--file", metavar="FILE", help="UTF-8 text file to speak, - for standard input")
+    add("--ssml", action="store_true", help="the text is SSML, though it does not begin with <speak>")
+    add("--lexicon", metavar="FILE", help="file of your own words and how they are read")
+    add("--times", metavar="FILE", help="write the times of the words: .json (phonemes too), .srt or .vtt")
     add("--notes", help="sing the text, one sentence: a note and its beats per syllable, e.g. 'C4 F#4:2 Bb3:0.5'")
     add("--score", metavar="FILE", help="sing a file of lines `words | notes`")
     add("--tempo", type=float, default=120.0, help="beats per minute of the notes, 20 to 400 (default 120)")
@@ -43,93 +69,175 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
 
 
-def requested_lines(args: argparse.Namespace) -> Lines:
-    """Returns the texts to speak, and the notes (pitch, seconds) of those to sing. Raises ValueError for wrong
-    options."""
+def read_blocks(file: str) -> Iterator[str]:
+    """Yields the text of a UTF-8 file, or of standard input ("-"), as it comes. Raises ValueError if it cannot be read."""
+    name = "standard input" if file == "-" else f"the text file {file}"
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    try:
+        with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as source:
+            while data := source.read1(BLOCK):
+                yield decoder.decode(data)
+            yield decoder.decode(b"", final=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {name}: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}") from error
+
+
+def as_ssml(blocks: Iterable[str]) -> Iterator[str]:
+    """Yields a text that is SSML with <speak> around it, if it does not begin with it."""
+    blocks = iter(blocks)
+    start = ""
+    while len(start.lstrip()) < len("<speak") and (block := next(blocks, None)) is not None:
+        start += block
+    is_whole = start.lstrip().startswith(("<speak", "<?xml"))
+    yield start if is_whole else f"<speak>{start}"
+    yield from blocks
+    yield "" if is_whole else "</speak>"
+
+
+def requested_lines(args: argparse.Namespace, lexicon: Lexicon | None) -> Lines:
+    """Returns the texts to speak, and the notes (pitch, seconds) of those to sing; a long file, and standard input, in
+    blocks. Raises ValueError for wrong options, and for a text that cannot be spoken."""
     from ..files import read_text
-    from ..speech.phonemes import validate_text
     from ..speech.singing import check_notes, read_notes, read_score
+    from ..text.reading import validate_text
 
     if bool(args.text) + bool(args.file) + bool(args.score) > 1:
         raise ValueError("give a text, --file or --score, not both")
     if not 20 <= args.tempo <= 400:
         raise ValueError(f"--tempo must lie between 20 and 400 beats per minute, not {args.tempo:g}")
     if args.score:
-        if args.notes is not None:
-            raise ValueError("--notes go with a text; a score has its own")
-        return read_score(read_text(args.score, "text"), args.tempo)
-    text = read_text(args.file, "text") if args.file else args.text or ""
+        if args.notes is not None or args.ssml:
+            raise ValueError(f"{'--ssml goes' if args.ssml else '--notes go'} with a text; a score has its own")
+        return read_score(read_text(args.score, "text"), args.tempo, lexicon)
+    if args.file and (args.file == "-" or _is_long(args.file)):
+        if args.notes is None:
+            blocks = read_blocks(args.file)
+            return [(as_ssml(blocks) if args.ssml else blocks, None)]
+        text = "".join(read_blocks(args.file))
+    else:
+        text = read_text(args.file, "text") if args.file else args.text or ""
+    if args.ssml and text.strip():
+        text = "".join(as_ssml([text]))
     validate_text(text)
     if args.notes is None:
         return [(text, None)]
     notes = read_notes(args.notes, args.tempo)
-    check_notes(text, notes)
+    check_notes(text, notes, lexicon)
     return [(text, notes)]
 
 
+def _is_long(file: str) -> bool:
+    """Whether a text file is read in blocks: one of more than CHECKED bytes, or a pipe."""
+    try:
+        found = os.stat(file)
+    except (OSError, ValueError):
+        return False
+    return found.st_size > CHECKED or stat.S_ISFIFO(found.st_mode) or stat.S_ISCHR(found.st_mode)
+
+
+def _check_destinations(args: argparse.Namespace) -> None:
+    """Raises ValueError, before anything is loaded, if the sound or the times cannot be written."""
+    from ..speech.subtitles import times_format
+    from .output import check_output_file
+
+    if args.output in ("/dev/stdout", "/dev/fd/1"):
+        args.output = "-"
+    stream_format(args.output, args.format)
+    if args.output == "-" and sys.stdout.isatty():
+        raise ValueError("standard output is a terminal: pipe the sound to a player, or name a file")
+    files = [] if is_pipe(args.output) else [args.output]
+    if args.times is not None:
+        times_format(args.times)
+        files.append(args.times)
+    if len({os.path.abspath(file) for file in files}) < len(files):
+        raise ValueError("--output and --times name the same file")
+    for file in files:
+        check_output_file(file, args.force)
+
+
 def speak_command(args: argparse.Namespace) -> int:
-    """Runs `audiocm speak` and returns its exit code, 3 if some sentences are missing.
+    """Runs `audiocm speak` and returns its exit code: 3 if some sentences are missing, 141 if a pipe is read no more.
 
     Raises ValueError for wrong options, before the model is loaded if that is possible."""
-    from .output import SOUNDS_MISSING, Destination, report_missing
+    from ..text.pronunciation import Lexicon
+    from .output import SOUNDS_MISSING, report_missing
 
     if not 0 <= args.seed < 2**62:
         raise ValueError(f"--seed must lie between 0 and 2^62, not {args.seed}")
     if args.retries < 0:
         raise ValueError(f"--retries must be at least 0, not {args.retries}")
-    if Destination(args.output, 1).is_folder:
-        raise ValueError(f"cannot write {args.output}: the extension must be .wav, .flac or .ogg")
-    with quiet_libraries():
-        lines = requested_lines(args)
+    _check_destinations(args)
+    with quiet_libraries(), redirect_stdout(sys.stderr) if args.output == "-" else nullcontext():
+        lexicon = None if args.lexicon is None else Lexicon.read(args.lexicon)
+        lines = requested_lines(args, lexicon)
         pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
         start = time.perf_counter()
         missing: list[tuple[str, str, str]] = []
         try:
-            seconds, first, count = _speak(pipe, lines, args, missing)
+            seconds, first, count = _speak(pipe, lines, args, lexicon, missing)
+        except PipeClosedError:
+            return BROKEN_PIPE
         finally:
             for one in missing:
                 report_missing("speech", *one)
-    if len(missing) == count:
-        return SOUNDS_MISSING
-    elapsed = time.perf_counter() - start
-    sentences = f"{count} sentences, " if count > 1 else ""
-    speed = f"{elapsed:.1f} s ({elapsed / seconds:.3f} of real time), first audio after {first:.2f} s"
-    print(f"{args.output}: {sentences}{seconds:.1f} s of speech in {speed}")
+        if len(missing) == count:
+            return SOUNDS_MISSING
+        elapsed = time.perf_counter() - start
+        sentences = f"{count} sentences, " if count > 1 else ""
+        speed = f"{elapsed:.1f} s ({elapsed / seconds:.3f} of real time), first audio after {first:.2f} s"
+        print(f"{args.output}: {sentences}{seconds:.1f} s of speech in {speed}")
     return SOUNDS_MISSING if missing else 0
 
 
 def _speak(
-    pipe: TextToSpeechPipeline, lines: Lines, args: argparse.Namespace, missing: list[tuple[str, str, str]]
+    pipe: TextToSpeechPipeline,
+    lines: Lines,
+    args: argparse.Namespace,
+    lexicon: Lexicon | None,
+    missing: list[tuple[str, str, str]],
 ) -> tuple[float, float, int]:
-    """Writes the speech; returns its seconds, the seconds until the first sentence was ready, and the number of
+    """Writes the speech; returns its seconds, the seconds until the first sentence was written, and the number of
     sentences.
 
     Adds to `missing` the text, the seed and the fault of each sentence that failed. Without any other no file is
     written."""
+    import numpy as np
     import torch
     from tqdm import tqdm
 
-    from ..audio.io import open_wave_writer
     from ..pipelines.failures import AudioError
+    from ..speech.subtitles import open_times_writer
+    from ..speech.times import shift_times
+    from ..text.reading import PARAGRAPH_PAUSE
 
     start, first, samples, count = time.perf_counter(), 0.0, 0, 0
-    letters = sum(len(text) for text, _ in lines)
+    letters = sum(len(text) for text, _ in lines if isinstance(text, str))
+    gap = round(PARAGRAPH_PAUSE * pipe.sample_rate)
     options = (args.steps, args.speed, args.voice, args.guidance)
-    pause = torch.zeros(0)  # after the sentence before; that after the last one is not written
-    bar = tqdm(total=letters, unit="letter", disable=letters < 500)
-    with bar, suppress(AudioError), open_wave_writer(args.output, pipe.sample_rate) as append:
+    with ExitStack() as stack:
+        stack.enter_context(suppress(AudioError))
+        bar = stack.enter_context(
+            tqdm(total=letters or None, unit="letter", disable=letters < 500 if letters else None)
+        )
+        append = stack.enter_context(open_sound_stream(args.output, pipe.sample_rate, args.format))
+        add_times = stack.enter_context(open_times_writer(args.times)) if args.times else None
         for i, (text, notes) in enumerate(lines):
-            seed = args.seed + i
+            if i:  # a line of a score after another
+                append(np.zeros(gap, np.float32))
+                samples += gap
+            seed, before, pause = args.seed + i, samples / pipe.sample_rate, gap / pipe.sample_rate if i else 0.0
             generator = torch.Generator().manual_seed(seed)
-            for spoken in pipe.stream(text, *options, generator, notes, args.retries, "return"):
+            for spoken in pipe.stream(text, *options, generator, notes, args.retries, "return", lexicon):
                 if failed := spoken.failure:
                     missing.append((failed.prompt, f"seed {seed}, seeds tried: {len(failed.seeds)}", failed.reason))
-                first = first or time.perf_counter() - start
-                end = len(spoken.audio) - round(spoken.sentence.pause * pipe.sample_rate)
-                sound = torch.cat([pause, spoken.audio[:end]])
-                append(sound.numpy())
-                pause, count, samples = spoken.audio[end:], count + 1, samples + len(sound)
-                bar.update(min(len(spoken.sentence.text) + 1, letters - bar.n))
+                append(spoken.audio.numpy())
+                if add_times:
+                    add_times(shift_times(spoken.times, before, pause))
+                first, pause = first or time.perf_counter() - start, 0.0
+                count, samples = count + 1, samples + len(spoken.audio)
+                bar.update(
+                    min(len(spoken.sentence.text) + 1, letters - bar.n) if letters else len(spoken.sentence.text)
+                )
         if len(missing) == count:
             raise AudioError("no sentence could be spoken")
     return samples / pipe.sample_rate, first, count

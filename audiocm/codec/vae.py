@@ -1,6 +1,7 @@
 """The mel VAE: 100 log-mel bins at 93.75 frames/s to whitened latents at 23.4375 frames/s (1,024 samples at 24 kHz)."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..audio.spectral import LogMel
 from ..models.weights import StoredWeights
+from ..schema import Rule, list_of, whole
 
 MEL_MEAN, MEL_STD = -4.0, 3.0  # of log-mels of levelled audio, roughly; the whitening of latents is measured
 
@@ -83,6 +85,14 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
     reaches the level of white noise, decoding adds a fixed noise pattern scaled by it (`Texture`), since the mean of a
     noisy texture is not a noisy texture: a tagger takes smoothed wind for a hum."""
 
+    config_rules: ClassVar[dict[str, Rule]] = {
+        "mel_bins": whole(1, 512),
+        "channels": whole(1, 4096),
+        "widths": list_of(whole(1, 4096), 1, 8),
+        "blocks": list_of(whole(0, 64), 1, 8),
+        "noise_channels": whole(0, 256),
+    }
+
     @register_to_config
     def __init__(
         self,
@@ -93,6 +103,10 @@ class MelVAE(StoredWeights, ModelMixin, ConfigMixin):
         noise_channels: int = 8,
     ):
         super().__init__()
+        if len(widths) != len(blocks):
+            raise ValueError(
+                f"widths and blocks must have one number a resolution, not {len(widths)} and {len(blocks)}"
+            )
         self.compression = 2 ** (len(widths) - 1)
         down: list[nn.Module] = [nn.Conv1d(mel_bins, widths[0], 7, padding=3)]
         up: list[nn.Module] = [nn.Conv1d(channels, widths[-1], 7, padding=3)]

@@ -1,5 +1,7 @@
 """The vocoder: log-mel to waveform, a network's estimate made consistent by a few fast Griffin-Lim iterations."""
 
+from typing import ClassVar
+
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 
 from ..audio.spectral import LogMel, griffin_lim
 from ..models.weights import StoredWeights
+from ..schema import Rule, whole
 from .vae import MEL_MEAN, MEL_STD, ConvBlock, WithNoise
 
 
@@ -15,6 +18,17 @@ class Vocoder(StoredWeights, ModelMixin, ConfigMixin):
 
     A network predicts magnitudes and phases (as Vocos, Siuzdak 2023). Griffin-Lim iterations make them a consistent
     signal with exactly the given mel, which restores noisy textures, smoothed away by regression, and steady phases."""
+
+    config_rules: ClassVar[dict[str, Rule]] = {
+        "mel_bins": whole(1, 512),
+        "width": whole(1, 4096),
+        "depth": whole(0, 64),
+        "sample_rate": whole(1000, 384_000),
+        "n_fft": whole(16, 16384),
+        "hop": whole(1, 16384),
+        "noise_channels": whole(0, 256),
+        "iterations": whole(0, 1000),
+    }
 
     @register_to_config
     def __init__(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..speech.encoder import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
-from ..speech.phonemes import split_sentences
+from ..text.reading import read_sentences
 from .latents import Latents
 from .manifest import Clip
 
@@ -24,7 +24,7 @@ class TimedPhonemes:
 
 def pronounce_clip(clip: Clip) -> TimedPhonemes:
     """Returns the phonemes of a clip's text as one line. Raises ValueError if it cannot be pronounced."""
-    return TimedPhonemes(" ".join(sentence.phonemes for sentence in split_sentences(clip.text)))
+    return TimedPhonemes(" ".join(sentence.phonemes for sentence in read_sentences(clip.text)))
 
 
 @dataclass

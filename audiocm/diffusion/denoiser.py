@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..checks import check_callable, check_instance, checked
 from .paths import Path, broadcast_like
 
 
@@ -36,6 +38,11 @@ class Condition:
     kept_mask: Tensor | None = None  # bool [batch, frame], True = the frame of `kept` is given, False = to be made
     tokens_2: Tensor | None = None  # [batch, token, dim] states of a second text encoder
     token_mask_2: Tensor | None = None  # bool [batch, token], True = real
+
+    def __post_init__(self) -> None:
+        for name, value in self._tensors().items():
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{name} of a Condition must be a tensor, not {value!r}")
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -127,6 +134,7 @@ v_prediction = Prediction(lambda alpha, sigma: (alpha / (alpha**2 + sigma**2), -
 flow_prediction = Prediction(lambda alpha, sigma: (1 / (alpha + sigma), -sigma / (alpha + sigma)))  # eps - clean
 
 
+@checked(net=check_callable, net_path=partial(check_instance, kind=Path), path=partial(check_instance, kind=Path))
 def adapt(net: Net, net_path: Path, path: Path) -> Net:
     """Returns a network of `net_path` as a network of `path`: noise levels are matched and x is rescaled.
 

@@ -1,14 +1,17 @@
 """Classifier-free guidance (Ho & Salimans 2022). Weights follow Imagen: w = 1 is no guidance; LCM's w is one less."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..checks import check_callable, check_instance, check_number, check_range, checked, optional
 from .denoiser import Condition, Net
 from .paths import broadcast_like
 
 
+@checked(teacher=check_callable, w=optional(check_number))
 def guided_net(teacher: Net, w: float | None = None) -> Net:
     """Returns the guided teacher clean_null + w (clean_cond - clean_null), both branches in one call of two batches.
 
@@ -30,6 +33,7 @@ def guided_net(teacher: Net, w: float | None = None) -> Net:
     return net
 
 
+@checked(teacher=check_callable, w=check_number, negative=partial(check_instance, kind=Condition))
 def negative_guided_net(teacher: Net, w: float, negative: Condition) -> Net:
     """Returns the teacher guided away from a negative prompt: clean_neg + w (clean_cond - clean_neg)."""
 
@@ -43,4 +47,5 @@ def negative_guided_net(teacher: Net, w: float, negative: Condition) -> Net:
 
 def uniform_guidance(low: float, high: float) -> Callable[[Tensor], Tensor]:
     """Returns a function that draws w ~ U[low, high] for each row of x [batch, ...]."""
+    low, high = check_range("low, high", (low, high))
     return lambda x: low + (high - low) * torch.rand(len(x), device=x.device)

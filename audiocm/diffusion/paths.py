@@ -8,10 +8,13 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from ..checks import check_array, check_number, check_whole, checked
 
 
 def broadcast_like(t: Tensor, x: Tensor) -> Tensor:
@@ -27,6 +30,12 @@ class Path:
 
     t_min: float
     t_max: float
+
+    def __post_init__(self) -> None:
+        for name in ("rho", "sigma_data"):
+            check_number(name, getattr(self, name, 1.0), above=0)
+        check_number("t_max", self.t_max, above=check_number("t_min", self.t_min, least=0))
+
     discrete: ClassVar[bool] = False  # True: networks of this path were trained on integer timesteps only
 
     def alpha(self, t: Tensor) -> Tensor:
@@ -269,6 +278,7 @@ trig = Trig()
 cosine = Cosine()
 
 
+@checked(betas=partial(check_array, shape=("step",)))
 def ddpm(betas: Sequence[float] | Tensor) -> DDPM:
     """Builds the path of a DDPM noise schedule betas [steps], with t in [0, steps] (see `DDPM` for t = n + 1).
 
@@ -280,6 +290,11 @@ def ddpm(betas: Sequence[float] | Tensor) -> DDPM:
     return DDPM(1.0, float(len(alphas_bar)), ((1 - alphas_bar) / alphas_bar).log() / 2)
 
 
+@checked(
+    steps=partial(check_whole, least=2),
+    first=partial(check_number, above=0, below=1),
+    last=partial(check_number, above=0, below=1),
+)
 def scaled_linear_betas(steps: int = 1000, first: float = 0.00085, last: float = 0.012) -> Tensor:
     """Returns latent diffusion's betas [steps], linear in sqrt(beta). AudioLDM uses (0.0015, 0.0195)."""
     return torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2

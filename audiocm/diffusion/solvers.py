@@ -6,12 +6,14 @@ lambda = log(alpha/sigma), h = lambda_s - lambda_t > 0 and D is the clean estima
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checks import check_callable, check_instance, check_number, check_tensor, check_whole, checked, optional
 from .denoiser import Net
 from .paths import Path, broadcast_like
 
@@ -30,6 +32,8 @@ class ODEState:
         return -self.path.noise_level(t).log()
 
 
+COUNT, SHARE = partial(check_whole, least=1), partial(check_number, least=0, most=1)
+PATH = partial(check_instance, kind=Path)
 Solver = Callable[[ODEState, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -46,10 +50,12 @@ def euler(ode: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
 def heun(ode: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     """Takes a Heun step, with slopes averaged in the path's slope coordinate c. Karras et al. 2022, algorithm 1.
 
-    The average is a step along D + (c_t / 2 c_s) (D' - D), with D' the estimate at the end of the Euler step."""
+    The average is a step along D + (c_t / 2 c_s) (D' - D), with D' the estimate at the end of the Euler step. Where
+    c_t / c_s is over 100, that factor would blow up the error of D' - D, and the Euler step stays as it is."""
     path, clean, s_floor = ode.path, ode.field(x, t), s.clamp_min(ode.path.t_min)
     clean_end = ode.field(path.step(x, t, s, clean), s_floor)
-    ratio = torch.where(s > 0, path.slope_coordinate(t) / path.slope_coordinate(s_floor), torch.zeros_like(s))
+    ratio = path.slope_coordinate(t) / path.slope_coordinate(s_floor)
+    ratio = torch.where((s > 0) & (ratio <= 100), ratio, torch.zeros_like(s))
     return path.step(x, t, s, clean + broadcast_like(ratio / 2, x) * (clean_end - clean))
 
 
@@ -67,6 +73,7 @@ def dpmpp_2m(ode: ODEState, x: Tensor, t: Tensor, s: Tensor) -> Tensor:
     return ode.path.step(x, t, s, middle)
 
 
+@checked(eta=SHARE)
 def ddim(eta: float) -> Solver:
     """Returns stochastic DDIM: eta = 0 is `euler`, eta = 1 ancestral sampling. Song et al. 2021, eq. 12 and 16."""
 
@@ -82,6 +89,7 @@ def ddim(eta: float) -> Solver:
     return solve
 
 
+@checked(solver=check_callable, churn=partial(check_number, least=0), steps=COUNT, noise=partial(check_number, least=0))
 def with_churn(
     solver: Solver, churn: float, steps: int, low: float = 0.0, high: float = float("inf"), noise: float = 1.0
 ) -> Solver:
@@ -100,6 +108,7 @@ def with_churn(
     return solve
 
 
+@checked(n=COUNT, solver=check_callable)
 def with_substeps(n: int, solver: Solver = heun) -> Solver:
     """Returns a solver that takes n steps, evenly spaced in the path's grid coordinate, for each one."""
 
@@ -126,16 +135,30 @@ def tcd_landing(path: Path, t_next: float, gamma: float) -> float:
     return (1 - gamma) * t_next
 
 
+@checked(path=PATH, n=COUNT)
 def ode_times(path: Path, n: int) -> list[float]:
     """Returns the n + 1 times of an ODE solver with n steps: the path's grid down to t_min, then 0."""
     return [*path.grid(n).tolist(), 0.0]
 
 
+@checked(path=PATH, n=COUNT)
 def student_times(path: Path, n: int) -> list[float]:
     """Returns the n + 1 times of a sampler with n jumps: equal parts of the path's grid, without its end; then 0."""
     return [*path.grid(n + 1)[:-1].tolist(), 0.0]
 
 
+@checked(
+    net=check_callable,
+    path=PATH,
+    noise=partial(check_tensor, finite=False),
+    solver=check_callable,
+    gamma=SHARE,
+    generator=optional(partial(check_instance, kind=torch.Generator)),
+    hook=optional(check_callable),
+    start=optional(partial(check_tensor, finite=False)),
+    draw_noise=optional(check_callable),
+    landing=check_callable,
+)
 @torch.no_grad()
 def sample(
     net: Net,
@@ -162,8 +185,11 @@ def sample(
     hook        called as hook(x, time) after every step, returns x; see `editing`
     start       a clean sample that is noised to times[0], instead of pure noise
 
-    Raises ValueError if times do not fall."""
-    times = [path.t_max, 0.0] if times is None else [float(t) for t in times]
+    Raises ValueError if times do not fall, or for another argument that is not allowed."""
+    times = times.tolist() if isinstance(times, Tensor) else times
+    if times is not None and not isinstance(times, Iterable):
+        raise ValueError(f"times must be a list of falling numbers, not {times!r}")
+    times = [path.t_max, 0.0] if times is None else [check_number("times", t, least=0) for t in times]
     if len(times) < 2 or any(b >= a for a, b in pairwise(times)):
         raise ValueError(f"times must fall, from at most t_max = {path.t_max:g} to usually 0; got {times}")
     rows = noise.new_ones(len(noise), dtype=torch.promote_types(noise.dtype, torch.float32))

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..checks import check_callable
 from ..diffusion.denoiser import Condition, Net
 from ..diffusion.paths import broadcast_like
+from .arguments import arguments
 from .states import TrainingState
 
 Distance = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (a, b, mask) -> [batch]
@@ -35,6 +37,7 @@ def l2(a: Tensor, b: Tensor, mask: Tensor | None) -> Tensor:
     return masked_mean((a - b).square(), mask)
 
 
+@arguments()
 def huber(c: float = 0.00054) -> Distance:
     """Returns the pseudo-Huber distance of a sample's RMS error, sqrt(mse + c^2) - c.
 
@@ -43,6 +46,7 @@ def huber(c: float = 0.00054) -> Distance:
     return lambda a, b, mask: (l2(a, b, mask) + c**2).sqrt() - c
 
 
+@arguments()
 def adaptive_l2(power: float = 1.0, c: float = 1e-3) -> Distance:
     """Returns S / sg(S + c)^power of the mean squared error S. MeanFlow (Geng et al. 2025), eq. 22, with the sum."""
 
@@ -58,6 +62,7 @@ def uniform_weight(state: TrainingState) -> Tensor:
     return torch.ones_like(state.t)
 
 
+@arguments()
 def edm_weight(sigma_data: float = 1.0) -> Weight:
     """Returns 1 / c_out^2 = (sigma^2 + sigma_data^2) / (sigma sigma_data)^2. Karras et al. 2022, table 1."""
     return lambda state: snr(state) + sigma_data**-2
@@ -83,6 +88,7 @@ def inverse_variance(state: TrainingState) -> Tensor:
     return state.path.sigma(state.t) ** -2
 
 
+@arguments()
 def emphasize_t_max(extra: float) -> Weight:
     """Returns 1, and 1 + extra for states at t_max, where one-call generation starts."""
     return lambda state: 1 + extra * (state.t >= state.path.t_max * (1 - 1e-6)).to(state.t.dtype)
@@ -128,6 +134,7 @@ def network_output(state: TrainingState, clean: Tensor, target_net: Net) -> Tens
     return clean / broadcast_like(state.path.sigma(state.t), clean)
 
 
+@arguments(features=check_callable)
 def feature_space(features: Callable[[Tensor, Tensor, Condition | None], Tensor]) -> Comparison:
     """Returns features(x_s, s, cond) of the jump's end, such as a teacher's. SoundCTM (Saito et al. 2024), eq. 9."""
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_callable, check_instance, check_number
 from ..diffusion import paths
 from ..diffusion.denoiser import Condition, Net, at_least_float32
 from ..diffusion.paths import Path
@@ -31,9 +32,15 @@ class Loss(Protocol):
     ) -> Tensor: ...
 
 
+FUNCTIONS = ("timesteps", "target", "field", "distance", "weight", "coupling", "noising", "states", "compare_at",
+             "error_weighting")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Method:
-    """One training method. The networks live on `net_path`; training states are on `path`."""
+    """One training method. The networks live on `net_path`; training states are on `path`.
+
+    Raises ValueError for a field that is of no use."""
 
     timesteps: TimestepSampler  # draws t, r and s
     target: Target  # what the student's estimate should equal
@@ -49,6 +56,15 @@ class Method:
     compare_at: Comparison = clean_estimate  # the quantity that the distance compares
     error_weighting: Callable[[TrainingState, Net, Tensor], Tensor] = plain_error  # by learned uncertainty
     needs_target_time: bool = False  # s varies at one t, so a student without s as an input could not fit all
+
+    def __post_init__(self) -> None:
+        for name in FUNCTIONS:
+            check_callable(name, getattr(self, name))
+        for name in ("path", "net_path"):
+            check_instance(name, getattr(self, name), Path)
+        if self.guidance is not None:
+            check_callable("guidance", self.guidance)
+        check_instance("needs_target_time", self.needs_target_time, bool)
 
     def loss(
         self, student: Net, target_net: Net | None, x: Samples, cond: Condition | None, progress: Progress
@@ -114,6 +130,12 @@ class Mix:
 
     parts: tuple[tuple[float, Loss], ...]
     critic: Any = None  # an `adversarial.Critic`
+
+    def __post_init__(self) -> None:
+        for part in check_instance("parts", self.parts, list | tuple, "a list of (weight, loss)"):
+            if not isinstance(part, list | tuple) or len(part) != 2 or not hasattr(part[1], "loss"):
+                raise ValueError(f"parts must be a list of (weight, loss), not of {part!r}")
+            check_number("a weight of parts", part[0])
 
     def loss(
         self, student: Net, target_net: Net | None, x: Samples, cond: Condition | None, progress: Progress

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_callable, optional
 from ..diffusion import paths
 from ..diffusion.denoiser import Condition, Net
 from ..diffusion.guidance import guided_net, uniform_guidance
@@ -21,6 +22,7 @@ from ..diffusion.paths import Path
 from ..diffusion.solvers import Solver, euler, heun, ode_times, sample, student_step, with_substeps
 from . import losses, states, targets, timesteps
 from .adversarial import AdversarialLoss, Discriminator, FakeScore, JointCritic
+from .arguments import arguments, count, guidance_range, non_negative
 from .losses import Distance, huber
 from .method import Method, Mix, SharedSampleMix
 from .states import NoisePair, teacher_field
@@ -29,12 +31,18 @@ from .timesteps import TimestepSampler
 
 Range = tuple[float, float]  # of the guidance weight w, in Imagen's convention (1: no guidance)
 
+
+def _one_or_range(name: str, value: Any) -> Any:
+    return guidance_range(name, value) if isinstance(value, tuple) else non_negative(name, value)
+
+
 latent_times = timesteps.mixture(0.88, timesteps.lognormal(0.2, 1.3), timesteps.loguniform(0.002, 80.0))
 
 
 # --- teachers, and students of all noise levels -----------------------------------------------------------------------
 
 
+@arguments()
 def diffusion(sampler: TimestepSampler | None = None, sigma_data: float = 1.0, **changes: Any) -> Method:
     """EDM training (Karras et al. 2022); for a network with log_variance, EDM2's weighting (2023, eq. 21).
 
@@ -43,6 +51,7 @@ def diffusion(sampler: TimestepSampler | None = None, sigma_data: float = 1.0, *
     return replace(method, **({"error_weighting": losses.uncertainty_weighted_error} | changes))
 
 
+@arguments()
 def guidance_distillation(
     teacher: Net, w: Range = (0.0, 6.0), sampler: TimestepSampler = latent_times, **changes: Any
 ) -> Method:
@@ -57,12 +66,14 @@ def guidance_distillation(
 # --- consistency: one solver step, then the target network's jump -----------------------------------------------------
 
 
+@arguments()
 def cd(teacher: Net, intervals: int = 18, solver: Solver = heun, **changes: Any) -> Method:
     """Consistency distillation. Song et al. 2023, algorithm 2. Target EMA 0.95, or none (their CIFAR code)."""
     method = Method(timesteps.grid_neighbours(intervals), consistency_target(solver), teacher_field(teacher))
     return replace(method, **changes)
 
 
+@arguments(first=count, last=count)
 def ct(first: int = 2, last: int = 150, **changes: Any) -> Method:
     """Consistency training. Song et al. 2023, algorithm 3: CD with the data as the field, on a growing grid.
 
@@ -71,6 +82,7 @@ def ct(first: int = 2, last: int = 150, **changes: Any) -> Method:
     return replace(Method(sampler, consistency_target(euler)), **changes)
 
 
+@arguments(first=count, last=count)
 def ict(
     first: int = 10, last: int = 1280, mean: float = -1.1, std: float = 2.0, c: float = 0.00054, **changes: Any
 ) -> Method:
@@ -79,6 +91,7 @@ def ict(
     return replace(Method(sampler, consistency_target(euler), distance=huber(c), weight=losses.inverse_step), **changes)
 
 
+@arguments()
 def ect(
     sampler: TimestepSampler | None = None, stages: int = 8, q: float = 2.0, c: float = 1e-6, **changes: Any
 ) -> Method:
@@ -89,6 +102,7 @@ def ect(
     return replace(Method(sampler, consistency_target(euler), distance=huber(c), weight=losses.inverse_step), **changes)
 
 
+@arguments()
 def lcm(teacher: Net, w: Range = (3.0, 15.0), intervals: int = 50, **changes: Any) -> Method:
     """Latent consistency model. Luo et al. 2023: one DDIM stride of 20 on the guided teacher; the student has input w.
 
@@ -99,6 +113,7 @@ def lcm(teacher: Net, w: Range = (3.0, 15.0), intervals: int = 50, **changes: An
     return replace(method, **changes)
 
 
+@arguments(w=non_negative)
 def lcm_lora(teacher: Net, w: float = 7.5, intervals: int = 50, **changes: Any) -> Method:
     """LCM-LoRA. Luo et al. 2023b: a fixed w. Train only the parameters of `teachers.add_lora(student)`.
 
@@ -107,6 +122,7 @@ def lcm_lora(teacher: Net, w: float = 7.5, intervals: int = 50, **changes: Any) 
     return replace(method, **changes)
 
 
+@arguments()
 def consistencytta(
     teacher: Net,
     w: Range = (0.0, 6.0),
@@ -127,6 +143,7 @@ def consistencytta(
     return replace(method, **({"guidance": uniform_guidance(*w)} | changes))
 
 
+@arguments()
 def comospeech(teacher: Net, intervals: int = 50, **changes: Any) -> Method:
     """CoMoSpeech. Ye et al. 2023: CD with Euler steps around the prior mean `cond.prior`; sample from noise + prior.
 
@@ -135,6 +152,7 @@ def comospeech(teacher: Net, intervals: int = 50, **changes: Any) -> Method:
     return cd(teacher, intervals, euler, **({"coupling": states.prior_centred_noise} | changes))
 
 
+@arguments()
 def audiolcm(teacher: Net, w: Range = (5.0, 13.0), intervals: int = 50, substeps: int = 2, **changes: Any) -> Method:
     """AudioLCM. Liu et al. 2024: LCM whose teacher takes several DDIM steps (theirs: 20) a stride. w is their w + 1."""
     target = consistency_target(with_substeps(substeps, euler))
@@ -144,6 +162,7 @@ def audiolcm(teacher: Net, w: Range = (5.0, 13.0), intervals: int = 50, substeps
 # --- jumps from any time to any time ----------------------------------------------------------------------------------
 
 
+@arguments()
 def ctm(
     teacher: Net, intervals: int = 18, max_stride: int = 4, substeps: int = 2, denoising: float = 1.0, **changes: Any
 ) -> Mix:
@@ -161,6 +180,7 @@ def ctm(
     return Mix(((1.0, replace(trajectory, **options)), (denoising, score)))
 
 
+@arguments()
 def soundctm(teacher: Net, features: Callable[..., Tensor] | None = None, w: Range = (2.0, 5.0), **changes: Any) -> Mix:
     """SoundCTM. Saito et al. 2024: CTM of the guided teacher with input w, compared in the teacher's features.
 
@@ -171,6 +191,7 @@ def soundctm(teacher: Net, features: Callable[..., Tensor] | None = None, w: Ran
     return ctm(guided_net(teacher), **(options | changes))
 
 
+@arguments()
 def tcd(teacher: Net, w: Range = (3.0, 15.0), intervals: int = 50, **changes: Any) -> Method:
     """Trajectory consistency distillation. Zheng et al. 2024: LCM with jumps to every s, compared at s.
 
@@ -182,6 +203,7 @@ def tcd(teacher: Net, w: Range = (3.0, 15.0), intervals: int = 50, **changes: An
 # --- end points of solvers --------------------------------------------------------------------------------------------
 
 
+@arguments()
 def progressive(teacher: Net, steps: int, **changes: Any) -> Method:
     """One stage of progressive distillation, to `steps` steps. Salimans & Ho 2022.
 
@@ -192,6 +214,7 @@ def progressive(teacher: Net, steps: int, **changes: Any) -> Method:
     return replace(Method(timesteps.nested_intervals(steps), target, field, weight=losses.truncated_snr), **changes)
 
 
+@arguments()
 def regression(distance: Distance | None = None, **changes: Any) -> Method:
     """One call equals the teacher's end point. Luhman & Luhman 2021 (knowledge distillation), on stored `NoisePair`s.
 
@@ -201,6 +224,7 @@ def regression(distance: Distance | None = None, **changes: Any) -> Method:
     return replace(method, **changes)
 
 
+@arguments()
 def reflow(teacher: Net, steps: int = 18, net_path: Path = paths.edm, **changes: Any) -> Method:
     """Rectified flow on the teacher's own pairs. Liu et al. 2022, algorithm 1, k = 2; pairs are generated on the fly.
 
@@ -232,6 +256,7 @@ def shortcut(**changes: Any) -> Mix:
     return Mix(((7 / 8, replace(flow, **changes)), (1 / 8, replace(halving, **changes))))
 
 
+@arguments()
 def zipvoice(teacher: Net, w: Range = (1.0, 5.0), longest: float = 0.5, **changes: Any) -> Method:
     """ZipVoice-Distill, first stage. Zhu et al. 2025: one jump = two Euler steps of the guided teacher with input w.
 
@@ -242,6 +267,7 @@ def zipvoice(teacher: Net, w: Range = (1.0, 5.0), longest: float = 0.5, **change
     return zipvoice_self(longest, **(options | changes))
 
 
+@arguments()
 def zipvoice_self(longest: float = 1.0, **changes: Any) -> Method:
     """ZipVoice-Distill, second stage. Zhu et al. 2025: one jump = two half jumps of the student's EMA copy.
 
@@ -254,6 +280,7 @@ def zipvoice_self(longest: float = 1.0, **changes: Any) -> Method:
 # --- the limit of small steps -----------------------------------------------------------------------------------------
 
 
+@arguments()
 def continuous_ct(intervals: int = 18, **changes: Any) -> Method:
     """Continuous-time CT. Song et al. 2023, theorem 6, squared error: CT's gradient as its grid is refined.
 
@@ -262,11 +289,13 @@ def continuous_ct(intervals: int = 18, **changes: Any) -> Method:
     return replace(method, **changes)
 
 
+@arguments()
 def continuous_cd(teacher: Net, intervals: int = 18, **changes: Any) -> Method:
     """Continuous-time CD. Song et al. 2023, theorem 5: `continuous_ct` with the teacher as the field."""
     return continuous_ct(intervals, **({"field": teacher_field(teacher)} | changes))
 
 
+@arguments()
 def sct(sampler: TimestepSampler | None = None, warmup: float = 0.1, c: float = 0.1, **changes: Any) -> Method:
     """sCT. Lu & Song 2024: TrigFlow, normalised tangent, warm-up over the first `warmup` of training, learned weight.
 
@@ -277,11 +306,13 @@ def sct(sampler: TimestepSampler | None = None, warmup: float = 0.1, c: float = 
     return replace(method, **(options | changes))
 
 
+@arguments()
 def scd(teacher: Net, sampler: TimestepSampler | None = None, **changes: Any) -> Method:
     """sCD. Lu & Song 2024: sCT with the teacher as the field; guided: scd(guided_net(teacher, w))."""
     return sct(sampler, **({"field": teacher_field(teacher)} | changes))
 
 
+@arguments()
 def meanflow(sampler: TimestepSampler | None = None, scale: float = 1.0, share: float = 0.0, **changes: Any) -> Method:
     """MeanFlow. Geng et al. 2025, algorithm 1: average velocities of the rectified flow. No target EMA.
 
@@ -297,6 +328,7 @@ def meanflow(sampler: TimestepSampler | None = None, scale: float = 1.0, share: 
 # --- with a critic ----------------------------------------------------------------------------------------------------
 
 
+@arguments(w=non_negative)
 def add(
     teacher: Net,
     discriminator: nn.Module,
@@ -316,6 +348,7 @@ def add(
     return Mix(((1.0, AdversarialLoss(critic)), (distillation_weight, base)), critic)
 
 
+@arguments(w=_one_or_range, discriminator=optional(check_callable))
 def dmd2(
     teacher: Net,
     fake_score: nn.Module,
@@ -399,9 +432,10 @@ METHODS: dict[str, Build] = {
 }
 
 
+@arguments()
 def get_method(name: str, teacher: Net, w: Range = (1.0, 5.0), path: Path = paths.edm, **changes: Any) -> Method | Mix:
     """Builds one of `METHODS` for a teacher of `path`. Raises ValueError, with the known names, for an unknown one."""
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise ValueError(f"unknown method {name!r}: must be one of {', '.join(METHODS)}")
     return METHODS[name](teacher, w, path, **changes)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..diffusion.denoiser import Condition, Net, adapt
 from ..diffusion.paths import Path, broadcast_like
+from .arguments import arguments
 
 Progress = float | Tensor  # of training, in [0, 1]
 Field = Callable[..., Tensor]  # (x_t, t, s=None) -> clean
@@ -92,6 +93,7 @@ def sampled_states(state: TrainingState, student: Net) -> TrainingState:
     return state
 
 
+@arguments()
 def backward_simulation(
     levels: tuple[float, ...], first_share: float | None = None
 ) -> Callable[[TrainingState, Net], TrainingState]:
@@ -124,6 +126,7 @@ def data_field(state: TrainingState, target_net: Net) -> Field:
     return lambda x_t, t, s=None: state.x
 
 
+@arguments()
 def teacher_field(teacher: Net) -> Callable[[TrainingState, Net], Field]:
     """Returns the field of a teacher's clean estimates."""
 
@@ -139,6 +142,7 @@ def target_field(state: TrainingState, target_net: Net) -> Field:
     return lambda x_t, t, s=None: target_net(x_t, t, s, state.cond)
 
 
+@arguments()
 def shortcut_field(shortest: float) -> Callable[[TrainingState, Net], Field]:
     """Returns `target_field`, where jumps shorter than `shortest` t_max are told s = t: no jump trains those."""
 
@@ -152,6 +156,7 @@ def shortcut_field(shortest: float) -> Callable[[TrainingState, Net], Field]:
     return field
 
 
+@arguments()
 def self_guided_field(scale: float, share: float = 0.0) -> Callable[[TrainingState, Net], Field]:
     """Returns MeanFlow's guided field by the target network (Geng et al. 2025, eq. 21).
 

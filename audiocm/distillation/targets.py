@@ -9,9 +9,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..checks import check_callable, optional
 from ..diffusion.denoiser import Net
 from ..diffusion.paths import Path, broadcast_like
 from ..diffusion.solvers import ODEState, Solver
+from .arguments import arguments, count
 from .losses import masked_mean
 from .states import Field, TrainingState
 from .timesteps import TimestepSampler
@@ -40,6 +42,7 @@ def regression_target(state: TrainingState, field: Field, target_net: Net, clean
     return field(state.x_t, state.t)
 
 
+@arguments()
 def consistency_target(solver: Solver) -> Target:
     """Returns the target of one solver step t -> r along the field, then the target network's jump r -> s.
 
@@ -55,6 +58,7 @@ def consistency_target(solver: Solver) -> Target:
     return target
 
 
+@arguments()
 def trajectory_target(solver: Solver) -> Target:
     """Returns the target of two solver steps t -> r -> s: progressive distillation, shortcut models, ZipVoice."""
 
@@ -67,6 +71,7 @@ def trajectory_target(solver: Solver) -> Target:
     return target
 
 
+@arguments(sampler=check_callable)
 def score_distillation_target(sampler: TimestepSampler) -> Target:
     """Returns the field's estimate of the student's sample, noised to sampled times. ADD (Sauer et al. 2023), eq. 4."""
 
@@ -78,6 +83,7 @@ def score_distillation_target(sampler: TimestepSampler) -> Target:
     return target
 
 
+@arguments(sampler=check_callable)
 def distribution_matching_target(sampler: TimestepSampler, fake_score: Net) -> Target:
     """Returns clean - (fake - real) / mean|clean - real| of the noised sample. DMD2 (Yin et al. 2024), eq. 2.
 
@@ -104,6 +110,7 @@ def exact_derivative(net: Function, x: Tensor, t: Tensor, dx: Tensor, dt: Tensor
     return value, torch.zeros_like(value) if tangent is None else tangent
 
 
+@arguments()
 def finite_difference(h: float = 5e-3) -> Derivative:
     """Returns the derivative by three calls at 0, -h and -2h along (dx, dt), with an error of O(h^2).
 
@@ -128,11 +135,13 @@ def flow_gain(path: Path, t: Tensor) -> Tensor:
     return path.sigma(t)
 
 
+@arguments(intervals=count)
 def grid_gain(intervals: int) -> Callable[[Path, Tensor], Tensor]:
     """Returns the spacing of the path's grid at t for so many intervals: the target is then the limit of CD and CT."""
     return lambda path, t: path.grid_spacing(t) / intervals
 
 
+@arguments()
 def normalize_tangent(c: float = 0.1) -> Callable[[TrainingState, Tensor], Tensor]:
     """Returns sCM's g / (|g| + c), |g| the RMS change of F over a sample's valid part. Lu & Song 2024, section 4.
 
@@ -145,6 +154,7 @@ def normalize_tangent(c: float = 0.1) -> Callable[[TrainingState, Tensor], Tenso
     return normalise
 
 
+@arguments(gain=check_callable, normalise=optional(check_callable), derivative=check_callable)
 def continuous_target(
     gain: Callable[[Path, Tensor], Tensor],
     normalise: Callable[[TrainingState, Tensor], Tensor] | None = None,

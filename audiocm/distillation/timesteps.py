@@ -5,6 +5,7 @@ functions of the progress of training in [0, 1], which may be a tensor on the de
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
@@ -12,7 +13,9 @@ from typing import Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
+from ..checks import check_callable
 from ..diffusion.paths import Path
+from .arguments import arguments, count
 from .states import Progress, Timesteps
 
 TimestepSampler = Callable[[Path, Tensor, Progress], Timesteps]
@@ -21,15 +24,19 @@ Options = ParamSpec("Options")
 
 
 def with_options(
-    draw: Callable[Concatenate[Path, Tensor, Progress, Options], Timesteps],
+    draw: Callable[Concatenate[Path, Tensor, Progress, Options], Timesteps], **own: Callable
 ) -> Callable[Options, TimestepSampler]:
-    """Decorates draw(path, x, progress, *options) as a function of the options that returns a `TimestepSampler`."""
+    """Decorates draw(path, x, progress, *options) as a function of the options that returns a `TimestepSampler`.
+
+    It checks the options, see `arguments`."""
 
     @functools.wraps(draw)
     def build(*args: Options.args, **options: Options.kwargs) -> TimestepSampler:
         return lambda path, x, progress: draw(path, x, progress, *args, **options)
 
-    return build
+    signature = inspect.signature(draw)
+    build.__signature__ = signature.replace(parameters=list(signature.parameters.values())[3:])
+    return arguments(**own)(build)
 
 
 def _uniform(x: Tensor) -> Tensor:
@@ -56,7 +63,7 @@ def loguniform(path: Path, x: Tensor, progress: Progress, low: float = 0.002, hi
     return _at_noise_level(path, log_level.exp())
 
 
-@with_options
+@functools.partial(with_options, first=check_callable, second=check_callable)
 def mixture(
     path: Path, x: Tensor, progress: Progress, share: float, first: TimestepSampler, second: TimestepSampler
 ) -> Timesteps:
@@ -105,6 +112,7 @@ def strides(path: Path, x: Tensor, progress: Progress, intervals: int = 50) -> T
     return Timesteps(index * (path.t_max / intervals), (index - 1) * (path.t_max / intervals))
 
 
+@arguments(first=count, last=count)
 def ct_intervals(first: float = 2, last: float = 150) -> Curriculum:
     """Returns CT's intervals, ceil(sqrt(p ((last+1)^2 - first^2) + first^2) - 1) or 1. Song et al. 2023, appendix C."""
 
@@ -115,14 +123,18 @@ def ct_intervals(first: float = 2, last: float = 150) -> Curriculum:
     return intervals
 
 
+@arguments(first=count, last=count)
 def ct_target_ema(mu: float = 0.9, first: float = 2, last: float = 150) -> Curriculum:
     """Returns CT's target decay exp(first ln mu / intervals) at progress p; as in their code, mu^first at the start."""
     intervals = ct_intervals(first, last)
     return lambda progress: torch.exp(first * math.log(mu) / intervals(progress))
 
 
+@arguments(first=count, last=count)
 def ict_intervals(first: int = 10, last: int = 1280) -> Curriculum:
     """Returns iCT's intervals first 2^stage, in stages of equal length, up to `last`. Song & Dhariwal 2023, eq. 11."""
+    if last < first:
+        raise ValueError(f"last must be at least first = {first}, not {last}")
     stages = math.floor(math.log2(last // first)) + 1
 
     def intervals(progress: Progress) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..audio.spectral import mel_filters
 from ..files import content_digest
-from .checkpoints import load_strictly, load_without_code, package_file
+from .checkpoints import load_strictly, package_file, read_state
 from .layers import DoubleConvBlock, apply_by_clip, magnitude_frames, split_in_blocks
 
 
@@ -47,7 +47,7 @@ class Aisfx:
 
     def __init__(self, source: str | Path | None = None, device: str = "cpu", batch: int = 4) -> None:
         packed = package_file("aisfx", "models/checkpoint.pth", source)
-        weights, _ = load_without_code(packed)
+        weights = read_state(packed, source or "aisfx")  # the first of weights and settings
         state = {key.removeprefix("embedding_net."): value for key, value in weights.items()}
         net = load_strictly(_EffectsNet(), state, "aisfx")
         self._net, self._device, self._batch = net.to(device, memory_format=torch.channels_last), device, batch

@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
+from ..errors import explain_import_error
 from ..files import content_digest
 from ..metrics.similarity import cosine_similarities
+from ..models.folders import SAFE, check_folder
+from ..models.text_encoder import check_vocabulary, load_tokenizer
 from ..models.weights import resolve_folder, weight_file
 from .protocol import Tagger
 
@@ -58,19 +61,31 @@ class ClapScorer:
 
     @classmethod
     def from_transformers(cls, name: str | Path, device: str = "cpu") -> "ClapScorer":
-        """Loads a transformers ClapModel with its processor from a folder or hub id."""
-        from transformers import ClapModel, ClapProcessor
+        """Loads a transformers ClapModel with its front end and tokenizer from a folder or hub id.
+
+        Raises ValueError if a file is missing or damaged, or the folder asks for code to run."""
+        from transformers import ClapFeatureExtractor, ClapModel
 
         folder = resolve_folder(name)
+        front_ends = ("preprocessor_config.json", "processor_config.json")
+        for names in (("config.json",), front_ends):
+            if not any((folder / one).is_file() for one in names):
+                raise ValueError(f"{name}: holds no CLAP that transformers can read ({names[0]} is missing)")
+        check_folder(folder)
+        file = weight_file(folder, (None,), stems=("model",))
+        words = load_tokenizer(folder)
         try:
-            model = ClapModel.from_pretrained(folder, local_files_only=True).eval().to(device)
-            processor = ClapProcessor.from_pretrained(folder, local_files_only=True)
-        except OSError as error:
-            raise ValueError(f"{name}: holds no CLAP that transformers can read ({error})") from error
-        front_end = processor.feature_extractor
-        _check_vocabulary(processor.tokenizer, model.config.text_config.vocab_size, name)
-        digest = content_digest(weight_file(folder, (None,)).read_bytes(), front_end.to_json_string(), FUSION)
-        return cls._of_model(model, front_end, processor.tokenizer, str(name), digest)
+            model = ClapModel.from_pretrained(folder, **SAFE).eval().to(device)
+            options = {"trust_remote_code": False, "local_files_only": True}
+            front_end = ClapFeatureExtractor.from_pretrained(folder, **options)
+        except ImportError as error:
+            raise explain_import_error(error) from error
+        except Exception as error:  # transformers raises many types for values that do not fit
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{name}: holds no CLAP that transformers can read ({reason})") from error
+        _check_words(words, model.config.text_config.vocab_size, name)
+        digest = content_digest(file.read_bytes(), front_end.to_json_string(), FUSION)
+        return cls._of_model(model, front_end, words, str(name), digest)
 
     @classmethod
     def from_laion(cls, file: str | Path, tokenizer: str | None, device: str = "cpu") -> "ClapScorer":
@@ -78,7 +93,7 @@ class ClapScorer:
         from .laion_clap import load_laion, quantize_int16
 
         model, front_end, data = load_laion(file)
-        words, vocabulary = load_tokenizer(tokenizer, model.config.text_config.vocab_size)
+        words, vocabulary = load_words(tokenizer, model.config.text_config.vocab_size)
         digest = content_digest(data, front_end.to_json_string(), FUSION, "layer_norm_eps 1e-5", *vocabulary)
         return cls._of_model(model.to(device), front_end, words, f"laion:{Path(file).stem}", digest, quantize_int16)
 
@@ -102,40 +117,37 @@ class ZeroShotTagger(Tagger):
         self.classes = CLASSES.read_text(encoding="utf-8").splitlines() if classes is None else list(classes)
         self.name, self.sample_rate = f"{clap.name} zero-shot", clap.sample_rate
         self.digest = content_digest(clap.digest, f"softmax {scale:g}", *self.classes)
-        self._class_embeddings = clap.embed_text(self.classes)
+        embeddings = clap.embed_text(self.classes)
+        self._class_embeddings = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
     def features(self, wavs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Returns "embedding" [clip, dim] and "probabilities" [clip, class] of wavs [sample] at `sample_rate`."""
         embedding = self.clap.features(wavs)["embedding"]
-        probabilities = softmax(self.scale * embedding @ self._class_embeddings.T, axis=1)
+        unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+        probabilities = softmax(self.scale * unit @ self._class_embeddings.T, axis=1)
         return {"embedding": embedding, "probabilities": probabilities}
 
 
-def load_tokenizer(name: str | Path | None, words: int) -> tuple[Any, list[str]]:
-    """Loads the tokenizer of a text tower with `words` embeddings from a folder or hub id, and its vocabulary as a text
+def load_words(name: str | Path | None, rows: int) -> tuple[Any, list[str]]:
+    """Loads the tokenizer of a text tower with `rows` embeddings from a folder or hub id, and its vocabulary as a text
     for digests; None gives (None, []).
 
     Raises ValueError if there is none or if its vocabulary has another size: transformers makes one of five special
     tokens where the vocabulary's files are missing, and every text would have the same score."""
     if name is None:
         return None, []
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{name}: no tokenizer can be read from it ({reason})") from error
-    _check_vocabulary(tokenizer, words, name)
-    return tokenizer, [str(sorted(tokenizer.get_vocab().items()))]
+    words = load_tokenizer(resolve_folder(name))
+    _check_words(words, rows, name)
+    return words, [str(sorted(words.get_vocab().items()))]
 
 
-def _check_vocabulary(tokenizer: Any, words: int, name: str | Path) -> None:
-    """Raises ValueError if a tokenizer is not that of a text tower with `words` embeddings, padding of up to 127 rows
+def _check_words(tokenizer: Any, rows: int, name: str | Path) -> None:
+    """Raises ValueError if a tokenizer is not that of a text tower with `rows` embeddings, padding of up to 127 rows
     apart."""
-    if not words - 128 < len(tokenizer) <= words or len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+    check_vocabulary(tokenizer, rows)
+    if not rows - 128 < len(tokenizer) <= rows:
         raise ValueError(
-            f"{name}: its tokenizer has {len(tokenizer)} tokens and the text tower {words}: name a folder with the files "
+            f"{name}: its tokenizer has {len(tokenizer)} tokens and the text tower {rows}: name a folder with the files "
             "of its vocabulary (of RoBERTa for LAION's: vocab.json and merges.txt, or tokenizer.json)"
         )
 

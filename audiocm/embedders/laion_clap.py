@@ -77,12 +77,16 @@ def load_laion(file: str | Path) -> tuple[ClapModel, ClapFeatureExtractor, bytes
     """Loads the model in eval mode, its front end and the file's bytes. Raises ValueError if it is another
     checkpoint."""
     state, data = read_weights(file)
-    state = rename_keys(state)
     try:
+        state = rename_keys(state)
         config = config_from_weights(state)
+        model = ClapModel(config)
     except (KeyError, IndexError) as error:
         raise ValueError(f"{file}: not a LAION CLAP checkpoint with an HTSAT tower ({error} is missing)") from error
-    model = load_strictly(ClapModel(config), state, file, CONSTANTS)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{file}: not a LAION CLAP checkpoint, its weights are of odd shapes ({reason})") from error
+    model = load_strictly(model, state, file, CONSTANTS)
     truncation = "fusion" if config.audio_config.enable_fusion else "rand_trunc"
     return model, ClapFeatureExtractor(truncation=truncation, **FRONT_END), data
 

@@ -23,7 +23,7 @@ import torch
 
 from ..files import content_digest
 from .checkpoints import load_strictly, package_folder, read_weights
-from .clap import ClapScorer, load_tokenizer, numpy_seed
+from .clap import ClapScorer, load_words, numpy_seed
 
 INSTALL = "--no-deps laion-clap torchlibrosa torchvision"
 NEEDED = ("laion_clap", "torchlibrosa", "torchvision", "torchaudio")
@@ -85,7 +85,7 @@ def load_with_package(file: str | Path, tokenizer: str | None = None, device: st
         tower = TOWERS[width]
     except KeyError as error:
         raise ValueError(f"{file}: not a LAION CLAP checkpoint with an HTSAT tower ({error} is missing)") from error
-    words, vocabulary = load_tokenizer(tokenizer, config.vocab_size)
+    words, vocabulary = load_words(tokenizer, config.vocab_size)
     fused = any("fusion_model" in key for key in state)
     with _without_hub(config):
         from laion_clap import CLAP_Module

@@ -50,14 +50,14 @@ class Panns:
         state, data = read_weights(file)
         key = "spectrogram_extractor.stft.conv_real.weight"
         sizes = {n_fft: rate for rate, (n_fft, *_) in FRONT_ENDS.items()}
-        if key not in state or state[key].shape[-1] not in sizes:
+        if key not in state or state[key].ndim < 1 or state[key].shape[-1] not in sizes:
             raise ValueError(f"{file}: not a Cnn14 checkpoint for 16 or 32 kHz ({key} is missing or of another size)")
         self.sample_rate = sizes[state[key].shape[-1]]
         n_fft, self._hop, low, high = FRONT_ENDS[self.sample_rate]
         slaney = {"norm": "slaney", "mel_scale": "slaney"}
         mel = MelSpectrogram(self.sample_rate, n_fft, hop_length=self._hop, f_min=low, f_max=high, n_mels=64, **slaney)
         self._decibels = nn.Sequential(mel, AmplitudeToDB("power")).to(device)
-        classes = len(state["fc_audioset.bias"])
+        classes = state["fc_audioset.bias"].numel() if "fc_audioset.bias" in state else 0
         self._net, self._device, self._batch = load_strictly(_Cnn14(classes), state, file).to(device), device, batch
         self.digest = content_digest(data, f"cnn14 {self.sample_rate}")
 

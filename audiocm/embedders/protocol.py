@@ -44,6 +44,12 @@ class Tagger(Embedder, Protocol):
         return [self.classes.index(label) for label in labels]
 
 
+class Rater(Embedder, Protocol):
+    """A judge whose "embedding" [clip, rating] holds ratings, called `titles` in tables."""
+
+    titles: Sequence[str]
+
+
 class CallableEmbedder:
     """An embedder made from any function of a waveform float32 [sample] to a vector [dim].
 

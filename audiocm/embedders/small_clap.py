@@ -7,6 +7,7 @@ recipes/clap/evaluate.py.
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from ..audio.spectral import LogMel
 from ..files import content_digest
 from ..models.text_encoder import TextConditioner
 from ..models.weights import PRETRAINED, StoredWeights, weight_file
+from ..schema import Rule, list_of, number, whole
 from .clap import ClapScorer
 from .layers import apply_by_clip
 
@@ -44,6 +46,15 @@ class SmallClap(StoredWeights, ModelMixin, ConfigMixin):
     """Audio and text towers with a joint embedding space: unit vectors [clip, dim] and [text, dim].
 
     `words` is the width of the frozen sentence encoder's vectors, `seconds` the length of the training clips."""
+
+    config_rules: ClassVar[dict[str, Rule]] = {
+        "widths": list_of(whole(1, 4096), 1, 8),
+        "depths": list_of(whole(0, 64), 1, 8),
+        **dict.fromkeys(("dim", "words"), whole(1, 16384)),
+        "sample_rate": whole(1000, 384_000),
+        "seconds": number(0.1, 600),
+        "mel_bins": whole(1, 512),
+    }
 
     @register_to_config
     def __init__(

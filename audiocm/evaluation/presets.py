@@ -1,8 +1,10 @@
 """Settings of `audiocm score` that follow the tables of a field."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..embedders.registry import EMBEDDERS, JUDGES, Entry
 from .preprocessing import Preprocessing
 
 
@@ -10,7 +12,7 @@ from .preprocessing import Preprocessing
 class Preset:
     """A protocol: what it follows and in what it departs from it, its metrics, embedders and preprocessing.
 
-    An embedder that ends in ":" is one whose weight file the user names; so is `clap` if it is "FILE.pt"."""
+    A metric or embedder that ends in ":" is one whose weight file the user names; so is `clap` if it is "FILE.pt"."""
 
     follows: str
     departs: str
@@ -29,6 +31,15 @@ PRESETS = {
         ("vggish:", "panns:"),
         "FILE.pt",
     ),
+    "stable-audio": Preset(
+        "FD (OpenL3), KL (PaSST) and CLAP_T of stable-audio-metrics (Evans et al. 2024), and FD (PaSST)",
+        "channels are averaged, where there left and right are embedded side by side: of mono sounds its FD is twice this "
+        "one; soxr resamples; CLAP_T is of one file's weights as named",
+        ("fad", "kl-reverse", "clap"),
+        ("openl3:", "passt:"),
+        "FILE.pt",
+        Preprocessing("peak_1db", max_seconds=300.0),
+    ),
     "text-to-audio": Preset(
         "the tables of sounds of audiocm's own repository",
         "it is no published table: every judge is free to install",
@@ -43,10 +54,10 @@ PRESETS = {
         ("wer", "dnsmos", "speaker", "prosody"),
     ),
     "tts-zero-shot": Preset(
-        "the columns WER and SIM of zero-shot speech tables such as VALL-E's (Wang et al. 2023), and DNSMOS",
-        "words are heard by Whisper tiny.en and voices by Resemblyzer against the mean of the reference's other clips, "
-        "where the tables use a large recogniser and WavLM against the prompt; UTMOS is missing",
-        ("wer", "speaker", "dnsmos"),
+        "the columns WER, SIM-o and UTMOS of zero-shot speech tables (Wang et al. 2023 and after): SIM-o is the cosine of "
+        "WavLM-large and ECAPA-TDNN between each clip and the prompt of its name, which is the reference",
+        "words are heard by Whisper tiny.en, where the tables use HuBERT-large or Whisper-large-v3",
+        ("wer", "sim-o:", "utmos:"),
     ),
     "codec": Preset(
         "mel and STFT distances as in the table of DAC (Kumar et al. 2023), with PESQ-WB, STOI and F0 of speech codecs",
@@ -58,25 +69,39 @@ PRESETS = {
 
 def preset_options(name: str, **given: Any) -> dict[str, Any]:
     """Returns the options of `audiocm.score` that a preset stands for; `given` options of the user replace its own, and
-    the card says which.
+    the card says which. Metrics that only name weight files of the preset's metrics complete these.
 
     Raises ValueError for an unknown preset, or if a weight file that it needs is not among `given`."""
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"--preset must be one of {', '.join(PRESETS)}, not {name!r}")
     preset, form = PRESETS[name], given.pop("preprocessing", None)
-    metrics = given.get("metrics", preset.metrics)
     embedders = [str(one) for one in given.get("embedders", ())]
-    needs = [kind for kind in preset.embedders if kind.endswith(":")]
-    lacking = [f"{kind}FILE" for kind in needs if not any(one.startswith(kind) for one in embedders)]
-    if lacking:
-        raise ValueError(f"--preset {name} needs weights that audiocm does not hold: --embedder {','.join(lacking)}")
+    _require(name, "--embedder", preset.embedders, embedders, EMBEDDERS)
+    wanted = given.pop("metrics", ())
+    wanted = (wanted,) if isinstance(wanted, str) else tuple(wanted)
+    completes = all(f"{one.partition(':')[0]}:" in preset.metrics for one in wanted)
+    if completes:
+        _require(name, "--metrics", preset.metrics, wanted, JUDGES)
+        files = {f"{one.partition(':')[0]}:": one for one in wanted}
+        metrics = tuple(files.get(one, one) for one in preset.metrics)
+    else:
+        metrics = wanted
     if "clap" in metrics and preset.clap == "FILE.pt" and not given.get("clap"):
         raise ValueError(f"--preset {name} needs weights that audiocm does not hold: --clap FILE.pt --tokenizer NAME")
-    changed = {key for key in ("metrics", "tagger") if key in given}
-    changed |= {"embedders"} if embedders and not needs else set()
+    changed = {"tagger"} & given.keys() | (set() if completes else {"metrics"})
+    changed |= {"embedders"} if embedders and not any(one.endswith(":") for one in preset.embedders) else set()
     changed |= {"clap"} if given.get("clap") and preset.clap != "FILE.pt" else set()
     own = asdict(preset.preprocessing)
     changed |= {key for key, value in asdict(form or preset.preprocessing).items() if value != own[key]}
     about = {"name": name, "follows": preset.follows, "departs": preset.departs, "changed": sorted(changed)}
-    options = {"metrics": preset.metrics, "embedders": preset.embedders, "preprocessing": form or preset.preprocessing}
+    options = {"metrics": metrics, "embedders": preset.embedders, "preprocessing": form or preset.preprocessing}
     return options | ({"clap": preset.clap} if preset.clap else {}) | given | {"preset": about}
+
+
+def _require(preset: str, option: str, needs: Sequence[str], given: Sequence[str], known: dict[str, Entry]) -> None:
+    """Raises ValueError if one of `needs` that ends in ":" is not among `given`, with a file, and says where it is."""
+    lacking = [kind for kind in needs if kind.endswith(":") and not any(one.startswith(kind) for one in given)]
+    if lacking:
+        files = ",".join(f"{kind}FILE" for kind in lacking)
+        sources = "; ".join(f"{kind[:-1]}: {known[kind[:-1]].source}" for kind in lacking)
+        raise ValueError(f"--preset {preset} needs weights that audiocm does not hold: {option} {files} ({sources})")

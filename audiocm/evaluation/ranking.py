@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..checks import check_instance
 from ..files import atomic_write
 from .result import ScoreResult
 
@@ -37,6 +38,10 @@ def ranks(results: Mapping[str, ScoreResult]) -> dict[str, dict[str, int]]:
 
 def common_scores(results: Mapping[str, ScoreResult]) -> list[str]:
     """Returns the names of the scores that all systems have. Raises ValueError if there is none."""
+    for one in check_instance("results", results, Mapping, "results by system").values():
+        check_instance("results", one, ScoreResult)
+    if not results:
+        raise ValueError("results must hold at least one system")
     first, *others = results.values()
     names = [name for name in first.scores if all(name in one.scores for one in others)]
     if not names:

@@ -11,6 +11,7 @@ from ..embedders.protocol import Embedder
 from ..files import atomic_write, content_digest
 from ..metrics import RunningMoments
 from ..metrics.frechet import Moments
+from ..schema import parse_json
 from .features import FeatureSet
 from .preprocessing import LoadReport, Preprocessing
 from .provenance import describe_judge, differences
@@ -75,7 +76,7 @@ class ReferenceStatistics:
                 if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
                     raise ValueError("it is too large")
             with np.load(file, allow_pickle=False) as stored:
-                about = json.loads(str(stored["about"][()]))
+                about = parse_json(str(stored["about"][()]))
                 if about.pop("format") != FORMAT:
                     raise ValueError("it is of another version")
                 named = {}

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from .. import metrics
 from ..embedders.protocol import Embedder, Tagger
+from ..embedders.registry import JUDGES
 from ..metrics import signal, speech
 from . import distances, speech_metrics
 from .distances import require_clips
@@ -91,12 +92,14 @@ def _class_distribution(clips: FeatureSet) -> np.ndarray:
     return clips.features["probabilities"] / clips.features["probabilities"].sum(axis=1, keepdims=True)
 
 
-def kl(evaluation: Evaluation) -> MetricResult:
-    """KL divergence of the class distributions of clips of the same names."""
+def kl(evaluation: Evaluation, reverse: bool = False) -> MetricResult:
+    """KL(reference ‖ generated) of the class distributions of clips of the same names, as in audioldm_eval; `reverse`:
+    KL(generated ‖ reference), as in stable-audio-metrics."""
     tagger = evaluation.tagger
     names, rows, partners = evaluation.paired_rows(tagger)
     p, q = (_class_distribution(evaluation.features(role, tagger)) for role in ("generated", "reference"))
-    columns = {f"KL {tagger.name}": metrics.kl_divergences(p[rows], q[partners])}
+    pair = (q[partners], p[rows]) if reverse else (p[rows], q[partners])
+    columns = {f"{'reverse ' if reverse else ''}KL {tagger.name}": metrics.kl_divergences(*pair)}
     return per_clip_result(columns, names, evaluation.request.seed) + MetricResult(paired=True)
 
 
@@ -152,6 +155,7 @@ class Metric:
     needs: str | None = None
     same_lengths: bool = False
     judge: str | None = None  # property of the `Evaluation` that it asks
+    of_file: bool = False  # asks a judge of a weight file: `compute` takes its name "NAME:FILE" first
     of_moments: bool = False  # whether statistics of the reference suffice
 
 
@@ -180,6 +184,7 @@ METRICS: dict[str, Metric] = {
     "kad": _of_embedders(distances.kernel_distance),
     "coverage": _of_embedders(distances.coverage),
     "kl": Metric(kl, "reference", judge="tagger"),
+    "kl-reverse": Metric(partial(kl, reverse=True), "reference", judge="tagger"),
     "is": Metric(inception, judge="tagger"),
     "diversity": _of_embedders(distances.diversity, needs=None),
     "clap": Metric(clap, "either", judge="clap"),
@@ -193,7 +198,25 @@ METRICS: dict[str, Metric] = {
     "f0": _of_pairs("F0 RMSE cents", "voicing error", function=speech.pitch_errors, package="librosa"),
     "dnsmos": Metric(speech_metrics.mean_opinion_scores),
     "wer": Metric(speech_metrics.word_error_rates, "prompts"),
+    "utmos": Metric(speech_metrics.ratings, of_file=True),
+    "aesthetics": Metric(speech_metrics.ratings, of_file=True),
+    "sim-o": Metric(speech_metrics.similarities_to_prompts, "reference", of_file=True),
     "speaker": Metric(speech_metrics.speaker_similarities, "reference"),
     "prosody": Metric(speech_metrics.prosody),
     "contour": Metric(speech_metrics.pitch_contour, "prompts"),
 }
+
+
+def find_metric(name: str) -> Metric:
+    """Returns the metric "NAME", or "NAME:FILE" with its judge. Raises ValueError if there is none, or if its weight file
+    is missing or out of place."""
+    kind, _, file = name.partition(":")
+    if kind not in METRICS:
+        known = (f"{key}:FILE" if metric.of_file else key for key, metric in METRICS.items())
+        raise ValueError(f"unknown metrics {name}; known: {', '.join(known)}")
+    metric = METRICS[kind]
+    if metric.of_file and not file:
+        raise ValueError(f"the metric {kind} needs its weight file, {JUDGES[kind].source}: {kind}:FILE")
+    if file and not metric.of_file:
+        raise ValueError(f"the metric {kind} takes no file: {kind}, not {name}")
+    return replace(metric, compute=partial(metric.compute, name)) if metric.of_file else metric

@@ -1,6 +1,5 @@
 """Results: of one metric, of one evaluation (with its card, as JSON on disk), and of a comparison of two."""
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..files import read_text
 from ..metrics import Score, mean_score
+from ..schema import Rule, list_of, number, optional, parse_json, table, text
 
 RowStatistic = Callable[[np.ndarray], float]
 
@@ -84,6 +84,59 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _anything(value: Any, place: str) -> None:
+    """Allows every value of JSON."""
+
+
+def _sample_rate(value: Any, place: str) -> None:
+    """Allows null and, for judges that have none, an empty text."""
+    if value != "":
+        optional(_NUMBER)(value, place)
+
+
+_NUMBER, _TEXT, _NOTE = number(-1e300, 1e300), text(longest=10_000), text(longest=100_000)
+_OBJECT = table({}, others=_anything)
+_SCORE = table(
+    {"name": _TEXT, **dict.fromkeys(("value", "low", "high", "count"), _NUMBER), "p": optional(_NUMBER)},
+    ["name", "value", "low", "high", "count"],
+)
+_JUDGE = table({"digest": _TEXT, "sample_rate": _sample_rate, "clip": optional(_TEXT)}, ["digest", "sample_rate"])
+_PRESET_TEXTS = ("name", "follows", "departs")
+_PRESET = table(
+    {**dict.fromkeys(_PRESET_TEXTS, _NOTE), "changed": list_of(_NOTE)}, [*_PRESET_TEXTS, "changed"], _anything
+)
+_CARD_RULES: dict[str, Rule] = {
+    "embedders": table({}, others=_JUDGE),
+    "seed": _NUMBER,
+    **dict.fromkeys(("commit", "generated"), _TEXT),
+    **dict.fromkeys(("form", "versions", "cut"), _OBJECT),
+    "clips": table({}, others=_NUMBER),
+    "left_out": table({}, others=_OBJECT),
+    "preset": lambda value, place: _PRESET(value, place) if value not in (None, {}) else None,
+}
+
+
+def _card(value: Any, place: str) -> None:
+    """Allows the card of a result, which has counts of unusable clips for all folders that it has clips of."""
+    required = [name for name in _CARD_RULES if name not in ("cut", "preset")]
+    table(_CARD_RULES, required, _anything)(value, place)
+    table({}, list(value["clips"]), _anything)(value["left_out"], f"{place}.left_out")
+
+
+_RESULT = table(
+    {
+        "card": _card,
+        "scores": table({}, others=_SCORE),
+        "items": table({}, others=table({}, others=_NUMBER)),
+        "warnings": list_of(_NOTE),
+        "intake": _OBJECT,
+        "outliers": list_of(table({"share": _NUMBER}, ["share"], _anything)),
+    },
+    ["card", "scores", "items", "warnings"],
+    _anything,
+)
+
+
 @dataclass
 class ScoreResult:
     """The scores of one folder by name, the card that says how they were measured, and what else is worth knowing.
@@ -107,32 +160,15 @@ class ScoreResult:
 
     @classmethod
     def load(cls, file: str | Path) -> "ScoreResult":
-        """Reads a file that `audiocm score --json` wrote. Raises ValueError if it is not one."""
+        """Reads a file that `audiocm score --json` wrote. Raises ValueError naming the entry that is wrong."""
         try:
-            found = _plain(json.loads(read_text(file)))
-            card, scores = found["card"], {name: Score(**score) for name, score in found["scores"].items()}
-            items, notes = found["items"], found["warnings"]
-            reports, outliers = found.get("intake", {}), found.get("outliers", [])
-            numbers = [x for one in scores.values() for x in (one.value, one.low, one.high, one.count, one.p or 0)]
-            numbers += [x for column in items.values() for x in column.values()]
-            numbers += [card["seed"], *card["clips"].values(), *(one["share"] for one in outliers)]
-            if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
-                raise ValueError("a score or a count is no finite number")
-            judges, preset = card["embedders"].values(), card.get("preset") or {}
-            texts = [*notes, *(preset["changed"] if preset else ()), *(one["digest"] for one in judges), card["commit"]]
-            texts += [preset[key] for key in ("name", "follows", "departs") if preset]
-            texts += [one.get("clip") or "" for one in judges if one["sample_rate"] != ""]
-            if not all(isinstance(text, str) for text in [card["generated"], *texts]):
-                raise ValueError("a name is no text")
-            shapes = (card["form"], card["versions"], card["left_out"], card.get("cut", {}), reports)
-            if not all(isinstance(one, dict) for one in shapes):
-                raise ValueError("an entry of the card is of a wrong type")
-            if not all(isinstance(card["left_out"][role], dict) for role in card["clips"]):
-                raise ValueError("the counts of unusable clips are of a wrong type")
-            return cls(card, scores, items, reports, notes, outliers)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            lacking = f"it has no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"{file}: not a result of audiocm score ({lacking})") from error
+            found = _plain(parse_json(read_text(file), allow_nan=True))
+            _RESULT(found, "")
+        except ValueError as error:
+            raise ValueError(f"{file}: not a result of audiocm score ({error})") from error
+        scores = {name: Score(**score) for name, score in found["scores"].items()}
+        notes, reports, outliers = found["warnings"], found.get("intake", {}), found.get("outliers", [])
+        return cls(found["card"], scores, found["items"], reports, notes, outliers)
 
 
 @dataclass

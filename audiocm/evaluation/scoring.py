@@ -4,10 +4,13 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import soundfile
 
+from ..checks import check_instance, check_path, check_whole, checked
+from ..devices import usual_defaults
 from ..embedders.protocol import Embedder
 from ..embedders.registry import load_tagger
 from ..files import content_digest
@@ -17,9 +20,9 @@ from .features import matching_rows
 from .preprocessing import Preprocessing
 from .provenance import DESCRIPTIVE, card, require_comparable
 from .reference import ReferenceStatistics, content_of
-from .registry import METRICS, NEEDS, accepted_classes
+from .registry import METRICS, NEEDS, accepted_classes, find_metric
 from .result import Comparison, MetricResult, ScoreResult, SetStatistic
-from .session import COMPONENTS, MAX_UNUSABLE, Evaluation, ScoreRequest
+from .session import COMPONENTS, MAX_RESAMPLES, MAX_UNUSABLE, MIN_RESAMPLES, Evaluation, ScoreRequest
 from .speech_metrics import requested_contours
 
 
@@ -52,14 +55,18 @@ def score(
 
 def evaluate(request: ScoreRequest) -> ScoreResult:
     """Computes the requested metrics. Raises ValueError naming what cannot be scored and why."""
+    check_instance("request", request, ScoreRequest)
     return evaluate_systems(request, [request.generated])[str(request.generated)]
 
 
+@usual_defaults()
 def evaluate_systems(request: ScoreRequest, folders: Sequence[str | Path]) -> dict[str, ScoreResult]:
     """Scores several folders by one request, whose `generated` they replace, and returns the results by folder.
 
     The reference is embedded once. Raises ValueError as `evaluate`, before any clip is read if an input of any folder
     is wrong, and if a folder is named twice."""
+    for folder in check_instance("folders", folders, list | tuple, "a list of folders"):
+        check_path("folders", folder)
     if len({str(folder) for folder in folders}) < len(folders):
         raise ValueError("a folder is named twice")
     _check_inputs(request)
@@ -79,9 +86,11 @@ def _check_judges(evaluations: list[Evaluation]) -> None:
     """Loads the judges of the metrics. Raises ValueError, before any clip is read, if one is unknown or lacks what a
     metric asks of it, or if prompts name classes that it does not have."""
     first, request = evaluations[0], evaluations[0].request
-    used = {METRICS[name].judge for name in request.metrics}
+    used = {find_metric(name).judge for name in request.metrics}
     for judge in sorted(used - {None}):
         getattr(first, judge)
+    for name in (name for name in request.metrics if find_metric(name).of_file):
+        first.embedder(name)
     if isinstance(request.tagger, str) and "tagger" not in used:
         load_tagger(request.tagger, request.device, request.tokenizer)
     for one in evaluations:
@@ -98,7 +107,7 @@ def _compute(evaluation: Evaluation) -> ScoreResult:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         for name in request.metrics:
-            total += METRICS[name].compute(evaluation)
+            total += find_metric(name).compute(evaluation)
         if request.save_reference is not None:
             _save_reference(evaluation)
     notes = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
@@ -119,18 +128,17 @@ def _save_reference(evaluation: Evaluation) -> None:
 def _check_inputs(request: ScoreRequest) -> None:
     """Raises ValueError, before any clip is read, if a metric is unknown or lacks an input."""
     names = list(dict.fromkeys(request.metrics))
-    if unknown := [name for name in names if name not in METRICS]:
-        raise ValueError(f"unknown metrics {', '.join(unknown)}; known: {', '.join(METRICS)}")
+    metrics = {name: find_metric(name) for name in names}
     of_moments = request.reference is not None and request.reference.suffix == ".npz" and request.reference.is_file()
     clips = None if of_moments else request.reference
     given = {"reference": request.reference, "prompts": request.prompts, "either": clips or request.prompts}
-    if of_moments and (lacking := [n for n in names if METRICS[n].needs == "reference" and not METRICS[n].of_moments]):
+    if of_moments and (lacking := [n for n in names if metrics[n].needs == "reference" and not metrics[n].of_moments]):
         able = ", ".join(name for name, metric in METRICS.items() if metric.of_moments)
         raise ValueError(f"{', '.join(lacking)}: statistics do not suffice (they do for {able}): name a folder")
     if of_moments and request.save_reference is not None:
         raise ValueError("--save-reference takes the statistics of a folder, and --reference is a file of them")
     for need, advice in NEEDS.items():
-        lacking = [name for name in names if METRICS[name].needs == need]
+        lacking = [name for name in names if metrics[name].needs == need]
         if lacking and given[need] is None:
             raise ValueError(f"{', '.join(lacking)}: {advice}")
 
@@ -138,7 +146,7 @@ def _check_inputs(request: ScoreRequest) -> None:
 def _check_lengths(evaluation: Evaluation) -> None:
     """Raises ValueError, before any clip is decoded, if a metric needs pairs of one length and too many differ."""
     request = evaluation.request
-    names = [name for name in request.metrics if METRICS[name].same_lengths]
+    names = [name for name in request.metrics if find_metric(name).same_lengths]
     pairs, different = evaluation.pairs() if names else [], []
     for paths in pairs:
         try:
@@ -205,12 +213,14 @@ def _card(evaluation: Evaluation, total: MetricResult) -> dict:
     )
 
 
+@checked(resamples=partial(check_whole, least=MIN_RESAMPLES, most=MAX_RESAMPLES))
 def compare(first: ScoreRequest, second: ScoreRequest, resamples: int = 1000) -> Comparison:
     """Scores two folders alike and returns the differences first − second with intervals and p-values, paired by file
     name. `resamples` are those of means over clips; set statistics have the request's.
 
     Raises ValueError if the requests measure differently."""
-    for request in (first, second):
+    for name, request in (("first", first), ("second", second)):
+        check_instance(name, request, ScoreRequest)
         Evaluation(request).files_by_name("generated")
     one, two = evaluate(first), evaluate(second)
     require_comparable(

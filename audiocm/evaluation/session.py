@@ -4,10 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..audio.io import UnusableClipError
+from ..checks import check_instance, check_number, check_path, check_whole
 from ..devices import resolve_device
 from ..embedders.protocol import Embedder, TextAudioEmbedder
 from ..embedders.registry import default_embedder, load_embedder, load_tagger
@@ -19,6 +21,7 @@ from .reference import ReferenceStatistics
 MIN_RESAMPLES = 40  # with fewer, the outer 2.5 % of the resamples is less than one
 MAX_RESAMPLES = 100_000
 MAX_UNUSABLE = 0.05
+MAX_WORKERS = 256
 COMPONENTS = 64
 
 
@@ -48,28 +51,37 @@ class ScoreRequest:
     preset: dict | None = None  # entry of the card, see `presets.preset_options`
 
     def __post_init__(self) -> None:
-        several = self.metrics, self.embedders
-        self.metrics, self.embedders = ((names,) if isinstance(names, str) else names for names in several)
-        for option in ("generated", "reference", "prompts", "save_reference"):
-            if isinstance(value := getattr(self, option), str) and not value.strip():
-                raise ValueError(f"{option} is empty: name a file or folder")
-        self.generated = Path(self.generated)
-        self.reference = None if self.reference is None else Path(self.reference)
+        self.metrics = _names("metrics", self.metrics)
+        self.embedders = _names("embedders", self.embedders, or_embedder=True)
+        self.generated = Path(check_path("generated", self.generated))
+        for option in ("reference", "prompts", "save_reference", "cache"):
+            if getattr(self, option) is not None:
+                setattr(self, option, Path(check_path(option, getattr(self, option))))
+        for option in ("clap", "tagger", "tokenizer"):
+            if getattr(self, option) is not None:
+                _names(option, [getattr(self, option)], or_embedder=option != "tokenizer")
+        check_instance("preprocessing", self.preprocessing, Preprocessing)
         if not isinstance(self.preset, dict | None):
             raise ValueError(f"preset is an entry of a card: use **preset_options({self.preset!r})")
         if not (self.metrics or self.save_reference):
             raise ValueError("no metric is named: --metrics fad,kad for example")
-        if self.resamples < MIN_RESAMPLES:
-            raise ValueError(f"--resamples must be at least {MIN_RESAMPLES} for a 95 % interval, not {self.resamples}")
-        if self.resamples > MAX_RESAMPLES:
-            raise ValueError(f"--resamples must be at most {MAX_RESAMPLES}, not {self.resamples}")
-        if self.seed < 0 or self.workers < 1:
-            raise ValueError(f"--seed must be 0 or more and --workers 1 or more, not {self.seed} and {self.workers}")
-        if self.components < 1:
-            raise ValueError(f"--components must be 1 or more, not {self.components}")
-        if not 0 <= self.max_unusable < 1:
-            raise ValueError(f"--max-unusable is a share of the clips, from 0 to less than 1, not {self.max_unusable}")
+        check_whole("--resamples", self.resamples, least=MIN_RESAMPLES, most=MAX_RESAMPLES)
+        check_whole("--seed", self.seed, least=0)
+        check_whole("--workers", self.workers, least=1, most=MAX_WORKERS)
+        check_whole("--components", self.components, least=1)
+        check_number("--max-unusable", self.max_unusable, least=0, below=1)
         self.device = resolve_device(self.device)
+
+
+def _names(option: str, value: Any, or_embedder: bool = False) -> tuple:
+    """Returns names as a tuple; a single one may stand alone, and an embedder in the place of its name.
+
+    Raises ValueError for anything else."""
+    several = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for one in several:
+        if not isinstance(one, str) and not (or_embedder and callable(getattr(one, "features", None))):
+            raise ValueError(f"{option} must be names{' or embedders' if or_embedder else ''}, not {one!r}")
+    return several
 
 
 class Evaluation:
@@ -146,7 +158,7 @@ class Evaluation:
         if wanted is not None and not isinstance(wanted, str):
             return self.embedder(wanted)
         requested = self.embedders if self.request.embedders and wanted is None else []
-        found = next((one for one in requested if one.name in ("yamnet", "panns")), None)
+        found = next((one for one in requested if one.name in ("yamnet", "panns", "passt")), None)
         return found or self.embedder(load_tagger(wanted, self.request.device, self.request.tokenizer))
 
     def features(self, role: str, embedder: Embedder) -> FeatureSet:

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import metrics
 from ..devices import warn_if_not_cpu
+from ..embedders.protocol import Rater
 from ..metrics import signal, speech
 from ..metrics.score import DRAWS, statistic_score
 from .provenance import PackageJudge
@@ -22,6 +23,24 @@ def mean_opinion_scores(evaluation: Evaluation) -> MetricResult:
     columns = {f"DNSMOS {part}": [row[part] for row in rows.values()] for part in ("overall", "p808")}
     judges = [PackageJudge("speechmos")]
     return per_clip_result(columns, list(rows), evaluation.request.seed) + MetricResult(judges=judges)
+
+
+def ratings(judge_name: str, evaluation: Evaluation) -> MetricResult:
+    """The ratings of each clip by a judge of `embedders.ratings`, which names what it rates."""
+    judge: Rater = evaluation.embedder(judge_name)
+    generated = evaluation.features("generated", judge)
+    columns = dict(zip(judge.titles, generated.features["embedding"].T, strict=True))
+    return per_clip_result(columns, generated.names, evaluation.request.seed)
+
+
+def similarities_to_prompts(judge_name: str, evaluation: Evaluation) -> MetricResult:
+    """SIM-o: the cosine of each clip's speaker embedding to that of the reference clip of its name, which is the prompt
+    whose voice it imitates."""
+    judge = evaluation.embedder(judge_name)
+    names, rows, partners = evaluation.paired_rows(judge)
+    x, y = (evaluation.features(role, judge).features["embedding"] for role in ("generated", "reference"))
+    columns = {f"SIM-o {judge.name}": metrics.cosine_similarities(x[rows], y[partners])}
+    return per_clip_result(columns, names, evaluation.request.seed) + MetricResult(paired=True)
 
 
 def word_error_rates(evaluation: Evaluation) -> MetricResult:

@@ -14,15 +14,18 @@ the place of a bootstrap of a subset. Else the clips are bootstrapped.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from scipy import linalg
 
+from ..checks import check_array, check_callable, check_whole, checked
 from .score import (
+    RESAMPLING,
     Clips,
     Score,
     cap_frames,
+    check_same_size,
     clip_of_row,
     independent_resample,
     paired_resample,
@@ -52,7 +55,9 @@ class RunningMoments:
 
     def update(self, x: np.ndarray) -> None:
         """Adds embeddings [count, dim], or one [dim]."""
-        x = np.atleast_2d(np.asarray(x, dtype=np.float64))
+        x = check_array("x", x if np.ndim(x) > 1 else [x], ("count", "dim"))
+        if self.count and x.shape[1] != len(self._mean):
+            raise ValueError(f"x must have the shape [count, {len(self._mean)}], as before, not {list(x.shape)}")
         mean = x.mean(axis=0)
         centred = x - mean
         delta, total = mean - self._mean, self.count + len(x)
@@ -127,8 +132,7 @@ def _both(generated: Clips, reference: Clips | Moments) -> tuple[np.ndarray, np.
     """Returns the embeddings of both sets as float64 [row, dim]; None for a reference of which moments are known."""
     of_moments = isinstance(reference, Moments)
     x, y = validate_vectors(generated, "generated"), None if of_moments else validate_vectors(reference, "reference")
-    if x.shape[1] != (size := len(reference.mean) if of_moments else y.shape[1]):
-        raise ValueError(f"embeddings differ in size: generated {x.shape[1]}, reference {size}")
+    check_same_size(x, np.atleast_2d(reference.mean) if of_moments else y)
     return x, y
 
 
@@ -200,11 +204,11 @@ class Projection:
 
     @staticmethod
     def fit(reference: np.ndarray, kept: int) -> "Projection":
-        """Fits `kept` components to embeddings [clip, dim]. Raises ValueError if the reference has fewer."""
+        """Fits `kept` components to embeddings [clip, dim]. Raises ValueError if the reference has
+        fewer."""
         reference = validate_vectors(reference, "reference")
         limit = min(len(reference) - 1, reference.shape[1])
-        if not 1 <= kept <= limit:
-            raise ValueError(f"components must be 1 to {limit} for this reference, not {kept}")
+        check_whole("kept components", kept, least=1, most=limit)
         mean = reference.mean(axis=0)
         components = linalg.svd(reference - mean, full_matrices=False)[2][:kept].T
         return Projection(mean, components, f"pca{kept}-of-reference")
@@ -237,6 +241,7 @@ def weighted_distance(generated: Clips, reference: Clips | Moments) -> Callable[
     return distance
 
 
+@checked(draw=check_callable, **RESAMPLING)
 def frechet_score(
     name: str,
     generated: Clips,
@@ -296,6 +301,7 @@ def _infinity(
     return float(intercept), float(np.sqrt(variance * (1 / len(x) + x.mean() ** 2 / np.square(x - x.mean()).sum())))
 
 
+@checked(steps=partial(check_whole, least=3), seed=partial(check_whole, least=0))
 def frechet_infinity(generated: Clips, reference: Clips | Moments, steps: int = 15, seed: int = 0) -> float:
     """Extrapolates the Fréchet distance to infinitely many generated clips; the reference is not subsampled.
 
@@ -306,6 +312,7 @@ def frechet_infinity(generated: Clips, reference: Clips | Moments, steps: int = 
     return _infinity(weighted_distance(generated, reference), np.arange(count), count, steps, seed)[0]
 
 
+@checked(**RESAMPLING)
 def frechet_infinity_score(
     name: str, generated: Clips, reference: Clips | Moments, draws: int = 40, seed: int = 0
 ) -> Score:

@@ -1,16 +1,28 @@
 """Kernel audio distance, and density, coverage, precision and recall, of two sets of embeddings [clip, dim]."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from .score import Score, Statistic, cap_frames, independent_resample, spread_score, validate_vectors
+from ..checks import check_callable, check_number, check_whole, checked, optional
+from .score import (
+    RESAMPLING,
+    Score,
+    Statistic,
+    cap_frames,
+    check_same_size,
+    independent_resample,
+    spread_score,
+    validate_vectors,
+)
 
 KAD_SCALE = 100.0
 LARGE = 3000  # clips of a set
 
 
+@checked(seed=RESAMPLING["seed"])
 def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
     """Returns KAD's kernel width: the median distance between two clips of the reference (of at most 2,000 of them).
 
@@ -23,6 +35,13 @@ def median_bandwidth(reference: np.ndarray, seed: int = 0) -> float:
     if width <= 0:
         raise ValueError("reference: more than half of the embeddings are equal, so the kernel width is 0")
     return width
+
+
+def _both(generated: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the embeddings of both sets in float64. Raises ValueError if they differ in size."""
+    x, y = validate_vectors(generated, "generated"), validate_vectors(reference, "reference")
+    check_same_size(x, y)
+    return x, y
 
 
 def _squares(x: np.ndarray, y: np.ndarray, rows: int = 1000) -> Iterator[np.ndarray]:
@@ -60,6 +79,7 @@ def _weighted_statistic(x: np.ndarray, y: np.ndarray, width: float) -> Callable[
     return statistic
 
 
+@checked(bandwidth=optional(partial(check_number, above=0)))
 def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None) -> float:
     """Computes the kernel audio distance: 100 × the unbiased MMD² with the kernel exp(−|x−y|² / 2σ²).
 
@@ -70,9 +90,10 @@ def kernel_distance(generated: np.ndarray, reference: np.ndarray, bandwidth: flo
     return kernel_statistic(x, reference, bandwidth)(np.arange(len(x)))
 
 
+@checked(bandwidth=optional(partial(check_number, above=0)))
 def kernel_statistic(generated: np.ndarray, reference: np.ndarray, bandwidth: float | None = None) -> Statistic:
     """Returns `kernel_distance` as a function of the indices of the generated clips to use (without repetition)."""
-    x, y = validate_vectors(generated, "generated"), validate_vectors(reference, "reference")
+    x, y = _both(generated, reference)
     width = bandwidth or median_bandwidth(y)
     across, within_y = _kernel_means(x, y, width), _mean_of_distinct_pairs(_kernel_means(y, y, width))
 
@@ -89,13 +110,14 @@ def _mean_of_distinct_pairs(means: np.ndarray) -> float:
     return (means.mean() * count - 1) / (count - 1)
 
 
+@checked(draw=check_callable, **RESAMPLING)
 def kernel_score(
     name: str, generated: np.ndarray, reference: np.ndarray, draw=independent_resample, draws: int = 200, seed: int = 0
 ) -> Score:
     """Computes `kernel_distance` with an interval from resampling both sets by `draw`, at a fixed kernel width."""
     width = median_bandwidth(reference)
     value = kernel_distance(generated, reference, width)
-    x, y = cap_frames(generated, reference, np.random.default_rng(seed))
+    x, y = cap_frames(*_both(generated, reference), np.random.default_rng(seed))
     statistic, generator = _weighted_statistic(x, y, width), np.random.default_rng(seed)
     values = [KAD_SCALE * statistic(*draw(generator, len(x), len(y))) for _ in range(draws)]
     return spread_score(name, value, values, len(generated), len(x))
@@ -109,7 +131,7 @@ class Neighbours:
     use. Raises ValueError if a set has no k neighbours."""
 
     def __init__(self, generated: np.ndarray, reference: np.ndarray, k: int = 5) -> None:
-        self.x, self.y, self.k = validate_vectors(generated, "generated"), validate_vectors(reference, "reference"), k
+        (self.x, self.y), self.k = _both(generated, reference), check_whole("k", k, least=1)
         radii = self._radii(self.y, "reference")
         self.inside = np.concatenate([block < radii for block in _squares(self.x, self.y)])
 

@@ -8,11 +8,20 @@ the estimate.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from ..checks import check_array, check_callable, check_instance, check_whole, checked
+
+LARGEST = 1e100  # number in an embedding
 DRAWS = 1000
 MAX_RESAMPLED_CLIPS = 1000  # in one bootstrap resample; the spread is then scaled by sqrt(used / all)
+RESAMPLING = {  # checks of arguments that all scores share
+    "name": partial(check_instance, kind=str),
+    "draws": partial(check_whole, least=1),
+    "seed": partial(check_whole, least=0),
+}
 Clips = np.ndarray | list[np.ndarray]  # embeddings [clip, dim], or one array of frames [frame, dim] per clip
 Statistic = Callable[[np.ndarray], float]  # of the indices, or of the resampling weights, of the clips
 Weights = tuple[np.ndarray, np.ndarray]
@@ -45,13 +54,14 @@ def resample(count: int, generator: np.random.Generator) -> np.ndarray:
     return np.bincount(generator.integers(0, count, count), minlength=count)
 
 
+@checked(**RESAMPLING)
 def mean_score(name: str, items: Sequence[float] | np.ndarray, draws: int = DRAWS, seed: int = 0) -> Score:
     """Computes the mean of per-item values with a percentile bootstrap over the items.
 
     Raises ValueError if there is no item or if a value is not finite."""
-    items = np.asarray(items, dtype=np.float64).ravel()
-    if items.size == 0:
+    if np.size(items) == 0:
         raise ValueError(f"{name}: no items to average")
+    items = check_array("items", items, ("item",), finite=False)
     if not np.isfinite(items).all():
         raise ValueError(f"{name}: {int((~np.isfinite(items)).sum())} of {items.size} items are not finite numbers")
     generator = np.random.default_rng(seed)
@@ -60,6 +70,7 @@ def mean_score(name: str, items: Sequence[float] | np.ndarray, draws: int = DRAW
     return Score(name, float(items.mean()), float(low), float(high), items.size)
 
 
+@checked(**RESAMPLING)
 def statistic_score(
     name: str, statistic: Statistic, count: int, draws: int = 200, seed: int = 0, within: Range = UNBOUNDED
 ) -> Score:
@@ -87,11 +98,12 @@ def _deviations(draws: Sequence[float], count: int, used: int | None) -> np.ndar
     return (np.asarray(draws) - np.mean(draws)) * np.sqrt((used or count) / count)
 
 
+@checked(**RESAMPLING)
 def paired_difference(name: str, first: np.ndarray, second: np.ndarray, draws: int = 2000, seed: int = 0) -> Score:
     """Computes the mean of `first - second` over the same items, with its interval and the p-value of a sign-flip test.
 
     Raises ValueError if the two have different numbers of items."""
-    first, second = (np.asarray(x, dtype=np.float64).ravel() for x in (first, second))
+    first, second = check_array("first", first, ("item",)), check_array("second", second, ("item",))
     if first.shape != second.shape:
         raise ValueError(f"{name}: a paired test needs the same items, got {first.size} and {second.size}")
     difference = first - second
@@ -116,12 +128,22 @@ def validate_vectors(x: Clips, role: str) -> np.ndarray:
 
     Raises ValueError naming `role` if the shape is wrong, if there are fewer than 2 rows, or if a value is not
     finite."""
-    x = np.asarray(np.concatenate(x) if isinstance(x, list) and x and np.ndim(x[0]) == 2 else x, dtype=np.float64)
-    if x.ndim != 2 or len(x) < 2:
+    frames = isinstance(x, list) and bool(x) and all(np.ndim(clip) == 2 for clip in x)
+    if frames and len({np.shape(clip)[1] for clip in x}) > 1:
+        raise ValueError(f"{role}: the frames of the clips differ in size")
+    x = check_array(role, np.concatenate(x) if frames else x, ("clip", "dim"), finite=False)
+    if len(x) < 2:
         raise ValueError(f"{role}: need embeddings [clip, dim] of at least 2 clips, got shape {list(x.shape)}")
-    if not np.isfinite(x).all():
-        raise ValueError(f"{role}: {int((~np.isfinite(x)).any(axis=1).sum())} of {len(x)} embeddings are not finite")
+    if wrong := int((~(np.abs(x) <= LARGEST)).any(axis=1).sum()):  # whose squares have no sum in float64
+        raise ValueError(f"{role}: {wrong} of {len(x)} embeddings are not finite, or larger than {LARGEST:g}")
     return x
+
+
+def check_same_size(generated: np.ndarray, reference: np.ndarray) -> None:
+    """Raises ValueError if the embeddings of two sets differ in size."""
+    if generated.shape[1] != reference.shape[1]:
+        sizes = f"generated {generated.shape[1]}, reference {reference.shape[1]}"
+        raise ValueError(f"embeddings differ in size: {sizes}")
 
 
 def independent_resample(generator: np.random.Generator, count: int, count_reference: int) -> Weights:
@@ -171,6 +193,7 @@ def random_half(count: int, generator: np.random.Generator) -> np.ndarray:
     return generator.permutation(count)[: max(count // 2, 2)]
 
 
+@checked(first=check_callable, second=check_callable, count=check_whole, **RESAMPLING)
 def set_difference(
     name: str, first: Statistic, second: Statistic, count: int, halves: bool = False, draws: int = 200, seed: int = 0
 ) -> Score:

@@ -2,7 +2,7 @@
 
 Waveforms are float32 [sample] in [−1, 1], rates are in Hz."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 
 import numpy as np
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ..audio.io import resample
 from ..audio.spectral import LogMel
+from ..checks import check_array, check_number, check_whole, checked
 
+RATE = partial(check_number, least=1000)  # a check of sample rates
 _log_mel = lru_cache(maxsize=4)(LogMel)  # of a sample rate
 
 
@@ -24,12 +26,18 @@ def require_package(package: str):
         raise ValueError(f"this metric needs the package {package}: pip install 'audiocm[speech]' ({error})") from error
 
 
+def check_wav(name: str, value: np.ndarray) -> np.ndarray:
+    """Returns a wav as float32 [sample]. Raises ValueError for anything else."""
+    return check_array(name, value, ("sample",)).astype(np.float32)
+
+
 def comparable_lengths(reference: float, estimate: float) -> bool:
     """Returns whether two lengths differ by at most 10 %, so that the clips are compared over the shorter one."""
     return abs(reference - estimate) <= 0.1 * reference
 
 
 def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[Tensor, Tensor]:
+    reference, estimate = check_wav("reference", reference), check_wav("estimate", estimate)
     if not comparable_lengths(len(reference), len(estimate)):
         samples = f"{len(reference)} and {len(estimate)} samples"
         raise ValueError(f"paired clips differ in length by more than 10 %: {samples}")
@@ -56,6 +64,7 @@ def multi_resolution_stft(reference: np.ndarray, estimate: np.ndarray) -> float:
     return total / 3
 
 
+@checked(n_fft=partial(check_whole, least=4))
 def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: int = 2048) -> float:
     """Computes the log-spectral distance in dB: the RMS over frequency of the ratio of power spectra, averaged over
     frames.
@@ -70,6 +79,7 @@ def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: in
 
 
 @torch.inference_mode()
+@checked(rate=RATE)
 def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -> float:
     """Computes the mean absolute difference of the codec's log-mel spectrograms (natural log, 100 bands, floor
     1e-5)."""
@@ -79,10 +89,11 @@ def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -
     return float((mel(x[None, :keep]) - mel(y[None, :keep])).abs().mean())
 
 
+@checked(rate=RATE)
 def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Computes wideband PESQ (ITU-T P.862.2) at 16 kHz. Raises ValueError if a clip is silent or has no speech."""
     pesq = require_package("pesq")
-    x, y = (resample(w, rate, 16000) for w in (reference, estimate))
+    x, y = (resample(check_wav(n, w), rate, 16000) for n, w in (("reference", reference), ("estimate", estimate)))
     if not (np.abs(x).max() > 0 and np.abs(y).max() > 0):
         raise ValueError("PESQ is undefined for a silent clip")
     try:
@@ -91,6 +102,7 @@ def pesq_wideband(reference: np.ndarray, estimate: np.ndarray, rate: int) -> flo
         raise ValueError(f"PESQ: {error}") from error
 
 
+@checked(rate=RATE)
 def stoi(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
     """Computes short-time objective intelligibility, 0 to 1. Taal et al. 2011."""
     x, y = _pair(reference, estimate)

@@ -4,27 +4,32 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..checks import check_array, check_instance, check_whole
 from .score import validate_vectors
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = np.asarray(x, dtype=np.float64)
+def _unit(name: str, x: np.ndarray) -> np.ndarray:
+    x = check_array(name, x, ("item", "dim"))
+    x = x / max(np.abs(x).max(), 1e-300)  # so that no square overflows
     norm = np.linalg.norm(x, axis=-1, keepdims=True)
     if (norm == 0).any():
-        raise ValueError(f"{int((norm == 0).sum())} embeddings are all zero, and their cosine is undefined")
+        raise ValueError(f"{name}: {int((norm == 0).sum())} embeddings are all zero, and their cosine is undefined")
     return x / norm
 
 
 def cosine_similarities(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Returns the cosine similarity of rows i of two arrays [item, dim]: [item]."""
-    return (_unit(first) * _unit(second)).sum(axis=-1)
+    first, second = _unit("first", first), _unit("second", second)
+    if first.shape != second.shape:
+        raise ValueError(f"first and second must have the same shape, not {list(first.shape)} and {list(second.shape)}")
+    return (first * second).sum(axis=-1)
 
 
 def set_diversity(embeddings: np.ndarray) -> float:
     """Returns the mean of 1 − cosine over all pairs of clips of one set [clip, dim].
 
     Subtract the reference's mean first if an embedder's cosines are all near 1. Raises ValueError for a single clip."""
-    unit = _unit(validate_vectors(embeddings, "embeddings"))
+    unit = _unit("embeddings", validate_vectors(embeddings, "embeddings"))
     total, count = np.square(unit.sum(axis=0)).sum(), len(unit)  # sum of all cosines, `count` of a clip with itself
     return float(1.0 - (total - count) / (count * (count - 1)))
 
@@ -54,7 +59,12 @@ def retrieval_ranks(audio: np.ndarray, text: np.ndarray, tops: Sequence[int] = (
     """Returns recall at each of `tops` in both directions as {"text→audio R@1": [pair] of 0.0 or 1.0, ...}.
 
     `audio` and `text` are embeddings [pair, dim]; equal rows of `text` count as one caption."""
+    text, audio = check_array("text", text, ("pair", "dim")), check_array("audio", audio, ("pair", "dim"))
+    if text.shape != audio.shape:
+        raise ValueError(f"audio and text must have the same shape, not {list(audio.shape)} and {list(text.shape)}")
+    for top in check_instance("tops", tops, list | tuple, "a list of ranks"):
+        check_whole("tops", top, least=1)
     groups = np.unique(np.round(text, 6), axis=0, return_inverse=True)[1].reshape(-1)
-    text, audio = _unit(text), _unit(audio)
+    text, audio = _unit("text", text), _unit("audio", audio)
     ways = {"text→audio": _group_ranks(text, audio, groups), "audio→text": _group_ranks(audio, text, groups)}
     return {f"{way} R@{top}": (ranks < top).astype(np.float64) for way, ranks in ways.items() for top in tops}

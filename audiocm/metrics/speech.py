@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from ..audio.io import resample
 from ..audio.pitch import estimate_f0, track_pitch
-from .signal import _pair, require_package
+from ..checks import check_instance, check_number, checked
+from .signal import RATE, _pair, check_wav, require_package
 
 
+@checked(wav=check_wav, rate=RATE)
 def dnsmos(wav: np.ndarray, rate: int) -> dict[str, float]:
     """Predicts DNSMOS P.835 and P.808 scores (Reddy et al. 2022) at 16 kHz: `overall`, `signal`, `background`,
     `p808`."""
@@ -26,6 +28,7 @@ def _normalizer():
     return EnglishTextNormalizer({})
 
 
+@checked(text=partial(check_instance, kind=str))
 def normalize_words(text: str) -> str:
     """Normalizes a text for word error rates by Whisper's English normalizer (case, punctuation, contractions,
     numbers).
@@ -36,6 +39,7 @@ def normalize_words(text: str) -> str:
     return " ".join(word for word in _normalizer()(text).split() if re.search(r"\w", word))
 
 
+@checked(expected=partial(check_instance, kind=str), transcript=partial(check_instance, kind=str))
 def word_errors(expected: str, transcript: str) -> dict[str, tuple[int, int]]:
     """Counts the word and character errors of one English transcript: {"WER": (errors, words), "CER": (errors,
     characters)}.
@@ -54,6 +58,7 @@ def word_errors(expected: str, transcript: str) -> dict[str, tuple[int, int]]:
     return errors
 
 
+@checked(wav=check_wav, rate=RATE)
 def pitch_statistics(wav: np.ndarray, rate: int) -> tuple[float, float]:
     """Returns the geometric mean of F0 in Hz and its standard deviation in semitones, over voiced frames.
 
@@ -65,6 +70,7 @@ def pitch_statistics(wav: np.ndarray, rate: int) -> tuple[float, float]:
     return float(2 ** octaves.mean()), float(12 * octaves.std())
 
 
+@checked(rate=RATE)
 def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict[str, float]:
     """Computes the RMS error of F0 in cents where both clips are voiced, and the share of frames whose voicing differs.
 
@@ -77,11 +83,15 @@ def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict
     return {"f0_rmse_cents": float(np.sqrt(np.mean(cents**2))), "voicing_error": float(np.mean(differing))}
 
 
+@checked(wav=check_wav, rate=RATE)
 def pitch_tracks(wav: np.ndarray, rate: int, target: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the requested and the measured F0 in Hz of each frame of a clip, both [frame].
 
     0 means unvoiced; None in `target`, whose values are spread evenly over the clip, means unconstrained and becomes
     nan. F0 is measured by `audio.pitch.estimate_f0`, whose short windows follow a moving F0."""
+    for value in check_instance("target", target, list | tuple, "a list of F0 in Hz"):
+        if value is not None:
+            check_number("target", value, least=0)
     measured = estimate_f0(wav, rate)
     target = np.array([np.nan if value is None else value for value in target], dtype=np.float64)
     position = (np.arange(len(measured)) + 0.5) * len(target) / len(measured)

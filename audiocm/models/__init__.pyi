@@ -5,6 +5,5 @@ from . import (
     transformer as transformer,
     weights as weights,
 )
-from .adapters import DiffusersDenoiser as DiffusersDenoiser
 from .text_encoder import TextConditioner as TextConditioner
 from .transformer import LatentTransformer as LatentTransformer

@@ -1,4 +1,4 @@
-"""Adapters that give other networks the network contract, a learned log-variance, or access to hidden features."""
+"""A learned log-variance, access to hidden features, and the embedding of numbers that diffusers' networks use."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..diffusion.denoiser import Condition, Net, Prediction
+from ..diffusion.denoiser import Condition, Net
 from ..diffusion.paths import Path
 
 
@@ -17,42 +17,6 @@ def sinusoidal_embedding(values: Tensor, dim: int, scale: float = 1000.0) -> Ten
     frequency = torch.exp(torch.arange(dim // 2, device=values.device) * (-math.log(1e4) / (dim // 2 - 1)))
     angles = scale * values.float()[:, None] * frequency
     return torch.cat([angles.sin(), angles.cos()], 1)
-
-
-class DiffusersDenoiser(nn.Module):
-    """Adapts a diffusers network (UNet2DConditionModel and others called net(x, timestep, encoder_hidden_states, ...)).
-
-    The path must be the network's own, as `paths.ddpm`; the network gets t - 1 as timestep. `extra_conditions`: which
-    of "guidance" and "target_time" enter through its `timestep_cond`; that projection is set to zero at construction,
-    so that a student starts equal to its teacher. Raises ValueError if the network has no such projection."""
-
-    def __init__(self, net: nn.Module, path: Path, prediction: Prediction, extra_conditions: Sequence[str] = ()):
-        super().__init__()
-        self.net, self.path, self.prediction, self.extra_conditions = net, path, prediction, tuple(extra_conditions)
-        self.target_time = "target_time" in self.extra_conditions
-        self.width = getattr(net.config, "time_cond_proj_dim", None)  # networks without this input lack the field
-        if self.extra_conditions and not self.width:
-            raise ValueError("extra_conditions need a network built with time_cond_proj_dim (for example 256)")
-        if self.extra_conditions:
-            nn.init.zeros_(net.time_embedding.cond_proj.weight)
-
-    def _timestep_cond(self, t: Tensor, s: Tensor | None, cond: Condition | None) -> Tensor:
-        dim, features = self.width // len(self.extra_conditions), []
-        if "guidance" in self.extra_conditions:
-            w = torch.ones_like(t) if cond is None or cond.guidance is None else cond.guidance
-            features.append(sinusoidal_embedding(w - 1, dim))  # LCM's convention: w_lcm = w - 1
-        if self.target_time:
-            features.append(sinusoidal_embedding(torch.zeros_like(t) if s is None else s, dim, scale=1.0))
-        return torch.cat(features, 1)
-
-    def forward(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Condition | None = None) -> Tensor:
-        inputs = {}
-        if self.extra_conditions:
-            inputs["timestep_cond"] = self._timestep_cond(t, s, cond).to(x_t.dtype)
-        if cond is not None and cond.tokens is not None:
-            inputs |= {"encoder_hidden_states": cond.tokens, "encoder_attention_mask": cond.token_mask}
-        output = self.net(x_t, t - 1, **inputs, return_dict=False)[0]
-        return self.prediction.to_clean(self.path, x_t, t, output)
 
 
 class LogVarianceDenoiser(nn.Module):

@@ -12,48 +12,70 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..devices import usual_defaults
 from ..diffusion.denoiser import Condition
 from ..errors import explain_import_error
-from .weights import PRETRAINED, has_variant, load_weights, resolve_folder, save_int8
+from ..schema import whole
+from .folders import SAFE, check_folder
+from .weights import PRETRAINED, has_variant, load_weights, resolve_folder, save_int8, weight_file
 
 BUNDLED_ENCODER = PRETRAINED / "text-encoder"
 INT8_FILE = "model.int8.safetensors"
+MOST_TOKENS = 4096  # of a prompt
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
 
 
+@usual_defaults()
 def load_text_encoder(
     folder: str | os.PathLike, dtype: torch.dtype | None = None, variant: str | None = None
 ) -> torch.nn.Module:
     """Loads a transformers text encoder in eval mode from a folder with int8 or any of transformers' weights.
 
-    dtype: default float32; variant: of the weight files, default int8, fp16, bf16 or none. Raises ValueError if a file is missing or damaged, ImportError if another package breaks transformers' models."""
+    dtype: default float32; variant: of the weight files, default int8, fp16, bf16 or none. Raises ValueError if a file is
+    missing or damaged or the folder asks for other code, ImportError if another package breaks transformers' models."""
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise ValueError(f"model file {folder / 'config.json'} is missing")
+    check_folder(folder)
+    variants = [one for one in ("int8", "fp16", "bf16") if has_variant(folder, one)]
+    variant = variant or next(iter(variants), None)
+    weight_file(folder, (variant,), True, ("model",))
     try:
         from transformers import AutoConfig, AutoModelForTextEncoding
         from transformers.initialization import no_init_weights  # not a documented API; checked with 5.24
         from transformers.utils.logging import disable_progress_bar
 
-        config = AutoConfig.from_pretrained(folder)
-        variants = [one for one in ("int8", "fp16", "bf16") if has_variant(folder, one)]
-        variant = variant or next(iter(variants), None)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         if variant != "int8":
             disable_progress_bar()
             options = {"dtype": dtype or torch.float32, "variant": variant}
-            return AutoModelForTextEncoding.from_pretrained(folder, **options).eval()
+            return AutoModelForTextEncoding.from_pretrained(folder, **options, **SAFE).eval()
         with no_init_weights():
-            encoder = AutoModelForTextEncoding.from_config(config)
-    except (ImportError, OSError, RuntimeError) as error:
+            encoder = AutoModelForTextEncoding.from_config(config, trust_remote_code=False)
+    except Exception as error:  # configurations of transformers raise many kinds for values that do not fit
         raise _loading_error("text encoder", folder, error) from error
     return load_weights(encoder, folder / INT8_FILE).to(dtype or torch.float32).eval()
 
 
 def load_tokenizer(folder: str | os.PathLike) -> Any:
     """Loads the tokenizer of a folder. Raises the errors of `load_text_encoder`."""
+    folder = Path(folder)
+    check_folder(folder, has_weights=False)
+    if not any((folder / name).is_file() for name in VOCABULARIES):
+        raise ValueError(f"model file {folder / VOCABULARIES[0]} is missing, and so are {', '.join(VOCABULARIES[1:])}")
+    if not (folder / "tokenizer_config.json").is_file():
+        raise ValueError(f"model file {folder / 'tokenizer_config.json'} is missing")
     try:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(Path(folder))
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception for a damaged file
         raise _loading_error("tokenizer", folder, error) from error
 
@@ -64,10 +86,26 @@ def _loading_error(part: str, folder: str | os.PathLike, error: Exception) -> Ex
     return explained if isinstance(explained, ImportError) else unreadable
 
 
+def check_vocabulary(tokenizer: Any, rows: int) -> None:
+    """Raises ValueError if a tokenizer has no words, or words that are not in a text encoder's table of so many rows."""
+    numbers = tokenizer.get_vocab().values()
+    if max(numbers, default=0) >= rows:
+        raise ValueError(
+            f"the tokenizer numbers its words up to {max(numbers)}, the text encoder's table has {rows} rows"
+        )
+    if len(numbers) <= len(set(tokenizer.all_special_ids)):
+        raise ValueError("the tokenizer has no words: its vocabulary is empty or of another tokenizer")
+
+
 class TextConditioner:
-    """Encodes prompts as Condition(tokens, token_mask, pooled), padded to `max_tokens`, so that shapes stay fixed."""
+    """Encodes prompts as Condition(tokens, token_mask, pooled), padded to `max_tokens`, so that shapes stay fixed.
+
+    Raises ValueError if the tokenizer is not the encoder's, or the encoder does not take so many tokens."""
 
     def __init__(self, encoder: torch.nn.Module, tokenizer: Any, max_tokens: int = 32):
+        check_vocabulary(tokenizer, encoder.get_input_embeddings().num_embeddings)
+        positions = getattr(encoder.config, "max_position_embeddings", None) or MOST_TOKENS
+        whole(1, min(positions, MOST_TOKENS))(max_tokens, "max_tokens")
         self.encoder = encoder.requires_grad_(False).eval()
         self.tokenizer, self.max_tokens = tokenizer, max_tokens
 
@@ -88,6 +126,7 @@ class TextConditioner:
         self.encoder.to(device)
         return self
 
+    @usual_defaults()
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str], device: torch.device | str | None = None) -> Condition:
         """Returns last hidden states [batch, max_tokens, dim] and `sentence_vector`s [batch, dim] as a Condition.
@@ -95,7 +134,7 @@ class TextConditioner:
         Both have the encoder's dtype, float32 unless it was cast. device: of an encoder that is offloaded elsewhere.
         Prompts longer than `max_tokens` are cut, with a UserWarning."""
         prompts = list(prompts)
-        self._warn_of_cuts(prompts)
+        self.warn_of_cuts(prompts)
         options = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
         device = next(self.encoder.parameters()).device if device is None else torch.device(device)
         encoded = self.tokenizer(prompts, **options).to(device)
@@ -104,7 +143,8 @@ class TextConditioner:
             tokens = self.encoder(input_ids=encoded["input_ids"], attention_mask=mask).last_hidden_state
         return Condition(tokens=tokens, token_mask=mask.bool(), pooled=sentence_vector(tokens, mask))
 
-    def _warn_of_cuts(self, prompts: list[str]) -> None:
+    def warn_of_cuts(self, prompts: list[str]) -> None:
+        """Gives a UserWarning for each prompt that is longer than `max_tokens`."""
         counts = [len(ids) for ids in self.tokenizer(prompts, padding=False, truncation=False, verbose=False).input_ids]
         for prompt, count in zip(prompts, counts, strict=True):
             if count > self.max_tokens:

@@ -14,6 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from ..diffusion.denoiser import Condition, edm_scalings
+from ..schema import Rule, flag, interval, number, optional, text, whole
 from .layers import FourierFeatures, apply_rotary, rms_norm
 from .transformer_jvp import block_jvp
 from .weights import StoredWeights
@@ -80,6 +81,17 @@ class LatentTransformer(StoredWeights, ModelMixin, ConfigMixin):
     into `heads` of an even number of channels."""
 
     _repeated_blocks: ClassVar[list[str]] = ["Block"]  # diffusers compiles one of them and reuses it for all
+    config_rules: ClassVar[dict[str, Rule]] = {
+        **dict.fromkeys(("channels", "width", "token_width", "pooled_width"), whole(1, 4096)),
+        **dict.fromkeys(("depth", "heads"), whole(1, 128)),
+        **dict.fromkeys(("target_time", "takes_duration", "takes_kept"), flag),
+        "max_frames": whole(1, 16384),
+        "prior_channels": whole(0, 4096),
+        "guidance_range": optional(interval(0, 100)),
+        "sigma_data": number(1e-3, 1e3),
+        "dropout": number(0, 1),
+        "path": text("edm"),
+    }
 
     @register_to_config
     def __init__(

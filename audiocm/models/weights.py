@@ -5,11 +5,11 @@ small or one-dimensional tensors in float16, integers unchanged. The file is dif
 ``diffusion_pytorch_model.int8.safetensors``.
 """
 
-import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,12 +17,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 from typing_extensions import Self
 
+from ..devices import usual_defaults
 from ..files import atomic_write
+from ..schema import Rule, read_json, table, text
+from .folders import config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 INT8_FORMAT = "audiocm-int8-1"
 # Parts of names in weight files -> the names of the attributes:
 RENAMED = {"knobs": "modulation", "knob_table": "modulation_table", "output_knobs": "output_modulation"}
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # all that is fetched of a hub id: no pickles, no code
 HUB_OPTIONS = {"revision", "token", "cache_dir", "force_download", "local_files_only"}  # of from_pretrained
 # diffusers' options of how it reads files, with the values that ask for nothing else than what is done; None never does
 READING_OPTIONS: dict[str, tuple[bool, ...]] = {
@@ -59,11 +63,14 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     """Converts the tensors of a file to a float32 state dict; no tensor shares memory with `stored`.
 
-    Inverts `quantize` up to half a quantization step, which is 1/127 of a row's largest magnitude."""
+    Inverts `quantize` up to half a quantization step, which is 1/127 of a row's largest magnitude. Raises ValueError if
+    a scale does not fit its matrix."""
     state: dict[str, Tensor] = {}
     for name, value in stored.items():
         if name + _SCALE in stored:
             scale = stored[name + _SCALE].float()
+            if scale.shape != value.shape[:1] or value.ndim < 2:
+                raise ValueError(f"{name!r} of shape {list(value.shape)} has {list(scale.shape)} scales, not one a row")
             state[name] = value.float().mul_(scale.reshape(-1, *[1] * (value.ndim - 1)))
         elif not name.endswith(_SCALE):
             state[name] = value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
@@ -71,21 +78,23 @@ def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_int8(state: dict[str, Tensor], file: str | os.PathLike) -> None:
-    """Writes a state dict atomically as an int8 file. Raises ValueError as `quantize` does."""
+    """Writes a state dict atomically as an int8 file, with its checksum. Raises ValueError as `quantize` does."""
     with atomic_write(Path(file)) as partial:
         save_file(quantize(state), partial, metadata={"format": "pt", "audiocm": INT8_FORMAT})
         partial.chmod(0o644)  # safetensors makes files readable by the owner only, a packaged file is for everybody
+    record_checksums(Path(file).parent)
 
 
 def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
     """Reads an int8, float16 or float32 safetensors file as a float32 state dict, with the names of `RENAMED` replaced.
 
     The index of a model in several files (.json) stands for all of them. Raises ValueError if a file is missing or
-    damaged, or holds values that are not finite."""
+    damaged, differs from the checksum beside it, or holds values that are not finite."""
     if Path(file).suffix == ".json":
-        return {name: value for shard in _shards(Path(file)) for name, value in load_state(shard).items()}
+        return {name: value for shard in shards_of(Path(file)) for name, value in load_state(shard).items()}
     if not Path(file).is_file():
         raise ValueError(f"weight file {file} is missing")
+    verify_checksum(Path(file))
     try:
         with safe_open(file, framework="pt") as opened:
             stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -95,21 +104,19 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
         if value.is_floating_point() and not value.isfinite().all():
             name = name.removesuffix(_SCALE)
             raise ValueError(f"weight file {file} is damaged: {name!r} holds values that are not finite")
-    return {".".join(RENAMED.get(p, p) for p in name.split(".")): w for name, w in dequantize(stored).items()}
-
-
-def _shards(index: Path) -> list[Path]:
-    """Returns the files beside an index that it names. Raises ValueError if it is damaged."""
     try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"weight file {index} is damaged: {error!r}") from error
-    return [index.parent / Path(name).name for name in names]
+        state = dequantize(stored)
+    except ValueError as error:
+        raise ValueError(f"weight file {file} is damaged: {error}") from error
+    return {".".join(RENAMED.get(p, p) for p in name.split(".")): value for name, value in state.items()}
 
 
 def load_weights(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
     """Loads a weight file into a model and returns the model. Raises ValueError if the weights do not fit it."""
     state = load_state(file)
+    for name, value in model.state_dict().items():
+        if name in state and state[name].is_floating_point() != value.is_floating_point():
+            raise ValueError(f"weight file {file} does not fit {type(model).__name__}: {name!r} is {state[name].dtype}")
     try:
         model.load_state_dict(state, assign=True)
     except RuntimeError as error:
@@ -130,7 +137,7 @@ def resolve_folder(name: str | os.PathLike, **hub: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(name), **hub))
+        return Path(snapshot_download(str(name), **{"allow_patterns": HUB_FILES, **hub}))
     except Exception as error:  # the hub client raises many types: unreachable, unknown, gated
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{str(name)!r} is not a folder and could not be loaded from the hub: {reason}") from error
@@ -155,19 +162,24 @@ def has_variant(folder: Path, variant: str) -> bool:
 
 
 def weight_file(
-    folder: Path, variants: tuple[str | None, ...] = ("int8", "fp16", "bf16", None), with_index: bool = False
+    folder: Path,
+    variants: tuple[str | None, ...] = ("int8", "fp16", "bf16", None),
+    with_index: bool = False,
+    stems: tuple[str, ...] = ("diffusion_pytorch_model", "model"),
 ) -> Path:
     """Returns the first weight file of a folder, in the order of variants; with_index: or the index of several files.
 
-    Raises ValueError if there is none."""
-    stems, names = ("diffusion_pytorch_model", "model"), []
+    stems: the names that diffusers and transformers give. Raises ValueError if there is none, or only pickled ones."""
+    names: list[str] = []
     for suffix in [f".{variant}" if variant else "" for variant in variants]:
         names += [f"{stem}{suffix}.safetensors" for stem in stems]
         indices = [f"{stem}.safetensors.index{suffix}.json" for stem in stems if with_index]
-        for name in (*names[-2:], *indices):
+        for name in (*names[-len(stems) :], *indices):
             if (folder / name).is_file():
                 return folder / name
-    raise ValueError(f"weight file {folder / names[0]} is missing, and so are {', '.join(names[1:])}")
+    refuse_pickles(folder)
+    others = f", and so are {', '.join(names[1:])}" if names[1:] else ""
+    raise ValueError(f"weight file {folder / names[0]} is missing{others}")
 
 
 def _cast_inputs(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -181,7 +193,10 @@ class StoredWeights:
 
     In half precision the layers take inputs of any precision, so that states and times stay in float32 around them."""
 
+    config_rules: ClassVar[Mapping[str, Rule]] = {}  # of each key of config.json: what it may hold
+
     @classmethod
+    @usual_defaults()
     def from_pretrained(
         cls,
         name: str | os.PathLike,
@@ -195,17 +210,26 @@ class StoredWeights:
 
         `options`: see `hub_options`. Raises ValueError if a file is missing or damaged, TypeError for other options."""
         folder = resolve_folder(name, **hub_options(options)) / (subfolder or "")
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"model file {folder / 'config.json'} is missing")
-        try:
-            config = cls.load_config(folder)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"model file {folder / 'config.json'} is damaged: {error}") from error
+        rules = {"_class_name": text(cls.__name__), **cls.config_rules}
+        config = read_json(folder / "config.json", "model file", table(rules) if cls.config_rules else config_rule)
         from transformers.initialization import no_init_weights  # not a documented API; checked with 5.24
 
         file = weight_file(folder, *([(variant,)] if variant else []), with_index=True)
-        with no_init_weights():
-            model = load_weights(cls.from_config(config), file)
+        try:
+            with no_init_weights():
+                model = cls.from_config({key: value for key, value in config.items() if not key.startswith("_")})
+        except (
+            ValueError,
+            TypeError,
+            ArithmeticError,
+            LookupError,
+            AssertionError,
+            RuntimeError,
+            MemoryError,
+        ) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"model file {folder / 'config.json'} describes no {cls.__name__}: {reason}") from error
+        model = load_weights(model, file)
         dtype = torch_dtype if dtype is None else dtype
         return (model if dtype is None else torch.nn.Module.to(model, dtype)).eval()
 
@@ -228,9 +252,10 @@ class StoredWeights:
         return self
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
-        """Writes a diffusers folder; with variant="int8", weights in int8 (`options` are then ignored)."""
+        """Writes a diffusers folder with checksums; variant="int8": weights in int8 (`options` are then ignored)."""
         if variant != "int8":
             super().save_pretrained(folder, variant=variant, **options)
+            record_checksums(folder)
             return
         self.save_config(folder)
         save_int8(self.state_dict(), Path(folder) / "diffusion_pytorch_model.int8.safetensors")

@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +14,20 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 from typing_extensions import Self
 
+from ..checks import check_callable, check_instance, check_number, check_whole
 from ..codec.codec import Codec
+from ..devices import resolve_device
 from ..diffusion import paths, solvers
 from ..diffusion.denoiser import Condition, Net
 from ..diffusion.guidance import guided_net, negative_guided_net
 from ..files import write_json
+from ..models.folders import record_checksums
 from ..models.weights import has_variant
+from ..schema import read_json
 from .failures import Failure, raise_failures
-from .loading import load_component, model_folder, read_index
+from .loading import SETTINGS, load_component, model_folder, read_index
 
+MAX_STEPS = 1000  # of a solver
 Seeds = torch.Generator | Sequence[torch.Generator] | None
 Callback = Callable[[int, float, Tensor], None]  # diffusers' (step, time, latents), called after a step
 Hook = Callable[[Tensor, float], Tensor]
@@ -45,7 +49,10 @@ def item_seeds(generator: Seeds, prompts: int, takes: int) -> list[int]:
     """Returns a seed for each sound, from the generator and the take alone, so that a sound is the same in any batch.
 
     The takes of a prompt have the seeds n, n + 1, ...; a list holds a generator for each prompt or for each sound.
-    Raises ValueError for a list of another length."""
+    Raises ValueError for a list of another length, or of anything else."""
+    given = generator if isinstance(generator, Sequence) else [generator]
+    if not all(one is None or isinstance(one, torch.Generator) for one in given):
+        raise ValueError(f"generator must be a torch.Generator, a list of them, or None, not {generator!r}")
     if isinstance(generator, Sequence):
         seeds = [_draw_seed(one) for one in generator]
         if len(seeds) == prompts * takes:
@@ -85,10 +92,25 @@ class LatentPipeline(DiffusionPipeline):
     required_components: ClassVar[tuple[str, ...]] = ("transformer", "vae", "vocoder")
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
 
+    def register_settings(self, **settings: Any) -> None:
+        """Stores settings of the constructor in the configuration. Raises ValueError for one that is not allowed."""
+        for name, value in settings.items():
+            SETTINGS[name](value, name)
+        self.register_to_config(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+
+    def check_text_width(self, encoder: str, width: int) -> None:
+        """Raises ValueError, in a subclass' __init__, if an encoder's states are not of the transformer's width."""
+        taken = None if self.transformer is None else self.transformer.config.token_width
+        if taken not in (None, width):
+            raise ValueError(f"the {encoder} gives states of {width} numbers, the transformer takes {taken}")
+
     def build_codec(self, iterations: int | None = None) -> None:
         """Builds `codec` in a subclass' __init__, if no part is None. Raises ValueError if the transformer does not fit."""
         if None in (self.transformer, self.vae, self.vocoder):
             return
+        if self.vae.config.mel_bins != self.vocoder.config.mel_bins:
+            bins = f"{self.vae.config.mel_bins} mel bins, the vocoder {self.vocoder.config.mel_bins}"
+            raise ValueError(f"the vae has {bins}: they do not belong together")
         self.codec = Codec(self.vae, self.vocoder, iterations)
         channels = self.transformer.config.channels
         if channels != self.codec.channels:
@@ -123,8 +145,8 @@ class LatentPipeline(DiffusionPipeline):
 
     def check_sampling(self, steps: int, w: float) -> None:
         """Raises ValueError if the number of steps or the guidance weight is not allowed."""
-        if int(steps) != steps or steps < 1:
-            raise ValueError(f"steps must be a whole number of at least 1, not {steps}")
+        check_whole("num_inference_steps", steps, least=1, most=MAX_STEPS)
+        check_number("guidance_scale", w)
         low, high = self.guidance_range
         if not low <= w <= high:
             raise ValueError(f"guidance {w:g} is outside what the model allows: {low:g} to {high:g}")
@@ -144,10 +166,13 @@ class LatentPipeline(DiffusionPipeline):
 
         `callback` is called after every `every` steps, `on_step_end` after each; the "latents" that it returns take the
         place of the sample. Raises ValueError for options that are not allowed."""
-        if int(every) != every or every < 1:
-            raise ValueError(f"callback_steps must be a whole number of at least 1, not {every}")
-        if wrong := set(tensors) - set(self._callback_tensor_inputs):
-            raise ValueError(f"callback_on_step_end_tensor_inputs may hold 'latents' only, not {min(wrong)!r}")
+        for name, function in (("callback", callback), ("callback_on_step_end", on_step_end)):
+            if function is not None:
+                check_callable(name, function)
+        check_whole("callback_steps", every, least=1)
+        for tensor in check_instance("callback_on_step_end_tensor_inputs", tensors, list | tuple, "a list of names"):
+            if tensor not in self._callback_tensor_inputs:
+                raise ValueError(f"callback_on_step_end_tensor_inputs may hold 'latents' only, not {tensor!r}")
 
         def new_hook() -> Hook:
             steps = itertools.count()
@@ -176,7 +201,11 @@ class LatentPipeline(DiffusionPipeline):
         """Samples latents: a student with `student_step` and gamma 1, a teacher with `heun` and gamma 0, by default.
 
         `draw_noise` returns the noise of the start (or `noise` is it) and of every re-noising. With another `solver`,
-        gamma is 0 by default, see `solvers.sample`."""
+        gamma is 0 by default, see `solvers.sample`. Raises ValueError for a solver or gamma that is none."""
+        if solver is not None:
+            check_callable("solver", solver)
+        if gamma is not None:
+            check_number("gamma", gamma, least=0, most=1)
         times = (solvers.student_times if self.is_student else solvers.ode_times)(self.path, int(steps))
         if gamma is None:
             gamma = 1.0 if self.is_student and solver is None else 0.0
@@ -210,18 +239,28 @@ class LatentPipeline(DiffusionPipeline):
         or damaged, and TypeError for any other option."""
         own = set(inspect.signature(cls.__init__).parameters) - {"self"}
         given = {key: options.pop(key) for key in own & set(options)}
-        settings, components = read_index(model_folder(name, **options))
+        check_instance("name", name, str | os.PathLike, "the name of a model, a folder or a hub id")
         if device_map is not None and (not isinstance(device_map, str) or device_map in ("auto", "balanced")):
             raise ValueError(f"device_map may only name a device, not {device_map!r}: the models are small")
+        device = resolve_device(device_map or device)
+        settings, components = read_index(folder := model_folder(name, **options))
         if set(components) | (set(cls.required_components) & set(given)) != set(cls.required_components):
             raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(components))}")
-        if variant is not None and not any(has_variant(one.folder, variant) for one in components.values()):
+        if unknown := sorted(set(settings) - own):
+            raise ValueError(f"model folder {folder} sets {unknown[0]}, which {cls.__name__} does not have")
+        if variant is not None and not any(has_variant(one, variant) for one in components.values()):
             raise ValueError(f"You are trying to load the model files of the `variant={variant}`, but {name} has none")
         dtypes = torch_dtype if dtype is None else dtype
         dtypes = dtypes if isinstance(dtypes, dict) else {"default": dtypes}
         for part in set(components) - set(given):
-            given[part] = load_component(components[part], dtypes.get(part, dtypes.get("default")), variant)
-        return cls(**(settings | given)).to(device_map or device, silence_dtype_warnings=True)
+            given[part] = load_component(part, components[part], dtypes.get(part, dtypes.get("default")), variant)
+        return cls(**(settings | given)).to(device, silence_dtype_warnings=True)
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Moves and converts the models, see `DiffusionPipeline.to`. Raises ValueError for a device that does not work."""
+        args = tuple(resolve_device(one) if isinstance(one, str | torch.device) else one for one in args)
+        kwargs |= {key: resolve_device(kwargs[key]) for key in {"device", "torch_device"} & kwargs.keys()}
+        return super().to(*args, **kwargs)
 
     def save_pretrained(self, save_directory: str | os.PathLike, **options: Any) -> None:
         """Writes a complete diffusers folder, which `from_pretrained` reads.
@@ -229,5 +268,6 @@ class LatentPipeline(DiffusionPipeline):
         Its pipeline.py, one import, lets DiffusionPipeline.from_pretrained(folder, trust_remote_code=True) load it."""
         super().save_pretrained(save_directory, **options)
         name, index = type(self).__name__, Path(save_directory) / self.config_name
-        write_json(index, json.loads(index.read_bytes()) | {"_class_name": ["pipeline", name]})
+        write_json(index, read_json(index, "model file") | {"_class_name": ["pipeline", name]})
+        record_checksums(index.parent, with_parts=True)
         (index.parent / "pipeline.py").write_text(f"from audiocm.pipelines import {name}  # noqa: F401\n")

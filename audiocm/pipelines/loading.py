@@ -1,32 +1,32 @@
 """Model folders: bundled models, which share codec and conditioner, and diffusers' folders (model_index.json)."""
 
-import json
 import os
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
+from ..files import write_json
 from ..models.text_encoder import load_text_encoder, load_tokenizer
 from ..models.weights import PRETRAINED, has_variant, hub_options, resolve_folder
+from ..schema import Rule, interval, list_of, number, optional, read_json, refuse, table, text, whole
 
 # folders of components that models share, relative to the model's own
 CODEC = {"vae": "../codec/vae", "vocoder": "../codec/vocoder"}
 TEXT_ENCODER = {"text_encoder": "../text-encoder", "tokenizer": "../text-encoder"}
 SPEECH_ENCODER = {"speech_encoder": "../speech-encoder"}
-# classes of the other components of audiocm; a bundle.json gives a component's folder only
+# the one class of audiocm that each component has; text encoder and tokenizer have any of transformers
 CLASSES = {"transformer": "LatentTransformer", "vae": "MelVAE", "vocoder": "Vocoder", "speech_encoder": "SpeechEncoder"}
-
-
-@dataclass(frozen=True)
-class Component:
-    """A component of a pipeline as a model folder describes it; text encoder and tokenizer need no class."""
-
-    name: str
-    library: str  # only the part before the first dot counts, because modules move
-    class_name: str
-    folder: Path
+SETTINGS: dict[str, Rule] = {  # of the constructors of pipelines, and what a folder may set them to
+    "num_inference_steps": whole(1, 1000),
+    "guidance_scale": number(0, 100),
+    "guidance_range": interval(0, 100),
+    "seconds_range": interval(0, 3600),
+    "max_tokens": whole(1, 4096),
+    "temperature": number(0.01, 2),
+    "noise_mean": number(-100, 100),
+    "vocoder_iterations": optional(whole(0, 1000)),
+}
 
 
 def bundled_models() -> list[str]:
@@ -40,7 +40,7 @@ def save_bundle(
     """Writes a transformer in int8, and a bundle.json with the folders of its components and the settings."""
     transformer.save_pretrained(folder, variant="int8")
     components = {"transformer": ".", **CODEC, **conditioner}
-    (Path(folder) / "bundle.json").write_text(json.dumps({"components": components, **settings}, indent=2) + "\n")
+    write_json(Path(folder) / "bundle.json", {"components": components, **settings})
 
 
 def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
@@ -55,24 +55,43 @@ def model_folder(name: str | os.PathLike, **hub: Any) -> Path:
     return resolve_folder(name, **hub)
 
 
-def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Component]]:
-    """Reads settings and components from bundle.json or model_index.json. Raises ValueError if it is damaged."""
-    file = next((folder / name for name in ("bundle.json", "model_index.json") if (folder / name).is_file()), None)
-    if file is None:
+def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """Returns the settings of a model folder, and the folder of each component, from bundle.json or model_index.json.
+
+    Raises ValueError if the file is damaged, or names another class than the component has."""
+    if (file := folder / "bundle.json").is_file():
+        components = table(dict.fromkeys((*CLASSES, *TEXT_ENCODER), _relative_folder))
+        index = read_json(file, "model file", table({"components": components, **SETTINGS}, ["components"]))
+        folders = {name: _shared_folder(folder, where) for name, where in index["components"].items()}
+    elif (file := folder / "model_index.json").is_file():
+        classes = {name: _class_rule("audiocm", one) for name, one in CLASSES.items()}
+        classes |= dict.fromkeys(TEXT_ENCODER, _class_rule("transformers"))
+        index = read_json(file, "model file", table({**classes, **SETTINGS}))
+        folders = {name: folder / name for name in classes if name in index}
+    else:
         raise ValueError(f"no model in {folder}: it has neither bundle.json nor model_index.json")
-    text = file.read_bytes()
-    try:
-        index = json.loads(text)
-        if file.name == "bundle.json":
-            folders = {name: _shared_folder(folder, where) for name, where in index.pop("components").items()}
-            components = [Component(name, "audiocm", CLASSES.get(name, ""), folders[name]) for name in folders]
-        else:
-            names = [name for name in (*CLASSES, *TEXT_ENCODER) if name in index]
-            components = [Component(name, *index.pop(name), folder / name) for name in names]
-        settings = {key: value for key, value in index.items() if not key.startswith("_")}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"model file {file} is damaged: {error!r}") from error
-    return settings, {one.name: one for one in components}
+    return {name: index[name] for name in SETTINGS if name in index}, folders
+
+
+def _relative_folder(value: Any, place: str) -> None:
+    """Allows folders in the model's own, and in the one that it lies in."""
+    text()(value, place)
+    path = PurePosixPath(value)
+    if path.is_absolute() or "\\" in value or ".." in path.parts[1:]:
+        refuse(value, place, "a folder in this one or beside it, such as '.' or '../codec/vae'")
+
+
+def _class_rule(library: str, name: str | None = None) -> Rule:
+    """Allows [module of the library, class]; only the library counts, because modules move."""
+
+    def check(value: Any, place: str) -> None:
+        list_of(optional(text()), 2, 2)(value, place)
+        if (value[0] or "").split(".")[0] != library or not value[1] or value[1] != (name or value[1]):
+            raise ValueError(
+                f"{place} is a {value[1]!r} of {value[0]!r}: only {library}'s {name + ' is' if name else 'are'} allowed"
+            )
+
+    return check
 
 
 def _shared_folder(folder: Path, relative: str) -> Path:
@@ -81,29 +100,20 @@ def _shared_folder(folder: Path, relative: str) -> Path:
     return beside if beside.exists() else PRETRAINED / relative.replace("../", "")
 
 
-def load_component(component: Component, dtype: torch.dtype | None = None, variant: str | None = None) -> Any:
-    """Loads a component, of named classes of audiocm and of diffusers only: a folder must not run other code.
+def load_component(name: str, folder: Path, dtype: torch.dtype | None = None, variant: str | None = None) -> Any:
+    """Loads a component by its name in a pipeline; its class is the one of that name, whatever the folder says.
 
-    dtype: of its weights, default float32; variant: of its weight files, if it has them. Raises ValueError for another
-    class."""
-    if component.name == "tokenizer":
-        return load_tokenizer(component.folder)
-    variant = variant if variant and has_variant(component.folder, variant) else None
-    if component.name == "text_encoder":
-        return load_text_encoder(component.folder, dtype, variant)
+    dtype: of its weights, default float32; variant: of its weight files, if it has them. Raises ValueError if a file is
+    missing, damaged, or asks for other code."""
+    if name == "tokenizer":
+        return load_tokenizer(folder)
+    variant = variant if variant and has_variant(folder, variant) else None
+    if name == "text_encoder":
+        return load_text_encoder(folder, dtype, variant)
     from ..codec.vae import MelVAE
     from ..codec.vocoder import Vocoder
     from ..models.transformer import LatentTransformer
     from ..speech.encoder import SpeechEncoder
 
-    own = {one.__name__: one for one in (LatentTransformer, MelVAE, SpeechEncoder, Vocoder)}
-    library, name = component.library.split(".")[0], component.class_name
-    if library == "audiocm" and name in own:
-        return own[name].from_pretrained(component.folder, variant=variant, torch_dtype=dtype)
-    if library == "diffusers":
-        import diffusers
-
-        if hasattr(diffusers, name):
-            return getattr(diffusers, name).from_pretrained(component.folder, variant=variant, torch_dtype=dtype)
-    named = f"component {component.name} of {component.folder} is a {name!r} of {library!r}"
-    raise ValueError(f"{named}: only audiocm's {', '.join(own)} and classes of diffusers are allowed")
+    classes = {one.__name__: one for one in (LatentTransformer, MelVAE, SpeechEncoder, Vocoder)}
+    return classes[CLASSES[name]].from_pretrained(folder, variant=variant, torch_dtype=dtype)

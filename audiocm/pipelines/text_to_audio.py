@@ -5,11 +5,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..checks import check_choice, check_instance, check_number, check_tensor, check_text, check_whole
 from ..codec.vae import MelVAE
 from ..codec.vocoder import Vocoder
+from ..devices import usual_defaults
 from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
 from ..models.text_encoder import INT8_FILE, TextConditioner, sentence_vector
@@ -17,6 +20,9 @@ from ..models.transformer import LatentTransformer
 from ..models.weights import save_int8
 from .failures import Failure, attempt, check_retries, decode_checked
 from .latent_pipeline import AudioOutput, Callback, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
+from .sound_editor import EditSettings, edit_audio
+
+MAX_SOUNDS = 10_000  # of a prompt, in one call
 
 Prompt = str | Sequence[str]
 
@@ -46,17 +52,21 @@ class TextToAudioPipeline(LatentPipeline):
         self.register_modules(
             transformer=transformer, vae=vae, vocoder=vocoder, text_encoder=text_encoder, tokenizer=tokenizer
         )
-        self.register_to_config(
+        self.register_settings(
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            guidance_range=tuple(guidance_range),
-            seconds_range=tuple(seconds_range),
+            guidance_range=guidance_range,
+            seconds_range=seconds_range,
             max_tokens=max_tokens,
             temperature=temperature,
         )
-        self.conditioner = None if text_encoder is None else TextConditioner(text_encoder, tokenizer, max_tokens)
+        self.conditioner = None
+        if text_encoder is not None:
+            self.check_text_width("text encoder", text_encoder.config.hidden_size)
+            self.conditioner = TextConditioner(text_encoder, tokenizer, max_tokens)
         self.build_codec()
 
+    @usual_defaults()
     @torch.no_grad()
     def __call__(
         self,
@@ -85,6 +95,12 @@ class TextToAudioPipeline(LatentPipeline):
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         max_retries: int = 3,
         on_failure: str = "raise",
+        refine: bool = False,
+        audio: Tensor | np.ndarray | None = None,
+        sampling_rate: int | None = None,
+        mask_start_seconds: float | None = None,
+        mask_end_seconds: float | None = None,
+        strength: float | None = None,
     ) -> AudioOutput | tuple[Any]:
         """Generates `num_waveforms_per_prompt` sounds for each prompt; the same seed gives the same sound in any batch.
 
@@ -102,21 +118,42 @@ class TextToAudioPipeline(LatentPipeline):
         callback_on_step_end  called as callback(pipeline, step, time, {"latents": x}); its "latents" are taken over
         max_retries        times that a silent, clipped or non-finite sound is made again, see `attempt`
         on_failure         "raise", or "return" the others, with silence and a `Failure` for each that is missing
+        refine             the noise of every call is that of the first: more calls then keep the sound of one call
+        audio              a sound to edit, [sample], [channel, sample] or [1, channel, sample], at `sampling_rate` Hz (default:
+                           the pipeline's): with `mask_start_seconds` and `mask_end_seconds` what lies between is made
+                           anew, else `strength` says how far it is changed, see `SoundEditor.transform`. The prompt is
+                           one text or None; `audios` is [take, sample] or [take, channel, sample]
 
         Raises ValueError if an argument is not allowed, AudioError if a sound is silent, not finite or clipped with all
         seeds; its `output` holds the others."""
+        edit = {
+            "sampling_rate": sampling_rate,
+            "mask_start_seconds": mask_start_seconds,
+            "mask_end_seconds": mask_end_seconds,
+            "strength": strength,
+        }
+        if audio is not None:
+            check_choice("output_type", output_type, ("pt", "np"))
+            settings = {"prompt": prompt, "steps": num_inference_steps, "guidance": guidance_scale}
+            settings |= {"temperature": temperature, "max_retries": max_retries}
+            seeds = item_seeds(generator, 1, check_whole("num_waveforms_per_prompt", num_waveforms_per_prompt, least=1))
+            takes = [EditSettings(seed=seed, **settings) for seed in seeds]
+            wav = edit_audio(self, audio, takes, **edit)
+            output = AudioOutput(wav.numpy() if output_type == "np" else wav, sampling_rate or self.sample_rate)
+            return self.finish(output, on_failure, return_dict)
+        if given := [name for name, value in edit.items() if value is not None]:
+            raise ValueError(f"{given[0]} belongs to a sound that is edited: give audio too")
         texts = self._texts(prompt, prompt_embeds, "prompt")
         if None not in (audio_length_in_s, audio_end_in_s):
             raise ValueError("audio_length_in_s and audio_end_in_s are two names of the same: give one")
         seconds = next((one for one in (audio_length_in_s, audio_end_in_s) if one is not None), 4.0)
         steps = self.config.num_inference_steps if num_inference_steps is None else num_inference_steps
-        w = float(self.config.guidance_scale if guidance_scale is None else guidance_scale)
+        w = self.config.guidance_scale if guidance_scale is None else guidance_scale
         temperature = self.config.temperature if temperature is None else temperature
         num = num_waveforms_per_prompt
         self.check_inputs(texts, seconds, steps, w, num, temperature)
         check_retries(max_retries, on_failure)
-        if output_type not in ("pt", "np", "latent"):
-            raise ValueError(f"output_type must be 'pt', 'np' or 'latent', not {output_type!r}")
+        check_choice("output_type", output_type, ("pt", "np", "latent"))
         callbacks = (callback, callback_steps, callback_on_step_end, callback_on_step_end_tensor_inputs)
         new_hook = self.step_hooks(*callbacks)
         frames, device = self.codec.frames(seconds), self._execution_device
@@ -130,9 +167,12 @@ class TextToAudioPipeline(LatentPipeline):
             chosen = torch.tensor(rows, device=device)
             net, given = self.apply_guidance(cond[chosen], w, None if negative is None else negative[chosen])
             unit = PerItemNoise(seeds, self.codec.channels, self.transformer.config.max_frames)
-            return self.sample_latents(
-                net, given, lambda: temperature * unit(frames, device), steps, noise, solver, new_hook, gamma
-            )
+            first = temperature * unit(frames, device) if noise is None else noise
+
+            def draw_noise() -> Tensor:
+                return first if refine else temperature * unit(frames, device)
+
+            return self.sample_latents(net, given, draw_noise, steps, first, solver, new_hook, gamma)
 
         def make(rows: list[int], seeds: list[int]) -> Iterable[tuple[Tensor, str | None]]:
             samples = round(seconds * self.sample_rate)
@@ -154,25 +194,34 @@ class TextToAudioPipeline(LatentPipeline):
         cond = self._text_condition(self._texts(prompt, None, "prompt"), None, None)
         return cond.tokens, cond.token_mask
 
+    def sound_condition(self, prompts: Sequence[str], frames: int) -> Condition:
+        """Returns the condition of one sound of so many latent frames for each prompt."""
+        return self._condition(self._text_condition(list(prompts), None, None), 1, frames)
+
     def check_inputs(
         self, prompts: list[str], seconds: float, steps: int, w: float, num: int = 1, temperature: float = 1.0
     ) -> None:
         """Raises ValueError for the first input that is not allowed."""
         if not prompts or not all(isinstance(one, str) and one.strip() for one in prompts):
             raise ValueError("the prompt is empty: describe a sound in words")
+        for prompt in prompts:
+            check_text("prompt", prompt)
         low, high = self.config.seconds_range
-        if not low <= seconds <= high:
+        if not low <= check_number("audio_length_in_s", seconds) <= high:
             raise ValueError(f"{seconds:g} seconds is outside what the model was trained on: {low:g} to {high:g}")
         self.check_sampling(steps, w)
-        if int(num) != num or num < 1:
-            raise ValueError(f"the number of sounds a prompt must be a whole number of at least 1, not {num}")
-        if not 0 < temperature <= 2:
-            raise ValueError(f"temperature must be over 0 and at most 2, not {temperature:g}")
+        check_whole("num_waveforms_per_prompt", num, least=1, most=MAX_SOUNDS)
+        check_number("temperature", temperature, above=0, most=2)
 
     def _texts(self, prompt: Prompt | None, embeds: Tensor | None, name: str) -> list[str]:
         """Returns the prompts, or names of given embeddings. Raises ValueError if both are given."""
         if embeds is None:
-            return [prompt] if isinstance(prompt, str) else list(prompt or ())
+            texts = [prompt] if isinstance(prompt, str) else prompt or ()
+            check_instance(name, texts, list | tuple, "a text or a list of texts")
+            if not all(isinstance(one, str) for one in texts):
+                raise ValueError(f"{name} must be a text or a list of texts, not {prompt!r}")
+            return list(texts)
+        check_tensor(f"{name}_embeds", embeds, ("prompt", "token", self.transformer.config.token_width))
         if prompt is not None:
             raise ValueError(f"{name} and {name}_embeds exclude each other: give one")
         return [f"{name}_embeds[{i}]" for i in range(len(embeds))]
@@ -182,9 +231,9 @@ class TextToAudioPipeline(LatentPipeline):
         device = self._execution_device
         if embeds is None:
             return self.conditioner(texts, device).to(device)
-        width = self.transformer.config.token_width
-        if embeds.ndim != 3 or embeds.shape[2] != width or (mask is not None and mask.shape != embeds.shape[:2]):
-            raise ValueError(f"embeddings must be [prompt, token, {width}] and their mask [prompt, token]")
+        if mask is not None and (not isinstance(mask, Tensor) or mask.shape != embeds.shape[:2]):
+            shape = list(mask.shape) if isinstance(mask, Tensor) else mask
+            raise ValueError(f"attention_mask must be [prompt, token] = {list(embeds.shape[:2])}, not {shape}")
         mask = embeds.new_ones(embeds.shape[:2]) if mask is None else mask
         return Condition(tokens=embeds, token_mask=mask.bool(), pooled=sentence_vector(embeds, mask)).to(device)
 
@@ -203,15 +252,15 @@ class TextToAudioPipeline(LatentPipeline):
         if self.is_student:
             raise ValueError("negative_prompt needs a teacher: a student's guidance is distilled, without a prompt")
         texts = self._texts(prompt, embeds, "negative_prompt") * (n if isinstance(prompt, str) else 1)
+        for text in texts:
+            check_text("negative_prompt", text)
         if len(texts) != n:
             raise ValueError(f"{len(texts)} negative prompts for {n} prompts")
         return self._text_condition(texts, embeds, mask)
 
     def _check_latents(self, latents: Tensor, items: int, frames: int) -> Tensor:
         """Returns given latents in float32 on the device. Raises ValueError if their shape does not fit."""
-        shape = (items, self.codec.channels, frames)
-        if tuple(latents.shape) != shape:
-            raise ValueError(f"latents must be [sound, channel, frame] = {list(shape)}, not {list(latents.shape)}")
+        latents = check_tensor("latents", latents, (items, self.codec.channels, frames))
         return latents.to(self._execution_device, torch.float32)
 
     def save_pretrained(self, save_directory: str | os.PathLike, variant: str | None = None, **options: Any) -> None:

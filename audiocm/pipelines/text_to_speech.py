@@ -1,10 +1,11 @@
-"""Text-to-speech pipeline: text -> speech, spoken or sung, sentence by sentence."""
+"""Text-to-speech pipeline: text -> speech, spoken or sung, sentence by sentence, with the times of its words."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -15,40 +16,126 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..codec.vae import MelVAE
 from ..codec.vocoder import Vocoder
+from ..devices import usual_defaults
 from ..diffusion.denoiser import Condition
 from ..diffusion.solvers import Solver
 from ..models.transformer import LatentTransformer
 from ..speech.alignment import whole_frames
 from ..speech.encoder import SUBFRAMES, SpeechBatch, SpeechEncoder, phoneme_batch, pitch_features
-from ..speech.phonemes import Sentence, split_in_halves, split_sentences, validate_text
 from ..speech.singing import Notes, align_notes, check_notes, resample_contour
+from ..speech.times import SentenceTimes, place_of_clause, place_of_middle, sentence_times, split_sentence
+from ..text.alphabet import CONSONANTS, PAUSES, SILENCE, VOWELS
+from ..text.pronunciation import Lexicon
+from ..text.reading import Sentence, read_sentences, validate_text
 from .failures import Failure, attempt, check_retries, decode_checked
 from .latent_pipeline import Callback, Hook, LatentPipeline, PerItemNoise, Seeds, StepCallback, item_seeds
+
+SPEEDS = (0.5, 2.0)  # bounds of the speaking rate; that of markup and that of a call are multiplied and limited
+SHORT = 15  # sounds; a line of fewer is spoken three times, of which the last is kept, see `_in_context`
+FADE, LEAD = 0.01, 0.15  # seconds of its fade and of the silence before it
+FIRST_CLAUSE = 110  # phonemes, about six seconds; a longer first sentence is cut at a clause, for an early start
+BATCH = 8  # sentences that an accelerator makes at once; a CPU makes one, since more are not faster there
+
+
+def _durations(times: Iterable[SentenceTimes]) -> list[tuple[str, float]]:
+    return [(one.symbol, one.end - one.start) for sentence in times for one in sentence.phonemes]
 
 
 @dataclass
 class SpeechOutput(BaseOutput):
     """Generated speech. audios: for each text a float32 [sample] in [-1, 1], numpy for output_type "np".
 
-    durations: for each text its symbols, each with its seconds; stress marks stand with their vowels, "_" is silence.
+    times: for each text those of its sentences, from the durations that the sound was made with, see `SentenceTimes`.
     """
 
     audios: list[Any]
-    durations: list[list[tuple[str, float]]]
+    times: list[list[SentenceTimes]]
     sample_rate: int
     failures: list[Failure] = field(default_factory=list)  # of sentences; empty unless on_failure is "return"
+
+    @property
+    def durations(self) -> list[list[tuple[str, float]]]:
+        """For each text its symbols, each with its seconds, which sum to its length; "_" is silence."""
+        return [_durations(times) for times in self.times]
 
 
 @dataclass(frozen=True)
 class SpokenSentence:
-    """A sentence as `stream` yields it; `audio`, float32 [sample], ends with the sentence's pause.
+    """A sentence, or a clause of a long one, as `stream` yields it.
 
-    One that failed with every seed tried is silence, and has the `failure`."""
+    audio     float32 [sample] at the pipeline's `sample_rate`; it begins with the pause after the sentence before
+    sentence  its text, words and phonemes
+    times     its seconds, and those of its words and phonemes, from the beginning of the whole text's sound
+    failure   None, or why it is silence: every seed tried failed"""
 
     audio: Tensor
     sentence: Sentence
-    durations: list[tuple[str, float]]
+    times: SentenceTimes
     failure: Failure | None = None
+
+    @property
+    def durations(self) -> list[tuple[str, float]]:
+        """Its symbols, each with its seconds, which sum to the length of `audio`; "_" is silence."""
+        return _durations([self.times])
+
+
+class _Line(NamedTuple):
+    """A sentence and the phonemes that are synthesised for it: its own, or those in context."""
+
+    sentence: Sentence
+    phonemes: str
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A sentence as it is synthesised: its sound without a pause, and its symbols with their seconds."""
+
+    audio: Tensor
+    sentence: Sentence
+    symbols: tuple[str, ...]
+    seconds: tuple[float, ...]
+
+
+def _in_context(line: str) -> str:
+    """Returns a phoneme line of fewer than SHORT sounds three times, with a full stop if it has none, others as is.
+
+    The voices learned from whole sentences: of a single word they swallow the onset, or put other sounds before it.
+    After itself it is in a context that they know (results: recipes/text_to_speech/short_texts.py)."""
+    if sum(symbol in VOWELS + CONSONANTS for symbol in line) >= SHORT:
+        return line
+    return " ".join([line if line[-1] in PAUSES else f"{line}."] * 3)
+
+
+def _last_third(piece: _Piece, sample_rate: int) -> _Piece:
+    """Returns the last of three repetitions, from the quietest place between the sounds around its beginning, with silence before."""
+    first = len(piece.symbols) - 1 - (len(piece.symbols) - 4) // 3  # "_" L " " L " " L "_"
+    start, end = sum(piece.seconds[: first - 3]) + piece.seconds[first - 3] / 2, sum(piece.seconds[:first])
+    begin, fade = round(start * sample_rate), round(FADE * sample_rate)
+    energy = piece.audio[begin : round(end * sample_rate) + fade].square().unfold(0, fade, 1).sum(1)
+    cut = begin + int(energy.argmin())
+    audio = piece.audio[cut:].clone()
+    audio[:fade] *= torch.linspace(0, 1, fade)
+    silence = end - cut / sample_rate
+    more = max(0, round((LEAD - silence) * sample_rate))
+    seconds = (silence + more / sample_rate, *piece.seconds[first:])
+    return _Piece(F.pad(audio, (more, 0)), piece.sentence, (SILENCE, *piece.symbols[first:]), seconds)
+
+
+class _Timeline:
+    """Places the sentences of one text one after another, with the pauses between them."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.rate, self.samples, self.pause = sample_rate, 0, 0
+
+    def place(self, piece: _Piece, failure: Failure | None) -> SpokenSentence:
+        """Returns the next sentence with the pause before it and its times."""
+        start, pause = self.samples / self.rate, self.pause / self.rate
+        audio = F.pad(piece.audio, (self.pause, 0))
+        self.samples += len(audio)
+        self.pause = round(piece.sentence.pause * self.rate)
+        end = self.samples / self.rate
+        times = sentence_times(piece.sentence, piece.symbols, piece.seconds, start, pause, end)
+        return SpokenSentence(audio, piece.sentence, times, failure)
 
 
 @dataclass(frozen=True)
@@ -93,13 +180,15 @@ class TextToSpeechPipeline(LatentPipeline):
         """noise_mean: factor of the prior as the mean of the noise, as in training (1: CoMoSpeech, 0: zero mean)."""
         super().__init__()
         self.register_modules(transformer=transformer, vae=vae, vocoder=vocoder, speech_encoder=speech_encoder)
-        self.register_to_config(
+        self.register_settings(
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            guidance_range=tuple(guidance_range),
+            guidance_range=guidance_range,
             noise_mean=noise_mean,
             vocoder_iterations=vocoder_iterations,
         )
+        if speech_encoder is not None:
+            self.check_text_width("speech encoder", speech_encoder.config.width)
         self.build_codec(vocoder_iterations)
 
     @property
@@ -120,7 +209,7 @@ class TextToSpeechPipeline(LatentPipeline):
         notes: Notes | None = None,
         solver: Solver | None = None,
         output_type: str = "pt",
-        batch_size: int = 8,
+        batch_size: int | None = None,
         callback: Callback | None = None,
         *,
         return_dict: bool = True,
@@ -129,12 +218,16 @@ class TextToSpeechPipeline(LatentPipeline):
         callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
         max_retries: int = 3,
         on_failure: str = "raise",
+        lexicon: Lexicon | None = None,
     ) -> SpeechOutput | tuple[Any]:
         """Synthesises each text; the same seed gives the same speech, alone or in a batch, at once or streamed.
 
         pitch       F0 in Hz, any number of points evenly over the text (0: unvoiced, nan: free)
         notes       notes to sing, (MIDI number, seconds) for each syllable, see `singing.align_notes`
         solver      any of audiocm.diffusion.solvers; default `student_step` for a student, `heun` for a teacher
+        batch_size  sentences that are made at once; default 1 on a CPU, so that every sample is that of `stream`, else
+                    BATCH, where samples differ by rounding
+        lexicon     words of your own and how they are read, see `audiocm.text.Lexicon.read`
         return_dict  False: a tuple of the speech alone; for callbacks see `TextToAudioPipeline`
         max_retries  times that a silent, clipped or non-finite sentence is made again, see `attempt`
         on_failure  "raise", or "return" all texts, with silence and a `Failure` for each sentence that is missing
@@ -143,6 +236,10 @@ class TextToSpeechPipeline(LatentPipeline):
         an argument is not allowed, AudioError if a sentence is silent, not finite or clipped with all seeds; its
         `output` holds the others."""
         texts = [text] if isinstance(text, str) else list(text)
+        if not texts:
+            raise ValueError("the text is empty")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         if output_type not in ("pt", "np"):
             raise ValueError(f"output_type must be 'pt' or 'np', not {output_type!r}")
         check_retries(max_retries, on_failure)
@@ -151,7 +248,8 @@ class TextToSpeechPipeline(LatentPipeline):
         options = self._options(
             texts, num_inference_steps, speed, voice, guidance_scale, max_retries=max_retries, **others
         )
-        sentences = [list(split_sentences(one)) for one in texts]
+        batch_size = batch_size or (1 if self._execution_device.type == "cpu" else BATCH)
+        sentences = [list(self._read(one, lexicon, options)) for one in texts]
         if options.has_melody and any(len(parts) > 1 for parts in sentences):
             raise ValueError("pitch and notes are for one sentence: speak the text sentence by sentence")
         seeds = item_seeds(generator, len(texts), 1)
@@ -161,19 +259,17 @@ class TextToSpeechPipeline(LatentPipeline):
             for k, sentence in enumerate(parts)
         ]
         spoken: list[list[SpokenSentence]] = [[] for _ in texts]
-        for i, piece in self._synthesize(jobs, batch_size, options):
-            spoken[i].append(piece)
-        audios = [torch.cat([piece.audio for piece in pieces]) for pieces in spoken]
-        pauses = [round(pieces[-1].sentence.pause * self.sample_rate) for pieces in spoken]
-        audios = [audio[: len(audio) - pause] for audio, pause in zip(audios, pauses, strict=True)]
-        durations = [[pair for piece in pieces for pair in piece.durations] for pieces in spoken]
-        failures = [piece.failure for pieces in spoken for piece in pieces if piece.failure]
+        for i, sentence in self._synthesize(jobs, batch_size, options):
+            spoken[i].append(sentence)
+        audios = [torch.cat([sentence.audio for sentence in parts]) for parts in spoken]
+        times = [[sentence.times for sentence in parts] for parts in spoken]
+        failures = [sentence.failure for parts in spoken for sentence in parts if sentence.failure]
         audios = [audio.numpy() for audio in audios] if output_type == "np" else audios
-        return self.finish(SpeechOutput(audios, durations, self.sample_rate, failures), on_failure, return_dict)
+        return self.finish(SpeechOutput(audios, times, self.sample_rate, failures), on_failure, return_dict)
 
     def stream(
         self,
-        text: str,
+        text: str | Iterable[str],
         num_inference_steps: int | None = None,
         speed: float = 1.0,
         voice: str | None = None,
@@ -182,37 +278,52 @@ class TextToSpeechPipeline(LatentPipeline):
         notes: Notes | None = None,
         max_retries: int = 3,
         on_failure: str = "raise",
+        lexicon: Lexicon | None = None,
     ) -> Iterator[SpokenSentence]:
-        """Yields the sentences of a text one by one, as they are ready; with `notes` a text must be one sentence.
+        """Yields the sentences of a text one by one, as they are ready, each with its `audio` and its `times`.
+
+        A text may come in blocks of any length, such as the lines of an open file, and then needs no more memory than
+        a paragraph. The sounds, one after another, are that of the whole text, sample for sample: a sentence begins
+        with the pause after the one before, and of a first sentence of more than FIRST_CLAUSE phonemes the first clause comes
+        alone.
+        With `notes` a text must be one sentence; the other arguments are those of a call.
 
         A sentence that fails with all seeds is yielded as silence, with its `failure`. Raises ValueError before the
-        first sentence if an argument is not allowed and, unless on_failure is "return", AudioError after the last one
-        if any failed."""
+        first sentence if an argument is not allowed, a text in blocks while it is read, and, unless on_failure is
+        "return", AudioError after the last one if any failed."""
         check_retries(max_retries, on_failure)
         others = {"notes": notes, "max_retries": max_retries}
-        options = self._options([text], num_inference_steps, speed, voice, guidance_scale, **others)
+        texts = [text] if isinstance(text, str) else []
+        options = self._options(texts, num_inference_steps, speed, voice, guidance_scale, **others)
         if notes is not None:
-            check_notes(text, notes)
+            text = text if isinstance(text, str) else "".join(text)
+            check_notes(text, notes, lexicon)
         seed = item_seeds(generator, 1, 1)[0]
-        jobs = ((0, seed + k, sentence) for k, sentence in enumerate(split_sentences(text)))
+        jobs = ((0, seed + k, sentence) for k, sentence in enumerate(self._read(text, lexicon, options)))
 
-        def pieces() -> Iterator[SpokenSentence]:
+        def sentences() -> Iterator[SpokenSentence]:
             output = SpeechOutput([], [], self.sample_rate)
-            for _, piece in self._synthesize(jobs, 1, options):
-                output.failures += [piece.failure] if piece.failure else []
-                yield piece
+            for _, sentence in self._synthesize(jobs, 1, options):
+                output.failures += [sentence.failure] if sentence.failure else []
+                yield sentence
             self.finish(output, on_failure, True)
 
-        return pieces()
+        return sentences()
+
+    def _read(self, text: str | Iterable[str], lexicon: Lexicon | None, options: SpeechOptions) -> Iterator[Sentence]:
+        """Yields the sentences of a text; the first clause of a long first one, unless it is sung, is one of its own."""
+        sentences = read_sentences(text if isinstance(text, str) else iter(text), lexicon)
+        for first in islice(sentences, 1):
+            cut = None if options.has_melody else place_of_clause(first.phonemes, FIRST_CLAUSE)
+            yield from [first] if cut is None else split_sentence(first, cut)
+        yield from sentences
 
     def _options(
         self, texts: Sequence[str], steps: int | None, speed: float, voice: str | None, w: float | None, **others: Any
     ) -> SpeechOptions:
         """Checks a call and fills in the model's defaults. Raises ValueError for an input that is not allowed."""
-        if not texts:
-            raise ValueError("the text is empty")
-        if not 0.5 <= speed <= 2:
-            raise ValueError(f"speed {speed:g} is outside what the model allows: 0.5 to 2")
+        if not SPEEDS[0] <= speed <= SPEEDS[1]:
+            raise ValueError(f"speed {speed:g} is outside what the model allows: {SPEEDS[0]:g} to {SPEEDS[1]:g}")
         if voice is not None and voice not in self.voices:
             raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(self.voices)}")
         steps = self.config.num_inference_steps if steps is None else steps
@@ -232,57 +343,64 @@ class TextToSpeechPipeline(LatentPipeline):
         """Yields (text number, speech) of each job (text number, seed, sentence), batch by batch.
 
         A sentence too long for the network gives several pieces with the same seed; one that fails is made again."""
-        jobs = iter(jobs)
+        jobs, timelines = iter(jobs), defaultdict(lambda: _Timeline(self.sample_rate))
         while batch := list(islice(jobs, batch_size)):
-            pieces = [
-                (i, seed, piece)
-                for i, seed, sentence in batch
-                for piece in self._split_to_fit(sentence, options.voice, options.speed)
-            ]
+            with usual_defaults():
+                pieces = [
+                    (i, seed, piece) for i, seed, sentence in batch for piece in self._split_to_fit(sentence, options)
+                ]
             for start in range(0, len(pieces), batch_size):
-                numbers, seeds, sentences = zip(*pieces[start : start + batch_size], strict=True)
-                make = partial(self._synthesize_batch, sentences, options)
-                for i, one in zip(numbers, attempt(make, seeds, options.max_retries), strict=True):
+                numbers, seeds, lines = zip(*pieces[start : start + batch_size], strict=True)
+                make = partial(self._synthesize_batch, lines, options)
+                with usual_defaults():
+                    attempts = attempt(make, seeds, options.max_retries)
+                for i, one in zip(numbers, attempts, strict=True):
                     failure = Failure(i, one.made.sentence.text, one.fault, one.seeds) if one.fault else None
-                    yield i, replace(one.made, failure=failure)
+                    yield i, timelines[i].place(one.made, failure)
 
-    def _split_to_fit(self, sentence: Sentence, voice: int, speed: float) -> list[Sentence]:
-        """Splits a sentence into pieces that the network can make at once."""
-        batch, _ = self._encode([sentence], voice, speed)
-        if batch.durations.sum() <= self.transformer.config.max_frames or len(sentence.phonemes) < 4:
-            return [sentence]
-        first, second = split_in_halves(sentence.phonemes)
-        parts = [replace(sentence, phonemes=first, pause=0.0), replace(sentence, phonemes=second)]
-        return [piece for part in parts for piece in self._split_to_fit(part, voice, speed)]
+    def _split_to_fit(self, sentence: Sentence, options: SpeechOptions) -> list[_Line]:
+        """Splits a sentence into pieces that the network can make at once, a short one in context if that fits."""
+        alone = _Line(sentence, sentence.phonemes)
+        for line in (alone,) if options.has_melody else (_Line(sentence, _in_context(sentence.phonemes)), alone):
+            batch, _ = self._encode([line], options)
+            if batch.durations.sum() <= self.transformer.config.max_frames or len(sentence.phonemes) < 4:
+                return [line]
+        parts = split_sentence(sentence, place_of_middle(sentence.phonemes))
+        return [piece for part in parts for piece in self._split_to_fit(part, options)]
 
-    def _encode(self, sentences: Sequence[Sentence], voice: int, speed: float) -> tuple[SpeechBatch, Tensor]:
-        """Returns the batch of sentences with predicted durations, and its token states."""
-        encoder = self.speech_encoder
-        batch = phoneme_batch([sentence.phonemes for sentence in sentences], voice, encoder.config.symbols)
-        batch = batch.to(self._execution_device)
+    def _encode(self, lines: Sequence[_Line], options: SpeechOptions) -> tuple[SpeechBatch, Tensor]:
+        """Returns the batch of lines with predicted durations, and its token states."""
+        encoder, device = self.speech_encoder, self._execution_device
+        batch = phoneme_batch([line.phonemes for line in lines], options.voice, encoder.config.symbols)
+        batch = batch.to(device)
         states = encoder.states(batch)
-        batch.durations = encoder.predict_durations(states, batch, speed)
+        speeds = torch.tensor([[options.speed * line.sentence.speed] for line in lines], device=device)
+        batch.durations = encoder.predict_durations(states, batch, speeds.clamp(*SPEEDS))
         return batch, states
 
     def _synthesize_batch(
-        self, sentences: Sequence[Sentence], options: SpeechOptions, rows: Sequence[int], seeds: Sequence[int]
-    ) -> Iterator[tuple[SpokenSentence, str | None]]:
-        """Synthesises some of the sentences in one batch, each with its fault. Raises ValueError if one is too long."""
-        sentences = [sentences[row] for row in rows]
-        batch, states = self._encode(sentences, options.voice, options.speed)
+        self, lines: Sequence[_Line], options: SpeechOptions, rows: Sequence[int], seeds: Sequence[int]
+    ) -> Iterator[tuple[_Piece, str | None]]:
+        """Synthesises some of the lines in one batch, each with its fault. Raises ValueError if one is too long."""
+        lines = [lines[row] for row in rows]
+        batch, states = self._encode(lines, options)
         if options.has_melody:
             batch = self._set_melody(batch, options.pitch, options.notes)
         frames = batch.durations.sum(1).round().long().tolist()
         max_frames = self.transformer.config.max_frames
         if max(frames) > max_frames:
             seconds = max_frames / self.codec.frame_rate
-            raise ValueError(f"{sentences[0].text[:40]!r} is too long to speak at once: at most {seconds:.1f} seconds")
+            raise ValueError(
+                f"{lines[0].sentence.text[:40]!r} is too long to speak at once: at most {seconds:.1f} seconds"
+            )
         cond = self.speech_encoder.condition(states, batch, batch.durations, max(frames))
         latent = self._sample(cond, seeds, options)
-        for i, sentence in enumerate(sentences):  # decoded one by one, so that padding does not reach the sound
+        for i, line in enumerate(lines):  # decoded one by one, so that padding does not reach the sound
             (wav,), (fault,) = decode_checked(self.codec, latent[i : i + 1, :, : frames[i]])
-            wav = F.pad(wav, (0, round(sentence.pause * self.sample_rate)))
-            yield SpokenSentence(wav, sentence, self._symbol_seconds(batch, i)), fault
+            symbols, seconds = zip(*self._symbol_seconds(batch, i), strict=True)
+            piece = _Piece(wav, line.sentence, symbols, seconds)
+            is_repeated = line.phonemes != line.sentence.phonemes
+            yield _last_third(piece, self.sample_rate) if is_repeated else piece, fault
 
     def _set_melody(self, batch: SpeechBatch, pitch: Any, notes: Notes | None) -> SpeechBatch:
         """Returns the batch with pitch, and durations of whole frames, that follow notes or an F0 contour."""

@@ -7,6 +7,7 @@ latent frames and need not be whole; pitch has `SUBFRAMES` values a latent frame
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,10 @@ from torch.nn.utils.rnn import pad_sequence
 from ..codec.vae import ConvBlock
 from ..diffusion.denoiser import Condition
 from ..models.weights import StoredWeights
+from ..schema import Rule, flag, list_of, text, whole
+from ..text.alphabet import SYMBOLS
 from .alignment import distribute_frames, whole_frames
-from .phonemes import SYMBOLS, encode_phonemes
+from .phonemes import encode_phonemes
 
 SUBFRAMES = 4  # of a latent frame: about 10.7 ms each
 PITCH_CENTRE = 200.0  # Hz; pitch features are in octaves from here
@@ -99,6 +102,17 @@ class ConvStack(nn.Module):
 
 class SpeechEncoder(StoredWeights, ModelMixin, ConfigMixin):
     """Encodes a `SpeechBatch` to token states, durations and prior; `follows_pitch`: it was trained with pitch."""
+
+    config_rules: ClassVar[dict[str, Rule]] = {
+        "channels": whole(1, 4096),
+        "width": whole(1, 4096),
+        **dict.fromkeys(("depth", "frame_depth"), whole(0, 64)),
+        "heads": whole(1, 128),
+        "voices": list_of(text(longest=100), 1, 100_000),
+        "symbols": text(longest=10_000),
+        "follows_pitch": flag,
+        "mel_bins": whole(1, 512),
+    }
 
     @register_to_config
     def __init__(

@@ -1,11 +1,14 @@
 """Notes and F0 contours as durations and pitch of a phoneme line, and the text format of notes and scores."""
 
 import re
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from .phonemes import PAUSES, SILENCE, VOWELS, split_sentences
+from ..text.alphabet import PAUSES, SILENCE, VOWELS
+from ..text.pronunciation import Lexicon
+from ..text.reading import read_sentences
 
 _VOICELESS = SILENCE + PAUSES + "fhkpstʃʔʧθ"  # symbols whose pitch is left free
 _NOTE = re.compile(r"(?:([A-Ga-g])([#b]?)(-?\d)|(\d{1,3}))(?::(\d*\.?\d+))?")
@@ -85,7 +88,9 @@ def read_notes(text: str, tempo: float = 120.0) -> list[tuple[float, float]]:
     return notes
 
 
-def read_score(text: str, tempo: float = 120.0) -> list[tuple[str, list[tuple[float, float]]]]:
+def read_score(
+    text: str, tempo: float = 120.0, lexicon: Lexicon | None = None
+) -> list[tuple[str, list[tuple[float, float]]]]:
     """Parses lines of `words | notes`; skips empty lines and # comments. Raises ValueError naming a wrong line."""
     score = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -96,7 +101,7 @@ def read_score(text: str, tempo: float = 120.0) -> list[tuple[str, list[tuple[fl
             if not bar:
                 raise ValueError("write words | notes")
             score.append((words.strip(), read_notes(notes, tempo)))
-            check_notes(*score[-1])
+            check_notes(*score[-1], lexicon)
         except ValueError as error:
             raise ValueError(f"score, line {number}: {error}") from error
     if not score:
@@ -104,9 +109,11 @@ def read_score(text: str, tempo: float = 120.0) -> list[tuple[str, list[tuple[fl
     return score
 
 
-def check_notes(words: str, notes: Notes) -> None:
+def check_notes(words: str, notes: Notes, lexicon: Lexicon | None = None) -> None:
     """Raises ValueError unless the words are one sentence with as many syllables as there are notes."""
-    parts = list(split_sentences(words))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are told when the words are sung
+        parts = list(read_sentences(words, lexicon))
     if len(parts) > 1:
         raise ValueError("notes are for one sentence: write each on a line of a score")
     count = sum(symbol in VOWELS for symbol in parts[0].phonemes)

@@ -3,6 +3,7 @@ from . import (
     audioldm as audioldm,
     bundled as bundled,
     card as card,
+    consistencytta as consistencytta,
     denoiser as denoiser,
     lora as lora,
     schedulers as schedulers,
@@ -11,6 +12,7 @@ from . import (
     teacher as teacher,
 )
 from .adapter import Adapter as Adapter, register_adapter as register_adapter
+from .consistencytta import convert_consistencytta as convert_consistencytta
 from .denoiser import DenoiserNet as DenoiserNet
 from .lora import add_lora as add_lora, load_lora as load_lora, merge_lora as merge_lora, save_lora as save_lora
 from .schedulers import NoiseSchedule as NoiseSchedule, read_scheduler as read_scheduler

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.denoiser import Condition
+from ..models.folders import record_checksums
 from .denoiser import DenoiserNet
 from .schedulers import NoiseSchedule, one_call_scheduler, read_scheduler
 from .students import StudentNet, bake
@@ -106,13 +107,14 @@ class Adapter:
         return StudentNet(net, guidance_range, target_time, lora)
 
     def save(self, student: Any, folder: Path, w: float | None) -> None:
-        """Writes the pipeline with the student, told w always, and the scheduler of its single call."""
+        """Writes the pipeline with the student, told w always, the scheduler of its single call, and checksums."""
         changes = {self.denoiser: bake(student, w), "scheduler": one_call_scheduler(self.pipe.scheduler)}
         if hasattr(self.pipe, "components"):
             type(self.pipe)(**(self.pipe.components | changes)).save_pretrained(folder)
-            return
-        for name, component in (vars(self.pipe) | changes).items():
-            component.save_pretrained(folder / name)
+        else:
+            for name, component in (vars(self.pipe) | changes).items():
+                component.save_pretrained(folder / name)
+        record_checksums(folder, with_parts=True)
 
     def usage(self) -> str:
         """Returns Python code that loads a saved student, for its card."""

@@ -75,7 +75,8 @@ class AudioLDM(MelAdapter):
         return net(x_t, timestep, encoder_hidden_states=None, class_labels=cond.pooled, return_dict=False)[0]
 
     def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
-        words = padded_tokens(self.pipe.tokenizer, prompts, self.pipe.tokenizer.model_max_length).to(self.device)
+        positions = self.pipe.text_encoder.config.max_position_embeddings - 2  # RoBERTa counts them from 2
+        words = padded_tokens(self.pipe.tokenizer, prompts, positions).to(self.device)
         vectors = self.pipe.text_encoder(words.input_ids, attention_mask=words.attention_mask).text_embeds
         return Condition(pooled=F.normalize(vectors, dim=-1))
 

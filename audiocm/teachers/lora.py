@@ -16,11 +16,20 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..files import atomic_write
+from ..models.folders import record_checksums, verify_checksum
+from ..schema import Rule, flag, number, parse_json, table
 from .denoiser import ConditionedLinear, DenoiserNet
 
 WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
 CONFIG_KEY = "lora_adapter_metadata"  # of the file's metadata, where diffusers keeps the configuration
 ADAPTER = "default"  # peft's name of the difference
+_ALPHA = number(0, 1e6)
+_SETTINGS: dict[str, Rule] = {  # of a file, that are heeded
+    "lora_alpha": _ALPHA,
+    "alpha_pattern": table({}, others=_ALPHA),
+    "use_rslora": flag,
+    "lora_bias": flag,
+}
 
 
 def _lora_layers(net: nn.Module) -> dict[str, Any]:
@@ -126,6 +135,7 @@ def save_lora(net: nn.Module, folder: str | os.PathLike) -> None:
     with atomic_write(Path(folder) / WEIGHTS_FILE) as partial:
         save_file(weights, partial, metadata={"format": "pt", CONFIG_KEY: json.dumps(settings)})
         partial.chmod(0o644)  # safetensors makes files readable by the owner only
+    record_checksums(folder)
 
 
 def load_lora(net: nn.Module, folder: str | os.PathLike, scale: float = 1.0, merge: bool = False) -> None:
@@ -157,25 +167,30 @@ def _read(file: Path) -> tuple[dict[str, torch.Tensor], Any]:
     """Returns the weights of a file, without the prefix of a pipeline, and peft's configuration."""
     if not file.is_file():
         raise ValueError(f"LoRA file {file} is missing")
+    verify_checksum(file)
     try:
         with safe_open(file, framework="pt") as opened:
             weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            stored = json.loads((opened.metadata() or {}).get(CONFIG_KEY, "null"))
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+            stored = parse_json((opened.metadata() or {}).get(CONFIG_KEY, "null"))
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(f"LoRA file {file} is damaged: {error}") from error
     for prefix in ("transformer.", "unet."):
         if weights and all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): weight for name, weight in weights.items()}
     from peft import LoraConfig
 
-    ranks = {name.split(".lora_A")[0]: len(weight) for name, weight in weights.items() if ".lora_A" in name}
+    ranks = {name.split(".lora_A")[0]: len(w) for name, w in weights.items() if ".lora_A" in name and w.ndim}
     if not ranks:
         raise ValueError(f"LoRA file {file} holds no low-rank difference")
-    known = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "lora_bias")
-    settings = {key.split(".")[-1]: value for key, value in (stored or {}).items()}
-    if stored is None:  # alpha equals the rank where a file does not tell it
-        default = max(ranks.values())
-        others = {name: rank for name, rank in ranks.items() if rank != default}
-        settings = {"r": default, "lora_alpha": default, "rank_pattern": others, "alpha_pattern": others}
-    settings = {key: value for key, value in settings.items() if key in known}
-    return weights, LoraConfig(**settings, target_modules=list(ranks))
+    default = max(ranks.values())  # ranks are those of the matrices, whatever the file says
+    others = {name: rank for name, rank in ranks.items() if rank != default}
+    settings: dict[str, Any] = {"lora_alpha": default, "alpha_pattern": others}  # alpha is the rank if it is not told
+    if stored is not None:
+        place = f"LoRA file {file}: {CONFIG_KEY}"
+        table({}, others=lambda *_: None)(stored, place)
+        settings = {key.split(".")[-1]: value for key, value in stored.items()}
+        settings = {key: value for key, value in settings.items() if key in _SETTINGS}
+        table(_SETTINGS)(settings, place)
+    if odd := [name for name in (*ranks, *settings.get("alpha_pattern", ())) if not re.fullmatch(r"[\w.]+", name)]:
+        raise ValueError(f"LoRA file {file}: {odd[0][:60]!r} is no name of a layer")  # peft takes them as patterns
+    return weights, LoraConfig(r=default, rank_pattern=others, **settings, target_modules=list(ranks))

@@ -1,6 +1,6 @@
 """Teachers by name: `load_teacher` gives a `Teacher`, a contract net with its path, its conditions and its codec."""
 
-import json
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..devices import usual_defaults
 from ..diffusion import paths
 from ..diffusion.denoiser import Condition
 from ..errors import explain_import_error
+from ..models.folders import SAFE, check_folder
+from ..models.text_encoder import load_tokenizer
 from ..models.weights import resolve_folder
+from ..schema import Rule, flag, list_of, number, optional, read_json, table, text
 from . import audioldm, bundled, stable_audio  # noqa: F401  they register their adapters
 from .adapter import Adapter, adapter_of_components, adapter_of_pipeline, misfits
 
-PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # no pickles, no code
+OTHERS = ("feature_extractor",)  # components that a pipeline may have besides those of its adapter
 
 
 class Teacher:
@@ -98,6 +101,7 @@ class Teacher:
         return self
 
 
+@usual_defaults()
 def load_teacher(source: str | os.PathLike | Mapping[str, Any] | Any, **hub: Any) -> Teacher:
     """Loads a teacher: a bundled name, a diffusers folder, a hub id "owner/name", a pipeline, or a dict of components.
 
@@ -134,10 +138,11 @@ def _load(name: str, hub: dict[str, Any]) -> Teacher:
     from ..pipelines.loading import model_folder
 
     if "/" in name and not Path(name).is_dir():
-        folder = resolve_folder(name, **{"allow_patterns": HUB_FILES, **hub})
+        folder = resolve_folder(name, **hub)
     else:
         folder = Path(name) if Path(name).is_dir() else model_folder(name)
-    index = _json(folder / "model_index.json")
+    file = folder / "model_index.json"
+    index = read_json(file, "model file", _INDEX) if file.is_file() else {}
     kind = index.get("_class_name", "")
     kind = kind[-1] if isinstance(kind, list) else kind
     if kind == "TextToAudioPipeline" or (folder / "bundle.json").is_file():
@@ -151,28 +156,29 @@ def _load(name: str, hub: dict[str, Any]) -> Teacher:
             f"no teacher in {folder}: it has neither model_index.json nor folders of components (unet/, vae/, ...)"
         )
     adapter = _fitting(kind, classes, name) if index else adapter_of_components(classes)
-    for component in classes:
-        _check_files(folder / component)
+    wanted = {part: cls for part, cls in classes.items() if part in (*adapter.components, *OTHERS)}
+    if index and (unknown := sorted(set(classes) - set(wanted))):
+        raise ValueError(f"model file {file}: {unknown[0]} is no component that {adapter.__name__} reads")
+    for part in wanted:
+        check_folder(folder / part, has_weights=not part.startswith(("tokenizer", "scheduler", *OTHERS)))
     try:
-        pipe = _pipeline(folder, kind) if index else SimpleNamespace(**_components(folder, classes))
+        parts = {part: _component(folder / part, cls) for part, cls in wanted.items()}
+        pipe = _pipeline(kind, parts, index) if index else SimpleNamespace(**parts)
     except ImportError as error:
         raise explain_import_error(error) from error
     except Exception as error:  # diffusers, transformers and tokenizers raise many types for damaged files
         raise ValueError(f"{name} could not be read: {' '.join(str(error).split())[:300]}") from error
-    return Teacher(adapter(pipe), name)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Returns the content of a JSON file, {} if there is none. Raises ValueError if it is damaged."""
-    if not file.is_file():
-        return {}
     try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} is damaged: it holds no object")
-    return content
+        return Teacher(adapter(pipe), name)
+    except (TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{name} cannot be a teacher: {' '.join(str(error).split())[:300]}") from error
+
+
+_INDEX = table(
+    {"_class_name": lambda value, place: (text() if isinstance(value, str) else list_of(text(), 1, 2))(value, place)},
+    others=lambda *_: None,
+)
+_CONFIG = table({"_class_name": optional(text()), "architectures": optional(list_of(text()))}, others=lambda *_: None)
 
 
 def _classes_of_index(index: Mapping[str, Any]) -> dict[str, str]:
@@ -184,6 +190,7 @@ def _classes_of_index(index: Mapping[str, Any]) -> dict[str, str]:
                 raise ValueError(
                     f"component {name} is a {entry[1]} of {entry[0]!r}: only diffusers' and transformers' are read"
                 )
+            text()(entry[1], f"the class of component {name}")
             classes[name] = entry[1]
     return classes
 
@@ -193,7 +200,7 @@ def _classes_of_folders(folder: Path) -> dict[str, str]:
     classes = {}
     for file in sorted(folder.glob("*/*.json")):
         if file.name in ("config.json", "scheduler_config.json"):
-            config = _json(file)
+            config = read_json(file, "model file", _CONFIG)
             if cls := config.get("_class_name") or next(iter(config.get("architectures") or ()), None):
                 classes[file.parent.name] = cls
         elif file.name == "tokenizer_config.json":
@@ -201,38 +208,48 @@ def _classes_of_folders(folder: Path) -> dict[str, str]:
     return classes
 
 
-def _check_files(folder: Path) -> None:
-    """Raises ValueError if a component's folder is missing, or its weights are pickled only."""
-    if not folder.is_dir():
-        raise ValueError(f"component {folder.name} is missing: there is no folder {folder}")
-    files = [file for file in folder.iterdir() if file.is_file()]
-    pickled = [file for file in files if file.suffix in PICKLED]
-    if pickled and not any(file.suffix == ".safetensors" for file in files):
-        raise ValueError(
-            f"the weights {pickled[0]} are pickled, which can run code, and are not read; if you trust them, load the "
-            "pipeline with diffusers and write it by pipe.save_pretrained(folder, safe_serialization=True)"
-        )
-
-
-SAFE = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
-
-
-def _pipeline(folder: Path, kind: str) -> Any:
-    import diffusers
-
-    return getattr(diffusers, kind).from_pretrained(folder, torch_dtype=torch.float32, **SAFE)
-
-
-def _components(folder: Path, classes: Mapping[str, str]) -> dict[str, Any]:
+def _component(folder: Path, name: str) -> Any:
+    """Loads a component of a class of diffusers or transformers. Raises ValueError for a name of anything else."""
     import diffusers
     import transformers
+    from transformers.utils.logging import disable_progress_bar
 
-    components = {}
-    for name, cls in classes.items():
-        if cls == "AutoTokenizer" or hasattr(diffusers, cls):
-            library = transformers if cls == "AutoTokenizer" else diffusers
-            options = {} if cls == "AutoTokenizer" or not issubclass(getattr(library, cls), nn.Module) else SAFE
-            components[name] = getattr(library, cls).from_pretrained(folder / name, **options)
-        else:
-            components[name] = getattr(transformers, cls).from_pretrained(folder / name, dtype=torch.float32, **SAFE)
-    return components
+    if folder.name.startswith("tokenizer"):
+        return load_tokenizer(folder)
+    cls = getattr(diffusers, name, None) or getattr(transformers, name, None)
+    bases = (
+        diffusers.ModelMixin,
+        diffusers.SchedulerMixin,
+        transformers.PreTrainedModel,
+        transformers.FeatureExtractionMixin,
+    )
+    if not isinstance(cls, type) or not issubclass(cls, bases):
+        raise ValueError(
+            f"component {folder.name} is a {name!r}: only networks and schedulers of diffusers and transformers are read"
+        )
+    disable_progress_bar()
+    if issubclass(cls, diffusers.SchedulerMixin):
+        read_json(folder / "scheduler_config.json", "model file", _constructor_rule(cls))
+        return cls.from_pretrained(folder, local_files_only=True)
+    if issubclass(cls, transformers.FeatureExtractionMixin):
+        return cls.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    if issubclass(cls, diffusers.ModelMixin):
+        return cls.from_pretrained(folder, torch_dtype=torch.float32, **SAFE)
+    return cls.from_pretrained(folder, dtype=torch.float32, **SAFE)
+
+
+def _constructor_rule(cls: type) -> Rule:
+    """Allows settings of the types of a scheduler's defaults; those without a default are as diffusers takes them."""
+    of_type: dict[type, Rule] = {bool: flag, int: number(-1e9, 1e9), float: number(-1e9, 1e9), str: text()}
+    defaults = {name: one.default for name, one in inspect.signature(cls.__init__).parameters.items()}
+    rules = {name: optional(of_type[type(one)]) for name, one in defaults.items() if type(one) in of_type}
+    return table(rules, others=lambda *_: None)
+
+
+def _pipeline(kind: str, parts: Mapping[str, Any], index: Mapping[str, Any]) -> Any:
+    """Returns a pipeline of diffusers with these components and the settings of model_index.json."""
+    import diffusers
+
+    cls = getattr(diffusers, kind)
+    settings = {name: index[name] for name in inspect.signature(cls.__init__).parameters if name in index}
+    return cls(**{name: one for name, one in settings.items() if not isinstance(one, list)} | dict(parts))

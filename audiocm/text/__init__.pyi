@@ -1,11 +1,16 @@
 from . import (
     alphabet as alphabet,
+    characters as characters,
+    classes as classes,
     dictionary as dictionary,
+    homographs as homographs,
+    ipa as ipa,
     markup as markup,
     normalisation as normalisation,
     pronunciation as pronunciation,
     reading as reading,
     segmentation as segmentation,
+    tables as tables,
     verbalisers as verbalisers,
 )
 from .dictionary import Pronouncer as Pronouncer

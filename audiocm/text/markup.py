@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .normalisation import WORD_MARK, normalise
+from .characters import WORD_MARK
+from .normalisation import normalise
 from .pronunciation import phonemes_of_ipa, phonemise
 from .verbalisers import cardinal, digits, letters, ordinal
 
@@ -14,7 +15,9 @@ MAX_MARKED = 6000  # words with a pronunciation of their own in a paragraph
 _ELEMENTS = (
     "speak|break|prosody|say-as|phoneme|sub|p|s|emphasis|voice|audio|mark|lang|desc|w|token|metadata|meta|lexicon"
 )
-_TAG = re.compile(rf"<\?xml[^>]*\?>|<!--.*?-->|<(/?)({_ELEMENTS})\b((?:[^<>\"']|\"[^\"]*\"|'[^']*')*?)(/?)>", re.DOTALL)
+_TAG = re.compile(  # of bounded length
+    rf"<\?xml[^<>]{{0,500}}\?>|<!--|<(/?)({_ELEMENTS})\b((?:[^<>\"']|\"[^\"]{{0,500}}\"|'[^']{{0,500}}'){{0,500}}?)(/?)>"
+)
 _OPEN = re.compile(r"<\s*/?(?:speak|break|prosody|say-as|phoneme|sub)\b")
 _PAUSE = re.compile(r"\[pause\b([^\]\n]*)\]?", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
@@ -76,7 +79,13 @@ class MarkupReader:
                 yield span
                 span = Span("", self._speed)
                 continue
-            if m[0][1] in "?!":
+            if m[0] == "<!--":
+                end = text.find("-->", position)
+                if end < 0:
+                    raise self._refuse("<!-- is not closed", m.start(), text)
+                position = end + 3
+                continue
+            if m[0][1] == "?":
                 continue
             closing, name, attributes = (
                 m[1],
@@ -193,11 +202,11 @@ def _say_as(kind: str, text: str) -> str:
     plain = text.replace(",", "").strip()
     if kind in ("characters", "spell-out", "verbatim"):
         parts = (
-            digits(c) if c.isdigit() else letters(c) if c.isalpha() else normalise(c) for c in text if not c.isspace()
+            digits(c) if c.isdecimal() else letters(c) if c.isalpha() else normalise(c) for c in text if not c.isspace()
         )
         return " ".join(filter(None, parts))
     if kind in ("digits", "telephone"):
-        if not any(c.isdigit() for c in text):
+        if not any(c.isdecimal() for c in text):
             raise ValueError(f"<say-as interpret-as={kind!r}> needs digits, not {text[:40]!r}")
         return ("plus " if text.startswith("+") else "") + digits(text, 4)
     if kind in ("cardinal", "number", "ordinal"):

@@ -6,18 +6,20 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from .characters import replace_characters, unread_characters
 from .dictionary import Pronouncer, default_pronouncer
 from .markup import MarkupReader, Span
-from .normalisation import normalise, replace_characters, unread_characters
+from .normalisation import normalise
 from .pronunciation import Lexicon, phonemise
 from .segmentation import split_clauses, split_lines, split_paragraphs, split_sentences
 from .tables import SYMBOLS
-from .verbalisers import LETTER_END
+from .verbalisers import shown
 
 SENTENCE_PAUSE, PARAGRAPH_PAUSE, CLAUSE_PAUSE = 0.25, 0.6, 0.05  # seconds of silence that are added after each
 NO_SPEECH = "the text has no character that can be pronounced"
-MAX_FOREIGN = 0.1  # share of letters and digits of other scripts in a text that is read without them
-BLOCK = 1_000_000  # characters that are checked at once
+MAX_FOREIGN = 1 / 3  # share of letters and digits of other scripts in a text that is read without them
+MAX_NAMED = 20  # characters that one warning names
+BLOCK = 100_000  # characters that are checked at once
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
 _WORDS = re.compile(r"[^\W\d_]+")
 
@@ -90,16 +92,20 @@ class _Warner:
     def __call__(self, text: str) -> None:
         if text.isascii() and text.isprintable():
             return
-        unread = [c for c in unread_characters(replace_characters(text)) if c not in self.seen]
-        unread = [c for c in unread if unicodedata.category(c) not in ("Cf", "Mn", "Sk") and c != "•"] + [
-            c for c in unread if c == "•" and re.search(r"\S[^\S\n]*•", text)
-        ]
+        unread = [c for c in unread_characters(text) if c not in self.seen]
+        if "•" in unread and not re.search(r"\S[^\S\n]*•", text):  # of a list
+            unread.remove("•")
         self.seen |= set(unread)
         if unread:
-            unread.sort(key=text.find)
-            named = ", ".join(f"{c} ({unicodedata.name(c, f'U+{ord(c):04X}').lower()})" for c in unread[:5])
-            others = " and others" if len(unread) > 5 else ""
+            named = ", ".join(_name(c) for c in unread[:MAX_NAMED])
+            others = f" and {len(unread) - MAX_NAMED} others" if len(unread) > MAX_NAMED else ""
             warnings.warn(f"text has symbols that are not read: {named}{others}", stacklevel=4)
+
+
+def _name(character: str) -> str:
+    code = f"U+{ord(character):04X}"
+    name = unicodedata.name(character, "").lower()
+    return f"{character} ({name})" if name and character.isprintable() else code + (f" ({name})" if name else "")
 
 
 def read_sentences(
@@ -109,13 +115,16 @@ def read_sentences(
 
     text: a text, or an iterable of its blocks, such as an open file; lexicon: words of the user's own. A UserWarning
     names characters that are not read, each once. Raises ValueError as `validate_text` or if all sentences are silent;
-    a text in blocks is checked block by block."""
+    of a text in blocks, the first one with any words has to be English."""
     if isinstance(text, str):
         validate_text(text)
+        blocks: Iterable[str] = [text]
+    else:
+        blocks = _checked(_whole_paragraphs(text))
     warner = _Warner()
     pronouncer = pronouncer or default_pronouncer()
     last: Sentence | None = None
-    for span, paragraph, is_end in _paragraphs([text] if isinstance(text, str) else text, pronouncer, warner):
+    for span, paragraph, is_end in _paragraphs(blocks, pronouncer, warner):
         pieces = [
             (piece, SENTENCE_PAUSE if i == len(parts) - 1 else CLAUSE_PAUSE)
             for sentence in split_sentences(paragraph)
@@ -140,9 +149,7 @@ def read_sentences(
 def _paragraphs(blocks: Iterable[str], pronouncer: Pronouncer, warner: _Warner) -> Iterator[tuple[Span, str, bool]]:
     """Yields the paragraphs of a text, each with its span of markup and whether it ends the span."""
     reader = MarkupReader()
-    for block in blocks if isinstance(blocks, list) else _whole_paragraphs(blocks):
-        if not isinstance(blocks, list):
-            _check_script(block)
+    for block in blocks:
         warner(block)
         for span in reader.read(_PRIVATE.sub(" ", block)):
             paragraphs = split_paragraphs(split_lines([span.text]), pronouncer.knows)
@@ -153,6 +160,15 @@ def _paragraphs(blocks: Iterable[str], pronouncer: Pronouncer, warner: _Warner) 
                 previous = paragraph
             yield span, previous or "", True
     reader.finish()
+
+
+def _checked(blocks: Iterable[str]) -> Iterator[str]:
+    is_checked = False
+    for block in blocks:
+        if not is_checked and any(map(str.isalnum, block)):
+            _check_script(block)
+            is_checked = True
+        yield block
 
 
 def _whole_paragraphs(blocks: Iterable[str]) -> Iterator[str]:
@@ -176,7 +192,8 @@ def _read(piece: str, span: Span, lexicon: Lexicon | None, pronouncer: Pronounce
     line = phonemise(words, marked, pronouncer)
     if not line:
         return None
-    shown = _PRIVATE.sub(lambda m: marked[ord(m[0]) - 0xE000][0], words)
-    shown = re.sub(r" +(?=[\s.,;:!?]|$)", "", shown.replace(LETTER_END, " "))
-    text = _PRIVATE.sub(lambda m: marked[ord(m[0]) - 0xE000][0], piece)
-    return Sentence(text, line, 0.0, shown, span.speed)
+
+    def own_words(text: str) -> str:
+        return _PRIVATE.sub(lambda m: marked[ord(m[0]) - 0xE000][0], text)
+
+    return Sentence(own_words(piece), line, 0.0, shown(own_words(words)), span.speed)

@@ -17,13 +17,13 @@ from .tables import (
 MAX_CHARACTERS = 300  # of a sentence; longer ones are split at clauses
 MAX_PARAGRAPH = 20_000  # characters that are held at once; a longer paragraph is cut at a space
 WRAP = 40  # a line of this length may go on in the next one
-_END = re.compile(r"(?<=[.!?…])(?:[\"'”’)\]]|\*{1,3}|_)*\s+(?=\S)")
+_END = re.compile(r"(?<=[.!?…])[\"'”’)\]*_]*\s+(?=\S)")
 _CLAUSE = re.compile(r"(?<=[,;:—)])\s+")
-_ITEM = re.compile(r"\s*(?:[-*•‣◦▪–]\s+|\d{1,3}[.)]\s+|[a-zA-Z]\)\s+|#{1,6}\s+)\S")
-_NUMBER_ITEM = re.compile(r"\s*(?:\d{1,3}|[a-zA-Z])[.)]\s")
+_ITEM = re.compile(r"\s*(?:[-*•‣◦▪–]\s+|(?:\d{1,3}|[ivx]{1,5})[.)]\s+|[a-zA-Z]\)\s+|(?:#{1,6}|>+)\s+)\S")
+_NUMBER_ITEM = re.compile(r"\s*(?:\d{1,3}|[ivx]{1,5}|[a-zA-Z])[.)]\s")
 _NEVER = {"e.g", "i.e", "cf", "viz", "vs", "approx", "ca", "al", "v", "Mr", "Mrs", "Ms", "Messrs"}
 _DOTTED = {key.rstrip(".") for key in ABBREVIATIONS if key.endswith(".")} | set(DATE_ABBREVIATIONS) | {"p.m", "a.m"}
-_DOTTED |= {"P.M", "A.M", "Ph.D", "Mex", "Eng", "rel"}
+_DOTTED |= {"P.M", "A.M", "Ph.D", "Mex", "Eng", "rel", "INT", "EXT"}
 
 
 def split_lines(blocks: Iterable[str]) -> Iterator[str]:
@@ -62,7 +62,7 @@ def _join(block: list[str], knows: Callable[[str], bool]) -> Iterator[str]:
     paragraph = ""
     for i, line in enumerate(block):
         if paragraph and _goes_on(block[i - 1], line, longest):
-            cut = re.search(r"([^\W\d_]+)[-\u2010\u00ad]$", paragraph)
+            cut = re.search(r"([^\W\d_]+)[-\u2010\u00ad]$", paragraph[-60:])
             word = re.match(r"[a-z]+", line)
             if cut and word:
                 is_word = paragraph[-1] == "\u00ad" or knows((cut[1] + word[0]).lower())
@@ -81,11 +81,11 @@ def _goes_on(line: str, following: str, longest: int) -> bool:
     """Whether a line break is a hard wrap, and no end of a heading, list item or verse."""
     if _ITEM.match(following):
         return False
-    if line[-1] in ".!?:…" or re.search(r"[.!?…][\"'”’)]+$", line):
+    if line[-1] in ".!?:…" or re.search(r"[.!?…][\"'”’)]+$", line[-10:]):
         return bool(_is_abbreviation(line, following)) or (len(line) >= WRAP and len(line) >= 0.7 * longest)
     if line.startswith("#"):
         return False
-    last = re.search(r"([^\W\d_]+)\W*$", line)
+    last = re.search(r"([^\W\d_]+)\W*$", line[-60:])
     if following[0].islower() or line[-1] in ",;—-–" or (last and last[1] in CONTINUES):
         return True
     return len(line) >= WRAP and len(line) >= 0.7 * longest and not line.isupper()
@@ -111,41 +111,41 @@ def _ends_sentence(text: str, end: int, begin: int, start: int = 0) -> bool:
     following = text[begin : begin + 60].lstrip("\"'“‘([*_")
     word = re.match(r"[^\W_]+(?:'[a-z]+)?", following)
     starts = bool(word) and (word[0] in STARTERS or (word[0].capitalize() in STARTERS and word[0].isupper()))
-    if not following or following[0].islower():
+    if not following or following[0].islower() or following[0] in ".=+×÷":
         return False
     mark = text[end - 1]
-    if mark != "." or text[end - 2 : end] == "..":
+    if mark != "." or text[end - 2 : end] == ".." or text[end - 3 : end] == ". .":
         return True
     before = text[max(start, end - 40) : end - 1]
     if not before.strip("\"'“‘(") or _NUMBER_ITEM.fullmatch(text[start:end] + " "):
         return False  # a number of a list
     last = re.split(r"[\s(\[\"“‘'—/]+", before)[-1]
-    is_number = following[0].isdigit() or following[0] == "#"
+    is_number = following[0].isdecimal() or following[0] == "#"
     if re.fullmatch(r"[A-Za-z]", last) and last != "I":
         return _initial_ends(before, last, following, starts)
     if last == "I":
-        return starts or not re.match(r"[A-Z]\.", following)
+        return not re.match(r"[A-Z]\.", following)
     if last in _NEVER:
         return False
     if last in STREETS and _is_street(before):
         return starts or not (is_number or re.match(r"(?:[NSEW]|Apt|Ste)\b", following))
     if last in TITLES and last not in ("Jr", "Sr", "Esq"):
         return False if last[0].isupper() else starts
+    if last in BEFORE_NUMBERS and re.match(r"[IVXLC]{2,}\b|[IVXL][,.;:)]", following):
+        return False
     if last in ("No", "no", "Nos", "nos", "p", "pp", "sec", "art", "lines", "l", "c"):
         return not (is_number or re.match(r"[IVX]+\b", following))
     if last in BEFORE_NUMBERS:
         return starts and not is_number
     if last in _DOTTED or re.fullmatch(r"(?:[A-Za-z]\.)+[A-Za-z]", last):
-        if is_number:
-            return last in ("a.m", "p.m", "etc") and False
-        return starts
+        return starts and not is_number
     return True
 
 
 def _initial_ends(before: str, last: str, following: str, starts: bool) -> bool:
     """Whether a stop after a single letter ends a sentence: "plan B. The" does, "J. Smith" does not."""
     if last.islower():
-        return last not in ("p", "c", "l", "v") or starts
+        return starts or (not following[0].isdecimal() and last not in ("p", "c", "l", "v"))
     if re.match(r"[A-Z]\.", following):
         return False
     if last in DIRECTIONS and re.search(r"\d [NSEW]$", before):

@@ -28,7 +28,7 @@ ONES = [
     "eighteen",
     "nineteen",
 ]
-TENS = [".", ".", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 SCALES = ["", " thousand", " million", " billion", " trillion", " quadrillion", " quintillion"]
 ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth"}
 ORDINALS["twelve"] = "twelfth"
@@ -109,6 +109,12 @@ def plural(word: str) -> str:
 def letters(text: str) -> str:
     """Returns the letters of a text, each marked as spelled."""
     return "".join(f"{letter.upper()}{LETTER_END}" for letter in text if letter.isalpha())
+
+
+def shown(text: str) -> str:
+    """Returns a normalised text as it is shown to people: spelled letters apart, "C D s" as "C Ds"."""
+    text = re.sub(rf"{LETTER_END}(?='?s\b|-)", "", text).replace(LETTER_END, " ")
+    return re.sub(r" +(?=[\s.,;:!?)]|$)", "", text)
 
 
 def roman(text: str) -> int:

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import math
 import random
 import shutil
 import warnings
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..files import atomic_write, write_json
+from ..schema import list_of, number, optional, read_json, refuse, table, text, whole
 
 STATE_FILE = "state.json"
 
@@ -69,27 +71,59 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Returns a checkpoint's tensors by name, on the CPU, and its state. Raises ValueError for a damaged or missing
     file."""
+    file = path / STATE_FILE
+    state = read_json(file, "checkpoint", _STATE, allow_nan=True)
+    for name, digest in state.pop("sha256", {}).items():
+        if not (path / name).is_file():
+            raise ValueError(f"checkpoint file {path / name} is missing")
+        if _digest(path / name) != digest:
+            raise ValueError(f"checkpoint file {path / name} is damaged: its checksum differs")
     load, tensors = functools.cache(_load_shard), {}
-
-    def restore_tensor(item: dict[str, Any]) -> Any:
-        return tensors.pop(item["__tensor__"]) if "__tensor__" in item else item
-
     try:
-        text = (path / STATE_FILE).read_text(encoding="utf-8")
-        for file, digest in json.loads(text).get("sha256", {}).items():
-            if _digest(path / file) != digest:
-                raise ValueError(f"checkpoint file {path / file} is damaged: its checksum differs")
-        for name, place in json.loads(text)["tensors"].items():
-            parts = [load(path / file)[key] for file, key in place["parts"]]
+        for name, place in state.pop("tensors").items():
+            parts = [load(path / shard)[key] for shard, key in place["parts"]]
             tensors[name] = torch.cat(parts).reshape(place["shape"])
-        state = json.loads(text, object_hook=restore_tensor)
-    except (OSError, LookupError, TypeError, AttributeError, RecursionError, json.JSONDecodeError) as error:
-        raise ValueError(f"checkpoint {path / STATE_FILE} is damaged: {error}") from error
-    if not isinstance(state.get("step"), int) or not isinstance(state.get("ranks", []), list):
-        raise ValueError(f"checkpoint {path / STATE_FILE} is damaged: its step or ranks are missing")
-    del state["tensors"]
-    state.pop("sha256", None)
-    return tensors, state
+        return tensors, _restore_tensors(state, tensors)
+    except (LookupError, RuntimeError, TypeError, RecursionError) as error:
+        raise ValueError(f"checkpoint {file} is damaged: its tensors do not fit its files ({error})") from error
+
+
+def _shard_name(value: Any, place: str) -> None:
+    """Allows names of files beside the state."""
+    text()(value, place)
+    if Path(value).name != value:
+        refuse(value, place, "the name of a file beside it")
+
+
+def _part(value: Any, place: str) -> None:
+    list_of(text(), 2, 2)(value, place)
+    _shard_name(value[0], place)
+
+
+def _anything(value: Any, place: str) -> None:
+    """Allows what the trainer checks itself."""
+
+
+_TENSOR = table({"shape": list_of(whole(0, 2**40), most=16), "parts": list_of(_part, 1)}, ["shape", "parts"])
+_DIGESTS = table({}, others=text(longest=64))
+_STATE = table(
+    {
+        **{"step": whole(0, 2**40), "tensors": table({}, others=_TENSOR), "sha256": _DIGESTS},
+        **{"run": text(), "trained": number(0, 1e12), "best": optional(number(-math.inf, math.inf))},
+        "ranks": list_of(table({}, others=_anything), 1),
+    },
+    ["step", "tensors"],
+    _anything,
+)
+
+
+def _restore_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Puts tensors in the place of their names, {"__tensor__": name}, and takes them out of `tensors`."""
+    if isinstance(value, dict):
+        if "__tensor__" in value:
+            return tensors.pop(value["__tensor__"])
+        return {name: _restore_tensors(one, tensors) for name, one in value.items()}
+    return [_restore_tensors(one, tensors) for one in value] if isinstance(value, list) else value
 
 
 def read_newest(folder: Path) -> tuple[Path, dict[str, Tensor], dict[str, Any]] | None:

@@ -19,6 +19,8 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..checks import check_callable, check_choice, check_number, check_whole
+
 
 def cosine_decay(progress: float) -> float:
     """Returns a learning-rate factor that falls from 1 to 0 along half a cosine."""
@@ -111,21 +113,24 @@ class Run:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "save_every", "log_every", "validate_every", "sample_every", "bad_steps"):
-            _check_number(name, getattr(self, name), 1, whole=True)
+            check_whole(name, getattr(self, name), least=1)
         for name in ("warmup", "seed"):
-            _check_number(name, getattr(self, name), 0, whole=True)
-        for name in ("lr", "critic_lr", "weight_decay"):
-            _check_number(name, getattr(self, name), 0, optional=name == "critic_lr")
+            check_whole(name, getattr(self, name), least=0)
+        for name in ("lr", "weight_decay"):
+            check_number(name, getattr(self, name), least=0)
+        if self.critic_lr is not None:
+            check_number("critic_lr", self.critic_lr, least=0)
         for name in ("max_grad_norm", "max_wall_seconds", "train_seconds", "shard_mb"):
-            _check_number(name, getattr(self, name), 0, optional=True, above=True)
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), above=0)
         for name in ("ema", "target_ema"):
-            _check_number(name, getattr(self, name), 0, below=1.0, optional=True)
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name), least=0, below=1)
         if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
             raise ValueError(f"betas must be two numbers, not {self.betas!r}")
         for beta in self.betas:
-            _check_number("betas", beta, 0, below=1.0)
-        if self.precision not in ("no", "bf16"):
-            raise ValueError(f"precision must be one of no, bf16, not {self.precision!r}")
+            check_number("betas", beta, least=0, below=1)
+        check_choice("precision", self.precision, ("no", "bf16"))
         if not isinstance(self.net, nn.Module):
             raise ValueError(f"net must be a torch.nn.Module, not {type(self.net).__name__}")
         for name, part, method in (("method", self.method, "loss"), ("batches", self.batches, "__next__")):
@@ -133,35 +138,13 @@ class Run:
                 raise ValueError(f"{name} must have a method {method}, which {type(part).__name__} has not")
         for name in ("decay", "is_better", "export", "validate", "sample"):
             value = getattr(self, name)
-            if not callable(value) and not (value is None and name in ("validate", "sample")):
-                raise ValueError(f"{name} must be a function, not {value!r}")
+            if value is not None or name not in ("validate", "sample"):
+                check_callable(name, value)
         unshardable = [name for name in ("critic", "keep_best", "compile", "cuda_graph") if getattr(self, name)]
         if self.shard and unshardable:
             raise ValueError(f"shard does not go with {' and '.join(unshardable)}")
         if self.keep_best and self.validate is None:
             raise ValueError(f"keep_best={self.keep_best!r} needs a validate function")
-
-
-def _check_number(
-    name: str,
-    value: Any,
-    least: float,
-    below: float = math.inf,
-    whole: bool = False,
-    optional: bool = False,
-    above: bool = False,
-) -> None:
-    """Raises ValueError unless least <= value < below (least < value with `above`), whole or finite, or None."""
-    if value is None and optional:
-        return
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if whole:
-        is_number = is_number and float(value).is_integer()
-    if not (is_number and math.isfinite(value) and least <= value < below and not (above and value == least)):
-        kind = "a whole number" if whole else "a number"
-        limits = f"above {least}" if above else f"of at least {least}"
-        limits += f" and below {below:g}" if below < math.inf else ""
-        raise ValueError(f"{name} must be {kind} {limits}, not {value!r}")
 
 
 def best_device() -> torch.device:

@@ -361,21 +361,28 @@ class Trainer:
         self.save_seconds = sum(t.nbytes for t in own.values()) / 2e8  # an estimate: 200 MB a second
         if newest is not None:
             path, saved, state = newest
-            self._check_fits(path, own, saved, state)
-            self._restore(saved)
-            same_ranks = len(state["ranks"]) == self.accelerator.num_processes
-            own = state["ranks"][self.accelerator.process_index if same_ranks else 0]
-            if "batches" in own:
-                self.run.batches.load_state_dict(own["batches"])
-            if same_ranks:
-                checkpoint.set_rng(own["rng"], self.device)
-            else:
-                torch.manual_seed(self.run.seed + 1_000_003 * self.accelerator.process_index + 7919 * state["step"])
-            self.step_count, self.earlier_seconds, self.best = state["step"], state["trained"], state["best"]
+            try:
+                self._check_fits(path, own, saved, state)
+                self._restore(saved)
+                self._restore_rank(state)
+                self.step_count, self.earlier_seconds, self.best = state["step"], state["trained"], state["best"]
+            except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+                raise ValueError(f"checkpoint {path} is damaged: {' '.join(str(error).split())[:200]}") from error
         log = self.output / "log.jsonl"
         if self.is_main and log.is_file():  # without the steps after the checkpoint, which this call repeats
             lines = read_json_lines(log, skip_damaged=True)
             write_json_lines(log, [line for line in lines if line["step"] <= self.step_count])
+
+    def _restore_rank(self, state: dict[str, Any]) -> None:
+        """Restores this rank's batches and random generators."""
+        same_ranks = len(state["ranks"]) == self.accelerator.num_processes
+        own = state["ranks"][self.accelerator.process_index if same_ranks else 0]
+        if "batches" in own:
+            self.run.batches.load_state_dict(own["batches"])
+        if same_ranks:
+            checkpoint.set_rng(own["rng"], self.device)
+        else:
+            torch.manual_seed(self.run.seed + 1_000_003 * self.accelerator.process_index + 7919 * state["step"])
 
     def _restore(self, saved: dict[str, Tensor]) -> None:
         for name, optimizer in self.optimizers.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 import soundfile
+import torch
 from spoilt import SILENT, seed_of, spoil
 from tiny_model import tiny_pipeline
 
@@ -100,26 +101,42 @@ BAD = {
     "no prompt": (["-o", "x.wav"], "the prompt is empty"),
     "no output": (["rain"], "-o/--output"),
     "seconds": (
-        ["rain", "-o", "x.wav", "--seconds", "60"],
-        "60 seconds is outside what the model was trained on: 0.5 to 10",
+        ["rain", "-o", "x.wav", "--seconds", "90000"],
+        "--seconds must be a number above 0 and at most 86,400, not 90000.0",
     ),
-    "seconds nan": (["rain", "-o", "x.wav", "--seconds", "nan"], "nan seconds is outside"),
+    "seconds nan": (
+        ["rain", "-o", "x.wav", "--seconds", "nan"],
+        "--seconds must be a number above 0 and at most 86,400, not nan",
+    ),
     "seconds word": (["rain", "-o", "x.wav", "--seconds", "long"], "invalid float value: 'long'"),
-    "steps": (["rain", "-o", "x.wav", "--steps", "0"], "steps must be a whole number of at least 1, not 0"),
+    "steps": (
+        ["rain", "-o", "x.wav", "--steps", "0"],
+        "steps must be a whole number of at least 1 and at most 1,000, not 0",
+    ),
     "guidance": (["rain", "-o", "x.wav", "--guidance", "9"], "guidance 9 is outside what the model allows: 0 to 6"),
     "temperature": (
         ["rain", "-o", "x.wav", "--temperature", "0"],
-        "temperature must be over 0 and at most 2, not 0",
+        "temperature must be a number above 0 and at most 2, not 0",
     ),
-    "num": (["rain", "-o", "x", "--num", "0"], "--num must be at least 1, not 0"),
-    "retries": (["rain", "-o", "x.wav", "--retries", "-1"], "--retries must be at least 0, not -1"),
-    "seed": (["rain", "-o", "x.wav", "--seed", "-1"], "--seed must lie between 0 and 2^63, not -1"),
+    "num": (["rain", "-o", "x", "--num", "0"], "--num must be a whole number of at least 1 and at most 100,000, not 0"),
+    "retries": (
+        ["rain", "-o", "x.wav", "--retries", "-1"],
+        "--retries must be a whole number of at least 0 and at most 1,000, not -1",
+    ),
+    "seed": (
+        ["rain", "-o", "x.wav", "--seed", "-1"],
+        "--seed must be a whole number of at least 0 and below 4,611,686,018,427,387,904, not -1",
+    ),
     "model": (["rain", "-o", "x.wav", "--model", "tts"], "unknown model 'tts': bundled are tta, tta-teacher"),
     "model folder": (["rain", "-o", "x.wav", "--model", "./none"], "no model folder './none'"),
     "device": (
         ["rain", "-o", "x.wav", "--device", "toaster"],
         "device 'toaster' cannot be used here: choose auto, cpu",
     ),
+    "second CPU": (["rain", "-o", "x.wav", "--device", "cpu:5"], "device 'cpu:5' cannot be used here: choose auto"),
+    "empty output": (["rain", "-o", ""], "--output must be the name of a file or folder"),
+    "bytes": (["dog \udcff", "-o", "x.wav"], "argument PROMPT: 'dog \\udcff' is not UTF-8 text"),
+    "there": (["rain", "-o", "there.wav"], "--output there.wav: the file exists, choose another name or replace it by"),
     "extension": (
         ["rain", "-o", "x.mp3"],
         "cannot write x.mp3: the extension must be .wav, .flac, .ogg, or give a folder",
@@ -141,10 +158,11 @@ def test_bad_input_is_one_line_exit_2_and_no_file(place, capsys, arguments, mess
     (place / "file.txt").write_text("x")
     (place / "plain").write_text("")
     (place / "bytes").write_bytes(b"\xff\xfe\x00\x80")
+    (place / "there.wav").write_text("mine")
     assert generate(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("audiocm") and message in lines[0]
-    assert sorted(os.listdir(place)) == ["bytes", "file.txt", "plain"]
+    assert sorted(os.listdir(place)) == ["bytes", "file.txt", "plain", "there.wav"]
 
 
 def test_a_damaged_weight_file_is_named(models, place, capsys):
@@ -210,11 +228,14 @@ def test_sounds_made_before_an_interruption_are_in_the_manifest(place, monkeypat
 
 def test_a_full_disk_leaves_no_partial_file(place, capsys, monkeypatch):
     def full(self, _data):
-        raise soundfile.LibsndfileError(2, "no space left: ")
+        raise soundfile.LibsndfileError(2)
 
     monkeypatch.setattr(soundfile.SoundFile, "write", full)
     assert generate("rain", "-o", "x.wav", "--seconds", "1") == 2
-    assert "cannot write x.wav: no space left" in capsys.readouterr().err and not os.listdir(place)
+    assert "cannot write x.wav: System error" in capsys.readouterr().err and not os.listdir(place)
+    (place / "full.wav").symlink_to("/dev/full")
+    assert generate("rain", "-o", "full.wav", "--seconds", "1") == 2
+    assert "cannot write /dev/full: No space left on device" in capsys.readouterr().err
 
 
 def test_a_long_prompt_is_cut_with_one_line(place, capsys):
@@ -239,3 +260,108 @@ def test_a_sound_needs_no_slow_extras_and_garbage_is_collected_after_the_start(m
 def test_a_start_that_fails_leaves_garbage_collection_on(place):
     assert generate("rain", "-o", "x.wav", "--model", "no-such-model") == 2
     assert gc.isenabled()
+
+
+def test_sigterm_ends_with_143_and_kill_9_leaves_a_manifest_of_whole_lines(models, place):
+    code = f"""
+        import os, pathlib, signal, sys
+        from audiocm.cli import output
+        from audiocm.cli.main import main
+        from audiocm.pipelines import loading
+        loading.PRETRAINED = pathlib.Path({str(models)!r})
+        write, count = output.write_wave, 0
+        def write_and_end(*arguments):
+            global count
+            count += 1
+            write(*arguments) if count < 6 else os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        output.write_wave = write_and_end
+        sys.exit(main(["generate", *map(str, range(9)), "--seconds", "0.5", "-o", sys.argv[1]]))
+    """
+    for name, exit_code in (("SIGTERM", 143), ("SIGKILL", -9)):
+        ended = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code), name], env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        rows = [json.loads(line) for line in (place / name / "manifest.jsonl").open()]
+        assert ended.returncode == exit_code and [row["file"] for row in rows] == [f"{i:03d}_0.wav" for i in range(5)]
+
+
+def test_words_in_a_plain_ascii_locale(models, place):
+    code = f"""
+        import pathlib, sys
+        from audiocm.cli.main import main
+        from audiocm.pipelines import loading
+        loading.PRETRAINED = pathlib.Path({str(models)!r})
+        sys.exit(main(["generate", *sys.argv[1:]]))
+    """
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", textwrap.dedent(code), "ein Hund – bellt", "-o", "straße", "--seconds", "0.5"]
+    subprocess.run(words, check=True, env=os.environ | locale)
+    assert json.loads((place / "straße" / "manifest.jsonl").read_text("utf-8"))["prompt"] == "ein Hund – bellt"
+
+
+@pytest.mark.parametrize("options", [["--seconds", "13"], ["--seconds", "4", "--loop"]])
+def test_long_sounds_and_loops_are_written_part_by_part(options, place, capsys):
+    assert main(["generate", "rain", "wind", "-o", "out", *options]) == 0
+    rows = [json.loads(line) for line in (place / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [row["file"] for row in rows] == ["000_0.wav", "001_0.wav"]
+    assert {row["seconds"] for row in rows} == {float(options[1])}
+    for row in rows:
+        info = soundfile.info(place / "out" / row["file"])
+        assert info.frames == float(options[1]) * info.samplerate
+
+
+def test_refining_is_steps_with_one_noise(place):
+    for name, options in [("a", ["--refine", "1"]), ("b", ["--steps", "1"]), ("c", ["--refine", "3"])]:
+        assert main(["generate", "rain", "-o", f"{name}.wav", "--seconds", "1", *options]) == 0
+    one, plain, three = (soundfile.read(f"{name}.wav")[0] for name in "abc")
+    numpy.testing.assert_array_equal(one, plain)
+    assert numpy.abs(three - one).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--refine", "2", "--steps", "2"], "exclude each other"),
+        (["--refine", "0"], "--refine must be a whole number"),
+        (["--refine", "2", "--loop"], "--refine is for sounds"),
+        (["--seconds", "90000"], "--seconds must be a number"),
+        (["--seconds", "0.9", "--loop"], "loop must last over 1 seconds"),
+    ],
+)
+def test_wrong_long_sounds_are_one_line(options, message, place, capsys):
+    assert main(["generate", "rain", "-o", "a.wav", *options]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert message in error and not list(place.iterdir())
+
+
+def test_a_low_rank_difference_changes_the_sound(models, place, capsys):
+    from audiocm.models.transformer import LatentTransformer
+    from audiocm.teachers import add_lora, save_lora
+
+    net = LatentTransformer.from_pretrained(models / "tta")
+    torch.manual_seed(0)
+    for weight in add_lora(net, 2):
+        torch.nn.init.normal_(weight, std=0.1)
+    save_lora(net, place / "lora")
+    sounds = []
+    for number, scale in enumerate(["0", "1", "1"]):
+        arguments = [
+            "generate",
+            "rain",
+            "-o",
+            f"{number}.wav",
+            "--seconds",
+            "1",
+            "--lora",
+            "lora",
+            "--lora-scale",
+            scale,
+        ]
+        assert main(arguments) == 0
+        sounds.append(soundfile.read(f"{number}.wav")[0])
+    assert main(["generate", "rain", "-o", "plain.wav", "--seconds", "1"]) == 0
+    numpy.testing.assert_allclose(sounds[0], soundfile.read("plain.wav")[0], atol=1e-4)
+    numpy.testing.assert_array_equal(sounds[1], sounds[2])
+    assert numpy.abs(sounds[1] - sounds[0]).max() > 2e-3
+    assert main(["generate", "rain", "-o", "x.wav", "--lora", "none"]) == 2
+    assert "LoRA file none/pytorch_lora_weights.safetensors is missing" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def test_errors_are_one_line(folders, tmp_path, capsys):
     assert f"{missing}: no such file or folder" in error_of(capsys, "compare", file, missing)
     folder = error_of(capsys, *score, "--json", tmp_path)
     assert folder == f"audiocm: --json {tmp_path}: is a folder, name a file"
-    assert "--max-seconds must be finite" in error_of(capsys, *score, "--max-seconds", "nan")
+    assert "--max-seconds must be a number" in error_of(capsys, *score, "--max-seconds", "nan")
     soundfile.write(f"{a}/silent.wav", np.zeros(4000), RATE)
     silent = error_of(capsys, *score, "--max-unusable", "0")
     assert "generated: 1 of 41 clips cannot be used: 1 silent" in silent
@@ -154,10 +154,13 @@ def test_wrong_words_are_told_before_any_sound_is_heard(folders, tmp_path, capsy
     monkeypatch.setattr("audiocm.evaluation.features.decode_clip", None)
     monkeypatch.setattr("audiocm.evaluation.session.decode_clip", None)
     score = ["score", a, "--reference", real, "--embedder", "toy"]
-    assert "--json : is empty: name a file" in error_of(capsys, *score, "--json", "")
+    (tmp_path / "old.json").write_text("mine")
+    there = error_of(capsys, *score, "--json", tmp_path / "old.json")
+    assert there.endswith("old.json: the file exists, choose another name or replace it by --force")
+    assert "--json must be the name of a file" in error_of(capsys, *score, "--json", "")
     assert "unknown embedder 'nosuch'" in error_of(capsys, *score, "--tagger", "nosuch")
     assert "gives no class probabilities" in error_of(capsys, *score, "--tagger", "aisfx")
-    assert "--resamples must be at most 100000" in error_of(capsys, *score, "--draws", "100000000")
+    assert "and at most 100,000" in error_of(capsys, *score, "--draws", "100000000")
     assert "reference is empty" in error_of(capsys, "score", a, "--reference", "")
     lines = [{"file": f"{i:03d}.wav", "prompt": "x", "labels": ["Unheard of"]} for i in range(40)]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))

@@ -1,6 +1,12 @@
 """`audiocm speak` as a user meets it: speech and song, what it prints, and errors of one line."""
 
+import io
+import json
 import os
+import subprocess
+import sys
+import threading
+from itertools import pairwise
 
 import numpy
 import pytest
@@ -9,6 +15,7 @@ import torch
 from spoilt import SILENT, seed_of, spoil
 from tiny_speech import save_tiny_speech
 
+from audiocm.cli import speak as speaking
 from audiocm.cli.main import main
 from audiocm.pipelines import loading
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
@@ -43,6 +50,11 @@ def speak(*arguments: str) -> int:
         return stopped.code
 
 
+def set_input(monkeypatch, data: bytes) -> None:
+    """Makes bytes the standard input of a command."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
 def test_speak_writes_a_file(place, capsys):
     (place / "text.txt").write_text((TEXT + "\n") * 12, encoding="utf-8")
     assert speak("Hello there.", "-o", "a.wav", "--voice", "ben", "--speed", "1.5", "--seed", "3") == 0
@@ -64,10 +76,19 @@ def test_speak_writes_a_file(place, capsys):
         (["-o", "x.wav"], "the text is empty"),
         (["?!", "-o", "x.wav"], "no character that can be pronounced"),
         (["мир", "-o", "x.wav"], "Cyrillic letters"),
+        (["?!", "-o", "-"], "no character that can be pronounced"),
+        (["Hi", "-o", "x.wav", "--format", "aac"], "invalid choice: 'aac'"),
+        (["Hi", "-o", "x.wav", "--times", "x.txt"], "the extension must be .json, .srt, .vtt"),
+        (["Hi", "-o", "x.json", "--format", "wav", "--times", "./x.json"], "--output and --times name the same file"),
+        (["Hi", "-o", "x.wav", "--lexicon", "none.txt"], "cannot read the lexicon none.txt: No such file"),
+        (["<speak>One.\n<break time='99s'/></speak>", "-o", "x.wav"], "line 2: '99s' is no pause of 0 to 20 seconds"),
+        (["One.\n\n<emphasis>Two.</emphasis>", "-o", "x.wav", "--ssml"], "line 3: SSML <emphasis> is not supported"),
+        (["One [pause soon] two.", "-o", "x.wav"], "line 1: 'soon' is no pause"),
+        (["--file", "-", "-o", "x.wav"], "cannot read standard input: it is not UTF-8 text"),
         (["Hi", "-o", "x.wav", "--voice", "carl"], "unknown voice 'carl': this model has anna, ben"),
         (["Hi", "-o", "x.wav", "--speed", "3"], "speed 3 is outside what the model allows: 0.5 to 2"),
         (["Hi", "-o", "x.wav", "--steps", "0"], "steps must be"),
-        (["Hi", "-o", "x.mp3"], "the extension must be"),
+        (["Hi", "-o", "x.m4a"], "the extension must be"),
         (["Hi", "-o", "folder"], "the extension must be"),
         (["Hi", "-o", "x.wav", "--file", "y"], "not both"),
         (["--file", "none.txt", "-o", "x.wav"], "cannot read the text file none.txt: No such file"),
@@ -76,7 +97,8 @@ def test_speak_writes_a_file(place, capsys):
         (["Hi", "-o", "x.wav", "--retries", "-1"], "--retries must be at least 0, not -1"),
     ],
 )
-def test_bad_input_is_one_line_exit_2_and_no_file(place, capsys, arguments, message):
+def test_bad_input_is_one_line_exit_2_and_no_file(place, capsys, monkeypatch, arguments, message):
+    set_input(monkeypatch, b"caf\xe9")
     assert speak(*arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("audiocm") and message in lines[0] and not os.listdir()
@@ -139,3 +161,86 @@ def test_bad_notes_are_one_line_exit_2_and_no_file(place, capsys, arguments, mes
     assert speak(*arguments, "-o", "x.wav") == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and message in lines[0] and not os.listdir()
+
+
+def test_speech_goes_from_pipe_to_pipe(place, capfdbinary, monkeypatch):
+    assert speak(TEXT, "-o", "a.wav") == 0
+    capfdbinary.readouterr()
+    (place / "b.txt").write_text(TEXT)
+    monkeypatch.setattr(speaking, "CHECKED", 10)  # the file is long: it is read in blocks
+    for source in ("-", "b.txt"):
+        set_input(monkeypatch, b"\xef\xbb\xbf" + TEXT.encode())
+        assert speak("--file", source, "-o", "-", "--format", "pcm") == 0
+        shown = capfdbinary.readouterr()
+        assert shown.out == (place / "a.wav").read_bytes()[44:]
+        assert b"-: 3 sentences" in shown.err and b"first audio after" in shown.err
+    set_input(monkeypatch, TEXT.encode())
+    assert speak("--file", "-", "-o", "-") == 0
+    (place / "c.wav").write_bytes(capfdbinary.readouterr().out)
+    assert (soundfile.read("c.wav")[0] == soundfile.read("a.wav")[0]).all()
+
+
+def test_a_pipe_that_is_read_no_more_ends_quietly(place, capsys):
+    os.mkfifo("pipe")
+    threading.Thread(target=lambda: os.close(os.open("pipe", os.O_RDONLY))).start()
+    assert speak(TEXT, "-o", "pipe", "--times", "x.json") == speaking.BROKEN_PIPE
+    shown = capsys.readouterr()
+    assert not shown.err and not shown.out and os.listdir() == ["pipe"]
+
+
+def test_nothing_stays_of_speech_that_is_interrupted(place, capsys, monkeypatch):
+    stream = TextToSpeechPipeline.stream
+
+    def interrupted(*arguments):
+        yield next(stream(*arguments))
+        assert all(name.endswith(".partial") for name in os.listdir()) and len(os.listdir()) == 2
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextToSpeechPipeline, "stream", interrupted)
+    assert speak(TEXT, "-o", "a.wav", "--times", "a.srt") == 130 and not os.listdir()
+
+
+def test_sound_is_not_written_to_a_terminal(place, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert speak("Hi", "-o", "-") == 2 and "standard output is a terminal" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "opus", "ogg", "flac"])
+def test_formats_are_chosen_by_extension(place, suffix):
+    assert speak("Hello there.", "-o", f"a.{suffix}") == 0 and speak("Hello there.", "-o", "a.wav") == 0
+    assert abs(soundfile.info(f"a.{suffix}").duration - soundfile.info("a.wav").duration) < 0.1
+
+
+def test_times_of_words_are_those_of_the_file(place):
+    assert speak("Hello there. It is 5:45.", "-o", "a.wav", "--times", "a.json") == 0
+    times, length = json.loads((place / "a.json").read_text()), soundfile.info("a.wav").frames / 24_000
+    phonemes = [one for sentence in times["sentences"] for one in sentence["phonemes"]]
+    assert phonemes[0]["start"] == 0 and phonemes[-1]["end"] == times["seconds"] == pytest.approx(length, abs=1e-6)
+    assert [word["text"] for word in times["sentences"][1]["words"]] == ["It", "is", "5:45."]
+    assert times["sentences"][1]["words"][2]["spoken"] == "five forty five"
+    (place / "song.txt").write_text("La la. | C4 D4\nLa la la. | C4 D4 E4\n")
+    assert speak("--score", "song.txt", "-o", "b.wav", "--times", "b.json") == 0
+    times, length = json.loads((place / "b.json").read_text()), soundfile.info("b.wav").frames / 24_000
+    phonemes = [one for sentence in times["sentences"] for one in sentence["phonemes"]]
+    assert all(a["end"] == b["start"] for a, b in pairwise(phonemes))
+    assert phonemes[-1]["end"] == pytest.approx(length, abs=1e-6)
+
+
+def test_a_lexicon_and_markup_are_read(place):
+    (place / "words.txt").write_text("# names\nXochitl = SOH-cheel\n")
+    arguments = ("Xochitl came at noon today. <break time='1s'/> [pause 500ms] Yes.", "--ssml", "--times", "a.json")
+    assert speak(*arguments, "--lexicon", "words.txt", "-o", "a.wav") == 0
+    first, second = json.loads((place / "a.json").read_text())["sentences"]
+    assert "".join(one["symbol"] for one in first["phonemes"]).startswith("_sOʧil ")
+    assert second["start"] - first["end"] == pytest.approx(0.5, abs=1e-4)
+    (place / "words.txt").write_text("Xochitl = SOH-cheel\nbad line\n")
+    assert speak("Hi", "--lexicon", "words.txt", "-o", "b.wav") == 2
+
+
+def test_the_bundled_voice_speaks_from_pipe_to_pipe(tmp_path):
+    command = [sys.executable, "-m", "audiocm", "speak", "--file", "-", "-o", "-"]
+    done = subprocess.run(command, input=b"It's 5:45 p.m.", capture_output=True, timeout=300, check=False)
+    assert done.returncode == 0 and b"s of speech in" in done.stderr
+    (tmp_path / "x.wav").write_bytes(done.stdout)
+    wav, rate = soundfile.read(tmp_path / "x.wav")
+    assert rate == 24_000 and 1 < len(wav) / rate < 4 and 0.01 < numpy.sqrt((wav**2).mean()) < 0.3

@@ -42,10 +42,10 @@ def test_a_band_limit_makes_rates_alike():
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"max_seconds": 0.01}, "--max-seconds must be finite and at least 0.05 s, not 0.01"),
-        ({"max_seconds": float("nan")}, "--max-seconds must be finite .* not nan"),
-        ({"max_seconds": float("inf")}, "--max-seconds must be finite .* not inf"),
-        ({"band_limit": 0}, "--band-limit is a sample rate"),
+        ({"max_seconds": 0.01}, "--max-seconds must be a number of at least 0.05, not 0.01"),
+        ({"max_seconds": float("nan")}, "--max-seconds must be a number .* not nan"),
+        ({"max_seconds": float("inf")}, "--max-seconds must be a number .* not inf"),
+        ({"band_limit": 0}, "--band-limit must be a whole number of at least 1,000"),
         ({"loudness": "loud"}, "--loudness must be one of as_is, peak, active_rms, not 'loud'"),
     ],
 )

@@ -124,7 +124,7 @@ def test_projection_is_fitted_on_the_reference_and_named():
     projection = metrics.Projection.fit(y, 8)
     assert projection.name == "pca8-of-reference" and projection(y).shape == (80, 8)
     assert np.allclose(np.cov(projection(y), rowvar=False), np.diag(np.var(projection(y), axis=0, ddof=1)))
-    with pytest.raises(ValueError, match="components must be 1 to 29"):
+    with pytest.raises(ValueError, match="kept components must be a whole number of at least 1 and at most 29, not 80"):
         metrics.Projection.fit(y[:30], 80)
 
 

@@ -124,7 +124,7 @@ def test_given_noise_is_not_replaced(pipe, monkeypatch):
     [
         ({"max_retries": -1}, "max_retries must be a whole number of at least 0, not -1"),
         ({"max_retries": 0.5}, "max_retries must be"),
-        ({"on_failure": "ignore"}, "on_failure must be 'raise' or 'return', not 'ignore'"),
+        ({"on_failure": "ignore"}, "on_failure must be one of raise, return, not 'ignore'"),
     ],
 )
 def test_options_that_are_not_allowed_are_named(pipe, speech, options, message):

@@ -142,15 +142,18 @@ def test_callback_sees_every_step(student):
         ({"prompt": []}, "the prompt is empty"),
         ({"audio_length_in_s": 0.1}, r"0\.1 seconds is outside .*: 0\.5 to 10"),
         ({"audio_length_in_s": 30}, r"30 seconds is outside .*: 0\.5 to 10"),
-        ({"audio_length_in_s": float("nan")}, "nan seconds is outside"),
-        ({"num_inference_steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"audio_length_in_s": float("nan")}, "audio_length_in_s must be a number, not nan"),
+        (
+            {"num_inference_steps": 0},
+            "num_inference_steps must be a whole number of at least 1 and at most 1,000, not 0",
+        ),
         ({"num_inference_steps": 1.5}, "steps must be"),
         ({"guidance_scale": 7}, "guidance 7 is outside what the model allows: 0 to 6"),
         ({"guidance_scale": -1}, "guidance -1 is outside"),
-        ({"num_waveforms_per_prompt": 0}, "the number of sounds"),
+        ({"num_waveforms_per_prompt": 0}, "num_waveforms_per_prompt must be a whole number"),
         ({"output_type": "wav"}, "output_type"),
         ({"negative_prompt": "a dog"}, "negative_prompt needs a teacher"),
-        ({"temperature": 0}, "temperature must be over 0 and at most 2, not 0"),
+        ({"temperature": 0}, "temperature must be a number above 0 and at most 2, not 0"),
     ],
 )
 def test_bad_input_is_one_line_that_says_what_is_allowed(student, arguments, message):

@@ -21,7 +21,9 @@ from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines import loading
 from audiocm.speech.encoder import SpeechEncoder
 from audiocm.speech.losses import SpeechModel
-from audiocm.speech.phonemes import SYMBOLS, encode_phonemes, phonemize
+from audiocm.speech.phonemes import encode_phonemes
+from audiocm.text.alphabet import SYMBOLS
+from audiocm.text.reading import read_sentences
 from audiocm.training.recipe import train_recipe
 from recipes.average_weights import move_voice
 from recipes.corpora.speech.hibari import merge_durations
@@ -42,7 +44,7 @@ TONE = 0.064  # seconds of each phoneme
 def toy(text: str) -> np.ndarray:
     """Each symbol of a line as a chord of its own; pauses and ends are faint noise."""
     rng, parts, at = np.random.default_rng(len(text)), [], np.arange(int(TONE * 24000)) / 24000
-    for number in encode_phonemes(phonemize(text))[0]:
+    for number in encode_phonemes(next(read_sentences(text)).phonemes)[0]:
         f = 150.0 * 1.065**number
         sounds = number > SYMBOLS.index("”")
         parts.append(

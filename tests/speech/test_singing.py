@@ -21,7 +21,7 @@ def test_notes_and_scores_are_read():
         ("C4 C4", "line 1: write words | notes"),
         ("La. | H4", "line 1: 'H4' is no note"),
         ("\nLa la. | C4", "line 2: 1 notes for 2 syllables: 'La la.' is read"),
-        ("La. La. | C4 C4", "line 1: notes are for one sentence"),
+        ("One. Two. | C4 C4", "line 1: notes are for one sentence"),
         ("?! | C4", "line 1: the text has no character that can be pronounced"),
     ],
 )

@@ -93,7 +93,7 @@ class ControllableVoice:
 
 def symbol_indices(phonemes: str, vocabulary: dict[str, int]) -> list[int]:
     """Returns for each of the voice's symbols the index of ours; a stress mark belongs to its vowel."""
-    from audiocm.speech.phonemes import STRESS, SYMBOLS
+    from audiocm.text.alphabet import STRESS, SYMBOLS
 
     indices, index = [0], 1
     for symbol in phonemes:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from audiocm.speech.phonemes import SYMBOLS, VOWELS, encode_phonemes, split_sentences
+from audiocm.speech.phonemes import encode_phonemes
 from audiocm.speech.singing import align_notes, note_pitch, read_score
+from audiocm.text.alphabet import SYMBOLS, VOWELS
+from audiocm.text.reading import read_sentences as read_text
 from recipes.corpora.manifests import build, level, print_summary, rng_for
 from recipes.corpora.speech.hibari import (
     POINT,
@@ -109,7 +111,7 @@ def plan(sentences: Path, hours: float, seed: int = 0) -> list[dict]:
     for index, (split, _, text) in enumerate(read_sentences(sentences)):
         if spent > wanted:
             break
-        rng, parts = rng_for(seed, "contour", text), list(split_sentences(text))
+        rng, parts = rng_for(seed, "contour", text), list(read_text(text))
         if len(parts) != 1:
             continue
         count = sum(symbol in VOWELS for symbol in parts[0].phonemes)
@@ -184,7 +186,7 @@ def _start(root: Path) -> None:
 
 
 def _make(line: dict) -> np.ndarray:
-    phonemes, spec = next(split_sentences(line["text"])).phonemes, line["spec"]
+    phonemes, spec = next(read_text(line["text"])).phonemes, line["spec"]
     if "notes" in line:
         wav, seconds, hertz = sing(_VOICE[0], phonemes, line["notes"], spec["seed"], spec["plain"])
     else:

@@ -30,9 +30,9 @@ def _start(root: Path) -> None:
 
 
 def _make(line: dict) -> np.ndarray:
-    from audiocm.speech.phonemes import split_sentences
+    from audiocm.text.reading import read_sentences
 
-    phonemes = " ".join(sentence.phonemes for sentence in split_sentences(line["text"]))
+    phonemes = " ".join(sentence.phonemes for sentence in read_sentences(line["text"]))
     spoken = _VOICE[0](phonemes, line["speed"], line["spec"]["seed"])
     write_annotation(_VOICE[1] / line["file"], phonemes, spoken.seconds, spoken.hertz)
     return level(spoken.wav, line["spec"]["decibel"])

@@ -1,0 +1,183 @@
+"""Sound that is written while it is made: to a file, which appears when it is whole, or to a pipe, as it comes."""
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import atomic_write
+from .io import Append
+
+FORMATS = {  # name and extension: libsndfile's container and sample format
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "pcm": ("RAW", "PCM_16"),  # without a header: 16 bits, signed, little-endian
+}
+_UNKNOWN = 0xFFFF_FFFF  # the length in the header of a WAV file that is written to a pipe
+_CONSTANT = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}  # of MP3: 80 kbit/s at 24 kHz; its length is known
+_BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
+
+
+class PipeClosedError(Exception):
+    """Nobody reads the pipe any more; no OSError, which would tell of a file that cannot be written."""
+
+
+def stream_format(output: str | os.PathLike, form: str | None = None) -> str:
+    """Returns the format to write, `form` or that of the file's extension; "wav" for a pipe or a device.
+
+    Raises ValueError if there is no such format."""
+    names = ", ".join(FORMATS)
+    if form is not None:
+        if form not in FORMATS:
+            raise ValueError(f"the format must be one of {names}, not {form!r}")
+        return form
+    suffix = Path(output).suffix.lower().removeprefix(".")
+    if suffix in FORMATS:
+        return suffix
+    if is_pipe(output):
+        return "wav"
+    raise ValueError(f"cannot write {output}: the extension must be one of {names}, or name the format")
+
+
+def is_pipe(output: str | os.PathLike) -> bool:
+    """Whether an output is "-", standard output, or a pipe or device, which is written as the sound comes."""
+    path = Path(output)
+    return str(output) == "-" or (path.exists() and not path.is_file() and not path.is_dir())
+
+
+class _Descriptor:
+    """A file for libsndfile on an open descriptor, at whose place it begins.
+
+    On a pipe it only goes forward: what would be written again, a header at the end, is left out. A shell's "> FILE" is
+    no pipe, and gets its header."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor, self.position, self.size = descriptor, 0, 0
+        self.error: OSError | None = None
+        self.start = _place(descriptor)
+
+    @property
+    def is_pipe(self) -> bool:
+        """Whether nothing can be written again."""
+        return self.start is None
+
+    def write(self, data: Any) -> int:
+        """Writes at the position. An error is kept, since libsndfile cannot pass it on."""
+        view = memoryview(data).cast("B")
+        fresh = view[max(0, self.size - self.position) :] if self.start is None else view
+        try:
+            if self.start is not None:
+                os.lseek(self.descriptor, self.start + self.position, os.SEEK_SET)
+            while len(fresh) and not self.error:
+                fresh = fresh[os.write(self.descriptor, fresh) :]
+        except OSError as error:
+            self.error = error
+        self.position += len(view)
+        self.size = max(self.size, self.position)
+        return len(view)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Moves the position."""
+        self.position = offset + (0, self.position, self.size)[whence]
+        return self.position
+
+    def tell(self) -> int:
+        """Returns the position."""
+        return self.position
+
+    def read(self, size: int = -1) -> bytes:
+        """Returns nothing."""
+        return b""
+
+    def check(self) -> None:
+        """Raises the error of an earlier write, PipeClosedError if nobody reads any more."""
+        if isinstance(self.error, BrokenPipeError):
+            raise PipeClosedError from self.error
+        if self.error:
+            raise self.error
+
+
+def _place(descriptor: int) -> int | None:
+    """Returns the position in a file, None if writing elsewhere is not possible."""
+    import fcntl
+
+    if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    return os.lseek(descriptor, 0, os.SEEK_CUR)
+
+
+def wav_header(sample_rate: int) -> bytes:
+    """Returns the header of a WAV file of 16 bits and one channel whose length is not known."""
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    return b"RIFF" + struct.pack("<I", _UNKNOWN) + b"WAVE" + form + b"data" + struct.pack("<I", _UNKNOWN)
+
+
+@contextmanager
+def open_sound_stream(output: str | os.PathLike, sample_rate: int, form: str | None = None) -> Iterator[Append]:
+    """Yields a function that appends a wav [sample] in [-1, 1] to a file, or to a pipe: "-" is standard output.
+
+    form: one of FORMATS, else that of `stream_format`. A file appears at the end of the block, a pipe is written at
+    once. The header of a WAV on a pipe announces the greatest length, as ffmpeg's does, since no length is known yet; that
+    of a FLAC announces none, which players accept and libsndfile does not.
+    Raises ValueError if it cannot be written and PipeClosedError if nobody reads the pipe any more."""
+    form = stream_format(output, form)
+    if not is_pipe(output):
+        with atomic_write(output) as partial, open_encoder(partial, sample_rate, form, output) as append:
+            yield append
+        return
+    descriptor = _open_pipe(output)
+    try:
+        pipe = _Descriptor(descriptor)
+        if form == "wav" and pipe.is_pipe:
+            pipe.write(wav_header(sample_rate))
+            pipe.position, pipe.size, form = 0, 0, "pcm"
+        with open_encoder(pipe, sample_rate, form, output) as append:
+
+            def append_checked(wav: np.ndarray) -> None:
+                append(wav)
+                pipe.check()
+
+            yield append_checked
+        pipe.check()
+        if not pipe.is_pipe:
+            os.lseek(descriptor, pipe.start + pipe.size, os.SEEK_SET)
+    except OSError as error:
+        raise ValueError(f"cannot write {output}: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
+
+
+def _open_pipe(output: str | os.PathLike) -> int:
+    try:
+        return os.dup(1) if str(output) == "-" else os.open(output, os.O_WRONLY)
+    except OSError as error:
+        raise ValueError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+@contextmanager
+def open_encoder(file: Any, sample_rate: int, form: str, output: str | os.PathLike) -> Iterator[Append]:
+    """Yields a function that appends a wav to a path or a file object with write, seek, tell and read.
+
+    form: one of FORMATS; output: its name in the ValueError that says that it cannot be written."""
+    from soundfile import SoundFile, SoundFileError
+
+    container, subtype = FORMATS[form]
+    options = {"mp3": _CONSTANT, "pcm": {"endian": "LITTLE"}}.get(form, {})
+    try:
+        with SoundFile(file, "w", sample_rate, 1, subtype, format=container, **options) as sound:
+
+            def append(wav: np.ndarray) -> None:
+                for start in range(0, len(wav), _BLOCK):
+                    sound.write(wav[start : start + _BLOCK])
+
+            yield append
+    except SoundFileError as error:
+        raise ValueError(f"cannot write {output}: {error}") from error

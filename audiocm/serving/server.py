@@ -1,0 +1,103 @@
+"""The process of a server: its socket, its start, and its end on SIGTERM or Ctrl-C."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from .batching import Worker
+from .service import route_warnings
+
+GRACE_SECONDS = 2  # for answers under way when the server is told to end
+WORKER_SECONDS = 5  # for the batch at work then
+CONNECTIONS = 1000  # open at once; more are answered 503
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Returns a socket that listens; port 0 is a free one. Raises ValueError if it cannot."""
+    if not 0 <= port <= 65535:
+        raise ValueError(f"the port must lie between 0 and 65535, not {port}")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except (OSError, UnicodeError) as error:
+        is_of_system = isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno
+        reason = os.strerror(error.errno) if is_of_system else getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot listen on {host}, port {port}: {reason}") from error
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; it says when it is ready, and ends what waits in a worker's queue when it ends."""
+
+    def __init__(self, app: ASGIApp, worker: Worker, on_ready: Callable[[], None] | None = None):
+        super().__init__(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_level="critical",  # the guard and the command say what there is to say
+                access_log=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self.worker, self.on_ready = worker, on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to answer, then calls `on_ready`."""
+        await super().startup(sockets)
+        if self.on_ready is not None and self.started:
+            self.on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends waiting requests with 503 and waits a little for those under way."""
+        self.worker.close()
+        await super().shutdown(sockets)
+
+
+def serve(server: Server, listener: socket.socket) -> None:
+    """Answers requests until SIGTERM, which raises SystemExit(143), or SIGINT, which raises KeyboardInterrupt.
+
+    In a thread other than the main one, until `server.should_exit` is set. Ends the process at once if the batch at
+    work does not end in time."""
+    is_main = threading.current_thread() is threading.main_thread()
+    code = 0
+    with route_warnings():
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            code = 130
+            raise
+        except SystemExit as ended:
+            code = ended.code
+            raise
+        finally:
+            listener.close()
+            server.worker.close()
+            if not server.worker.join(WORKER_SECONDS) and is_main:
+                print("audiocm: ended in the middle of a sound", file=sys.stderr)
+                sys.stderr.flush()
+                os._exit(code if isinstance(code, int) else 1)
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM end this process with exit code 143, in order, during the block. For the main thread."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

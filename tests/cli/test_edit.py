@@ -1,0 +1,85 @@
+"""`audiocm edit` as a user meets it: files in, files out, and one line for each bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+from tiny_model import tiny_pipeline
+
+from audiocm.cli import edit
+from audiocm.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A sound of two channels in 24 bits, and a tiny model in the place of the bundled one."""
+    monkeypatch.chdir(tmp_path)
+    levels = np.random.default_rng(0).integers(-(2**22), 2**22, (44100, 2)).astype(np.int32) << 8
+    soundfile.write("in.wav", levels, 44100, "PCM_24")
+    soundfile.write("mono.wav", levels[:, 0], 44100, "PCM_16")
+    pipe = tiny_pipeline()
+    monkeypatch.setattr(edit, "load_pipeline", lambda *_: pipe)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds", "channels"),
+    [
+        (["--inpaint", "0.4:0.6", "--prompt", "rain"], 1.0, 2),
+        (["--continue", "0.5"], 1.5, 2),
+        (["--continue", "0.5", "--before", "0.25"], 1.75, 2),
+        (["--vary", "0.4"], 1.0, 2),
+        (["--vary", "0"], 1.0, 2),
+        (["--strength", "0.6", "--prompt", "rain"], 1.0, 2),
+        (["--extend-bandwidth", "4000"], 1.0, 2),
+    ],
+)
+def test_every_edit_keeps_rate_channels_and_format(options, seconds, channels, capsys):
+    assert main(["edit", "in.wav", "-o", "out.wav", *options]) == 0
+    info = soundfile.info("out.wav")
+    assert (info.samplerate, info.channels, info.subtype) == (44100, channels, "PCM_24")
+    assert info.frames == pytest.approx(seconds * 44100, abs=1)
+    assert capsys.readouterr().out.startswith(f"out.wav: {seconds:.2f} s of sound")
+
+
+def test_kept_samples_are_those_of_the_file():
+    assert main(["edit", "in.wav", "-o", "out.flac", "--inpaint", "0.4:0.6"]) == 0
+    before, after = (soundfile.read(name, dtype="int32")[0] for name in ("in.wav", "out.flac"))
+    first, end = round(0.38 * 44100), round(0.62 * 44100)
+    np.testing.assert_array_equal(after[:first], before[:first])
+    np.testing.assert_array_equal(after[end:], before[end:])
+    assert (after[first:end] != before[first:end]).any()
+    assert main(["edit", "in.wav", "-o", "same.wav", "--vary", "0"]) == 0
+    np.testing.assert_array_equal(soundfile.read("same.wav", dtype="int32")[0], before)
+
+
+def test_mono_becomes_stereo():
+    assert main(["edit", "mono.wav", "-o", "out.wav", "--stereo"]) == 0
+    assert soundfile.info("out.wav").channels == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["in.wav", "-o", "out.wav"], "give one of --inpaint"),
+        (["in.wav", "-o", "out.wav", "--vary", "1", "--stereo"], "not --vary with --stereo"),
+        (["in.wav", "-o", "out.wav", "--inpaint", "1"], "START:END, as 1.2:2.0, not '1'"),
+        (["in.wav", "-o", "out.wav", "--inpaint", "a:b"], "START:END"),
+        (["in.wav", "-o", "out.wav", "--inpaint", "0.5:7"], "must lie inside the sound"),
+        (["in.wav", "-o", "out.wav", "--strength", "0.5"], "give one, or --vary"),
+        (["in.wav", "-o", "out.wav", "--stereo"], "2 channels already"),
+        (["in.wav", "-o", "out.txt", "--vary", "0.5"], "extension must be"),
+        (["in.wav", "-o", "in.wav", "--vary", "0.5"], "is the input itself"),
+        (["no.wav", "-o", "out.wav", "--vary", "0.5"], "no.wav cannot be read"),
+        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--steps", "0"], "steps must be a whole number"),
+        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--retries", "-1"], "max_retries must be a whole number"),
+        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--seed", "-1"], "seed must be a whole number"),
+        (["in.wav", "-o", "out.wav", "--vary", "0.5", "--temperature", "9"], "temperature must be"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_writes_nothing(args, message, capsys, place):
+    assert main(["edit", *args]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert sorted(path.name for path in place.iterdir()) == ["in.wav", "mono.wav"]

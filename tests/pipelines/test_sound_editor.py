@@ -1,0 +1,303 @@
+"""Editing of sounds: kept samples stay equal bit for bit, what is made fits, and bad input is told in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import perturb, tiny_pipeline
+
+from audiocm.diffusion import paths, solvers
+from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines import sound_editor
+from audiocm.pipelines.failures import AudioError
+from audiocm.pipelines.sound_editor import EditSettings, SoundEditor, joined_band, joined_mel, mirrored, without_end
+
+SEAM = sound_editor.SEAM
+
+
+@pytest.fixture(scope="module")
+def editors():
+    """Editors of a student, of a student that takes known latents, and of a teacher; random nets for ten seconds."""
+    made = {}
+    for name, student, takes_kept in [("student", True, False), ("kept", True, True), ("teacher", False, False)]:
+        pipe = tiny_pipeline(student, num_inference_steps=1 if student else 3)
+        config = {key: value for key, value in pipe.transformer.config.items() if not key.startswith("_")}
+        torch.manual_seed(0)
+        net = LatentTransformer.from_config({**config, "max_frames": 240, "takes_kept": takes_kept})
+        pipe.register_modules(transformer=perturb(net))
+        made[name] = SoundEditor(pipe)
+    return made
+
+
+def noise(seconds: float, rate: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    wav = np.random.default_rng(seed).uniform(-0.3, 0.3, (round(seconds * rate), channels))
+    return wav[:, 0] if channels == 1 else wav
+
+
+@pytest.mark.parametrize("kind", ["student", "kept", "teacher"])
+@pytest.mark.parametrize(("rate", "channels"), [(24000, 1), (44100, 2), (8000, 1)])
+def test_inpainting_keeps_every_sample_outside_the_seams(editors, kind, rate, channels):
+    wav = noise(2.5, rate, channels)
+    edited = editors[kind].inpaint(wav, rate, 1.0, 1.4, EditSettings("rain", steps=2))
+    first, end, seam = rate, round(1.4 * rate), round(SEAM * rate)
+    assert edited.shape == wav.shape
+    np.testing.assert_array_equal(edited[: first - seam], wav[: first - seam])
+    np.testing.assert_array_equal(edited[end + seam :], wav[end + seam :])
+    assert np.abs(edited[first:end] - wav[first:end]).max() > 0.01
+    assert np.isfinite(edited).all() and np.abs(edited[first:end]).max() > 1e-3
+
+
+def test_a_seed_makes_the_same_take_and_another_seed_another(editors):
+    wav = noise(1.5, 24000)
+    takes = [editors["student"].inpaint(wav, 24000, 0.5, 1, EditSettings(seed=seed)) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(takes[0], takes[1])
+    assert np.abs(takes[0] - takes[2]).max() > 1e-3
+
+
+def test_equal_channels_stay_equal(editors):
+    wav = np.repeat(noise(1.5, 24000)[:, None], 2, 1)
+    edited = editors["student"].inpaint(wav, 24000, 0.5, 1.0)
+    np.testing.assert_allclose(edited[:, 0], edited[:, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize(("after", "before"), [(1.0, 0.0), (0.0, 0.5), (0.4, 0.4), (14.0, 0.0)])
+def test_a_continued_sound_is_so_much_longer(editors, after, before):
+    rate, wav = 24000, noise(2.0, 24000)
+    longer = editors["kept"].extend(wav, rate, after, before, EditSettings("rain"))
+    shift, seam = round(before * rate), round(SEAM * rate)
+    assert len(longer) == len(wav) + round(after * rate) + shift
+    inner = slice(seam if before else 0, len(wav) - (seam if after else 0))
+    np.testing.assert_array_equal(longer[shift:][: len(wav)][inner], wav[inner])
+    assert (np.abs(longer).reshape(-1, rate // 10).max(1) > 1e-4).all()  # no tenth of a second is silent
+
+
+def test_windows_of_a_long_gap_are_made_from_what_is_known(editors):
+    editor, seen = editors["kept"], []
+    reference = torch.randn(1, 4, 500, generator=torch.Generator().manual_seed(0))
+    known = torch.ones(500, dtype=torch.bool)
+    known[100:460] = False
+    original = editor._sample
+
+    def watched(window, *args, known, **options):
+        seen.append((window.shape[2], int((~known).sum())))
+        return original(window, *args, known=known, **options)
+
+    editor._sample = watched
+    try:
+        latent = editor._fill_latents(reference, known, EditSettings("rain"), 0)
+    finally:
+        del editor._sample
+    assert len(seen) >= 2 and all(frames <= 240 and unknown < frames for frames, unknown in seen)
+    torch.testing.assert_close(latent[:, :, known], reference[:, :, known], rtol=0, atol=0)
+    assert (latent[:, :, ~known] != reference[:, :, ~known]).all()
+
+
+def test_strength_goes_from_the_sound_to_another(editors):
+    editor, wav = editors["student"], noise(1.0, 24000)
+    assert editor.transform(wav, 24000, 0.0) is wav
+    reference = torch.randn(1, 4, 20, generator=torch.Generator().manual_seed(1))
+    path = paths.edm
+    for strength in (0.01, 0.5):  # the first call starts at the reference with the noise of that part of the grid
+        started = []
+        net = editor.pipe.transformer
+        handle = net.register_forward_pre_hook(
+            lambda _, args, started=started: started.append((args[0].clone(), args[1].clone())), prepend=True
+        )
+        try:
+            editor._sample(reference, EditSettings(seed=3, temperature=1.0), 3, strength)
+        finally:
+            handle.remove()
+        (x, t), *_ = started
+        roots = [float(value) ** (1 / path.rho) for value in (path.t_max, path.t_min)]
+        assert float(t) == pytest.approx((roots[1] + strength * (roots[0] - roots[1])) ** path.rho, rel=1e-5)
+        unit = (x - reference) / t[:, None, None]
+        assert abs(float(unit.mean())) < 0.5 and 0.7 < float(unit.std()) < 1.3
+    whole = editor.transform(noise(11.3, 24000), 24000, 0.4)
+    assert len(whole) == round(11.3 * 24000) and np.isfinite(whole).all()
+
+
+@pytest.mark.parametrize("rate", [8000, 24000, 44100])
+def test_bandwidth_is_added_above_the_cutoff_only(editors, rate):
+    wav = noise(1.5, rate)
+    cutoff = 2000
+    wide = editors["student"].extend_bandwidth(wav, rate, cutoff)
+    out_rate = max(rate, 24000)
+    assert len(wide) == pytest.approx(1.5 * out_rate, abs=1)
+    base = sound_editor.resample(wav, rate, out_rate)
+    spectra = [np.abs(np.fft.rfft(one[: len(wide)] * np.hanning(len(wide)))) for one in (base, wide)]
+    frequency = np.fft.rfftfreq(len(wide), 1 / out_rate)
+    low, high = frequency < 1700, (frequency > 2500) & (frequency < 9000)
+    np.testing.assert_allclose(spectra[1][low], spectra[0][low], atol=1e-3 * spectra[0].max())
+    assert spectra[1][high].mean() > 1e-4 * spectra[0][low].mean()
+
+
+def test_stereo_has_the_sound_as_its_mean(editors):
+    wav = noise(1.2, 24000)
+    stereo = editors["student"].widen(wav, 24000)
+    assert stereo.shape == (len(wav), 2)
+    np.testing.assert_allclose(stereo.mean(1), wav, atol=1e-6)
+    side = (stereo[:, 0] - stereo[:, 1]) / 2
+    assert 0 < np.std(side) <= 0.55 * np.std(wav) and np.abs(stereo).max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_streamed_sound_has_its_length_in_small_parts(editors, loop):
+    parts = list(editors["kept"].stream(21.5, EditSettings("rain"), loop))
+    assert sum(map(len, parts)) == round(21.5 * 24000)
+    assert len(parts) >= 3 and max(map(len, parts)) <= 14 * 24000
+    first = editors["kept"]._first_sound(10.0, EditSettings("rain"))
+    skipped = round(SEAM * 24000) if loop else 0
+    np.testing.assert_array_equal(parts[0][: 5 * 24000], first[skipped : skipped + 5 * 24000])
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda e, w: e.inpaint(w, 24000, 0.5, 9), "must lie inside the sound, 0 to 1 seconds"),
+        (lambda e, w: e.inpaint(w, 24000, -1, 0.5), "must lie inside"),
+        (lambda e, w: e.inpaint(w, 24000, 0.5, 0.5), "must lie inside"),
+        (lambda e, w: e.inpaint(w, 24000, float("nan"), 0.5), "must lie inside"),
+        (lambda e, w: e.inpaint(w, 24000, 0.5, 0.50001), "is empty"),
+        (lambda e, w: e.inpaint(w, 24000, 0, 1), "whole sound"),
+        (lambda e, w: e.extend(w, 24000), "one of them over 0"),
+        (lambda e, w: e.extend(w, 24000, -1, 2), "one of them over 0"),
+        (lambda e, w: e.extend(w, 24000, float("inf")), "one of them over 0"),
+        (lambda e, w: e.transform(w, 24000, 1.5), "strength must lie between 0 and 1"),
+        (lambda e, w: e.transform(w, 24000, float("nan")), "strength must lie between 0 and 1"),
+        (lambda e, w: e.extend_bandwidth(w, 24000, 12000), "cutoff must lie between 500 and 10800"),
+        (lambda e, w: e.widen(np.stack([w, w], 1), 24000), "2 channels already"),
+        (lambda e, w: e.widen(w, 24000, width=0), "width must be over 0"),
+        (lambda e, w: e.inpaint(w * 0, 24000, 0.2, 0.5), "the sound is silent"),
+        (lambda e, w: e.inpaint(w[:0], 24000, 0.2, 0.5), "the sound is empty"),
+        (lambda e, w: e.inpaint(w + np.nan, 24000, 0.2, 0.5), "not finite"),
+        (lambda e, w: e.inpaint(list(w), 24000, 0.2, 0.5), "float array"),
+        (lambda e, w: e.extend(np.r_[w, 0 * w, 0 * w, 0 * w, 0 * w, 0 * w], 24000, 1), "around is silent"),
+        (lambda e, w: next(e.stream(30, EditSettings())), "prompt is empty"),
+        (lambda e, w: next(e.stream(0.5, EditSettings("rain"), True)), "over 1 seconds"),
+        (lambda e, w: e.transform(w, 24000, 0.5, EditSettings("rain", guidance=99)), "guidance 99 is outside"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told(editors, edit, message):
+    with pytest.raises(ValueError, match=message):
+        edit(editors["student"], noise(1.0, 24000))
+
+
+def test_what_is_silent_is_made_again_and_then_told(editors, monkeypatch):
+    editor, wav, seeds = editors["student"], noise(1.5, 24000), []
+
+    def silent(heard, interval, settings, seed):
+        seeds.append(seed)
+        return heard * (0 if len(seeds) < 3 else 1)
+
+    monkeypatch.setattr(editor, "_made_between", silent)
+    editor.inpaint(wav, 24000, 0.5, 1.0, EditSettings(seed=5))
+    assert seeds == [5, 1_000_005, 2_000_005]
+    seeds.clear()
+    with pytest.raises(AudioError, match="silent with every seed tried: 5, 1000005"):
+        editor.inpaint(wav, 24000, 0.5, 1.0, EditSettings(seed=5, max_retries=1))
+
+
+def test_mirrored_sound_has_no_step_at_the_ends_of_the_interval():
+    sound = torch.arange(100.0)[None]
+    one_sided = torch.where(torch.arange(100) < 50, sound, torch.zeros(1))
+    filled = mirrored(one_sided, 40, 60)[0]  # of equal power: the root of the share
+    torch.testing.assert_close(filled[40:60], (1 - (torch.arange(20) + 0.5) / 20).sqrt() * torch.arange(39.0, 19, -1))
+    torch.testing.assert_close(mirrored(sound, 40, 100)[0, 40:80], torch.arange(39.0, -1, -1))
+    torch.testing.assert_close(mirrored(sound, 0, 30)[0, :30], torch.arange(59.0, 29, -1))
+
+
+def test_joined_mels_keep_what_is_known_and_fit_its_level():
+    given, made = torch.zeros(1, 5, 30), torch.full((1, 5, 30), 0.4)
+    known = (torch.arange(30) < 10) | (torch.arange(30) >= 20)
+    torch.testing.assert_close(joined_mel(given, made, known), torch.zeros(1, 5, 30))
+    torch.testing.assert_close(joined_mel(given, made + 9, known)[0, 0, 12], torch.tensor(8.7))
+    bins = (torch.arange(5) < 3)[:, None]
+    torch.testing.assert_close(joined_band(given, made, bins), torch.zeros(1, 5, 30))
+
+
+def test_a_sound_that_dies_away_is_cut_there():
+    rng = np.random.default_rng(0)
+    loud, quiet = rng.uniform(-0.3, 0.3, 2 * 24000), rng.uniform(-0.01, 0.01, 24000)
+    np.testing.assert_array_equal(without_end(np.r_[loud, quiet], 24000), loud)
+    np.testing.assert_array_equal(without_end(np.r_[quiet, loud], 24000), np.r_[quiet, loud])
+    assert len(without_end(loud[:100], 24000)) == 100
+
+
+def test_a_continuation_that_dies_away_is_tried_again_and_then_told(editors, monkeypatch):
+    editor, seeds = editors["kept"], []
+    original = editor.extend
+
+    def dying(wav, rate, after, settings):
+        seeds.append(settings.seed)
+        longer = original(wav, rate, after, settings=settings)
+        return np.r_[longer[: len(wav)], 0 * longer[len(wav) :]]
+
+    monkeypatch.setattr(editor, "extend", dying)
+    with pytest.raises(AudioError, match="dies away"):
+        list(editor.stream(12, EditSettings("rain", max_retries=2)))
+    assert len(seeds) == 3 and len(set(seeds)) == 3
+
+
+def test_settings_are_frozen_and_default_to_the_models_own():
+    settings = EditSettings()
+    assert (settings.prompt, settings.steps, settings.guidance, settings.temperature) == (None,) * 4
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.seed = 1
+    assert solvers.student_times(paths.edm, 2)[-1] == 0
+
+
+@pytest.mark.parametrize("shape", [(24000,), (2, 24000), (1, 2, 24000)])
+def test_a_call_of_the_pipeline_edits_a_sound(editors, shape):
+    pipe = editors["kept"].pipe
+    audio = torch.from_numpy(np.random.default_rng(0).uniform(-0.3, 0.3, shape).astype(np.float32))
+    generator = torch.Generator().manual_seed(3)
+    output = pipe("rain", audio=audio, mask_start_seconds=0.4, mask_end_seconds=0.6, generator=generator)
+    assert output.audios.shape == (1, *shape[-2:]) and output.sample_rate == 24000
+    torch.testing.assert_close(output.audios[..., :9000], audio.reshape(1, *shape[-2:])[..., :9000], rtol=0, atol=0)
+    generator = torch.Generator().manual_seed(3)
+    again = pipe("rain", audio=audio, mask_start_seconds=0.4, mask_end_seconds=0.6, generator=generator)
+    torch.testing.assert_close(again.audios, output.audios)
+    takes = pipe(audio=audio, strength=0.5, num_waveforms_per_prompt=2, sampling_rate=44100, output_type="np")
+    assert takes.audios.shape == (2, *shape[-2:]) and takes.sample_rate == 44100
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"audio": torch.ones(24000)}, "give either"),
+        ({"audio": torch.ones(24000), "strength": 0.5, "mask_start_seconds": 0.1}, "give either"),
+        ({"audio": torch.ones(24000), "mask_start_seconds": 0.1}, "give either"),
+        ({"audio": torch.ones(2, 2, 24000), "strength": 0.5}, "audio must be"),
+        ({"audio": torch.ones(24000), "strength": 0.5, "sampling_rate": 0}, "sampling_rate must be"),
+        ({"strength": 0.5}, "strength belongs to a sound that is edited"),
+        ({"mask_end_seconds": 0.5}, "mask_end_seconds belongs"),
+    ],
+)
+def test_arguments_of_an_edit_are_checked(editors, given, message):
+    with pytest.raises(ValueError, match=message):
+        editors["student"].pipe("rain", **given)
+
+
+def test_refining_keeps_the_noise_of_the_first_call(editors):
+    """With equal noise in every call, a network whose estimate is a function of that noise alone stays where it is."""
+    pipe = editors["student"].pipe
+    original, noises = pipe.transformer.forward, []
+
+    def of_noise(x_t, t, s=None, cond=None):
+        noises.append(x_t / t[:, None, None] if not noises else (x_t - clean) / t[:, None, None])
+        return clean
+
+    clean = torch.zeros(1, 4, 24)
+    pipe.transformer.forward = of_noise
+    try:
+        pipe("rain", 1.0, num_inference_steps=3, output_type="latent", refine=True)
+        assert len(noises) == 3
+        torch.testing.assert_close(noises[1], noises[0], atol=1e-5, rtol=1e-4)
+        noises.clear()
+        pipe("rain", 1.0, num_inference_steps=3, output_type="latent")
+        assert (noises[1] - noises[0]).abs().max() > 0.1
+    finally:
+        pipe.transformer.forward = original
