@@ -82,7 +82,7 @@ def test_a_folder_without_its_vocabulary_is_refused(tmp_path, folder):
     for file in (tmp_path / "wordless").iterdir():
         if file.name in ("vocab.json", "merges.txt", "tokenizer.json"):
             file.unlink()
-    with pytest.raises(ValueError, match="wordless: "):
+    with pytest.raises(ValueError, match="wordless"):
         ClapScorer.from_pretrained(tmp_path / "wordless")
 
 
