@@ -16,20 +16,37 @@ FLOOR = 1e-5
 
 
 @lru_cache(maxsize=8)
-def mel_filters(sample_rate: int, n_fft: int, bins: int) -> Tensor:
-    """Returns Slaney's mel filterbank `[bins, n_fft // 2 + 1]`: triangles of unit area per Hz, from 0 Hz to half the
-    rate.
+def mel_filters(
+    sample_rate: int,
+    n_fft: int,
+    bins: int,
+    low: float = 0.0,
+    high: float | None = None,
+    htk: bool = False,
+    norm: str | None = "slaney",
+) -> Tensor:
+    """Returns a mel filterbank `[bins, n_fft // 2 + 1]`: triangles over hertz from `low` to `high` (None: half the
+    rate).
 
-    It equals librosa's to the bit, without its import, and torchaudio's to 3.4e-7. The mel scale is linear up to 1 kHz
-    (15 mel) and logarithmic above, with 27 mel for a factor of 6.4."""
+    norm "slaney": triangles of unit area per Hz; "sum": of unit sum; None: of unit height. The mel scale is Slaney's,
+    linear up to 1 kHz (15 mel) and logarithmic above, with 27 mel for a factor of 6.4, or with `htk` that of HTK.
+    Equals librosa's to the bit, whose import compiles code for half a minute, and torchaudio's to 1e-5."""
+    highest = sample_rate / 2 if high is None else high
     linear, growth = 200 / 3, math.log(6.4) / 27
-    highest = sample_rate / 2
-    top = 15 + math.log(highest / 1000) / growth if highest >= 1000 else highest / linear
-    mels = np.linspace(0, top, bins + 2)
-    edges = np.where(mels >= 15, 1000 * np.exp(growth * (mels - 15)), linear * mels)  # Hz
+    if htk:
+        mels = np.linspace(*(2595.0 * np.log10(1.0 + np.array([low, highest]) / 700.0)), bins + 2)
+        edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)  # Hz
+    else:
+        ends = [15 + math.log(hz / 1000) / growth if hz >= 1000 else hz / linear for hz in (low, highest)]
+        mels = np.linspace(*ends, bins + 2)
+        edges = np.where(mels >= 15, 1000 * np.exp(growth * (mels - 15)), linear * mels)
     width, above = np.diff(edges)[:, None], np.fft.rfftfreq(n_fft, 1 / sample_rate) - edges[:, None]
     triangles = np.maximum(0, np.minimum(above[:-2] / width[:-1], -above[2:] / width[1:])).astype(np.float32)
-    return torch.from_numpy((triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32))
+    if norm == "slaney":
+        triangles = (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+    elif norm == "sum":
+        triangles = (triangles / triangles.sum(1, dtype=np.float64, keepdims=True)).astype(np.float32)
+    return torch.from_numpy(triangles)
 
 
 def stft(wav: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:

@@ -28,6 +28,16 @@ def test_mel_filters_are_librosas_to_the_bit(settings: tuple[int, int, int]) -> 
     assert torch.equal(mel_filters(*settings), torch.from_numpy(theirs))
 
 
+@pytest.mark.parametrize(("name", "norm"), [("slaney", "slaney"), ("sum", 1), (None, None)])
+@pytest.mark.parametrize("htk", [False, True])
+@pytest.mark.parametrize("settings", [(16000, 512, 64, 125, 7500), (44100, 2048, 96, 0, 22050)])
+def test_other_mel_filters_are_librosas_to_the_bit(settings: tuple, htk: bool, name: str | None, norm: object) -> None:
+    theirs = librosa.filters.mel(
+        **dict(zip(("sr", "n_fft", "n_mels", "fmin", "fmax"), settings, strict=True)), htk=htk, norm=norm
+    )
+    assert torch.equal(mel_filters(*settings, htk=htk, norm=name), torch.from_numpy(theirs))
+
+
 def test_mel_of_a_tone_peaks_at_its_bin() -> None:
     mel = LogMel()
     centre = (mel_filters(24000, 1024, 100) * torch.linspace(0, 12000, 513)).sum(1) / mel_filters(24000, 1024, 100).sum(
