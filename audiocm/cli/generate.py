@@ -7,6 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from . import graphs
 from .loading import load_pipeline, quiet_libraries
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--num", type=int, default=1, help="takes per prompt (default 1)")
     add("--model", default="tta", help="tta (one network call), tta-teacher, a folder or a hub id (default tta)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
+    add("--backend", choices=graphs.BACKENDS, default="torch", help=graphs.HELP)
 
 
 def generate_command(args: argparse.Namespace) -> int:
@@ -62,6 +64,8 @@ def generate_command(args: argparse.Namespace) -> int:
         raise ValueError(f"--retries must be at least 0, not {args.retries}")
     if not 0 <= args.seed <= 2**63 - args.num:
         raise ValueError(f"--seed must lie between 0 and 2^63, not {args.seed}")
+    if args.backend != "torch":
+        return graphs.generate_with_graphs(args, prompts)
     destination = Destination(args.output, len(prompts) * args.num)
     with quiet_libraries():
         start = time.perf_counter()

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from . import graphs
 from .loading import load_pipeline, quiet_libraries
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retries", type=int, default=3, help=f"{retries}, and the exit code is 3 (default 3)")
     add("--model", default="tts", help="tts (one network call), tts-teacher, a folder or a hub id (default tts)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
+    add("--backend", choices=graphs.BACKENDS, default="torch", help=graphs.HELP)
 
 
 def requested_lines(args: argparse.Namespace) -> Lines:
@@ -81,6 +83,8 @@ def speak_command(args: argparse.Namespace) -> int:
         raise ValueError(f"cannot write {args.output}: the extension must be .wav, .flac or .ogg")
     with quiet_libraries():
         lines = requested_lines(args)
+        if args.backend != "torch":
+            return graphs.speak_with_graphs(args, lines)
         pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
         start = time.perf_counter()
         missing: list[tuple[str, str, str]] = []
