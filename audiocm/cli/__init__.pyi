@@ -1,5 +1,6 @@
 from . import (
     distill as distill,
+    edit as edit,
     export as export,
     generate as generate,
     graphs as graphs,

@@ -10,7 +10,7 @@ import stat
 import sys
 import time
 from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 from ..checks import check_whole
@@ -18,11 +18,11 @@ from . import graphs
 from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from ..pipelines.text_to_speech import TextToSpeechPipeline
     from ..text.pronunciation import Lexicon
 
+    Speak = Callable[[str | Iterable[str], Any, int], Iterator[Any]]  # text, notes, seed -> sentences
     Lines = list[tuple[str | Iterable[str], list[tuple[float, float]] | None]]
 
 MAX_RETRIES = 1000
@@ -172,13 +172,11 @@ def speak_command(args: argparse.Namespace) -> int:
     with quiet_libraries(), redirect_stdout(sys.stderr) if args.output == "-" else nullcontext():
         lexicon = None if args.lexicon is None else Lexicon.read(args.lexicon)
         lines = requested_lines(args, lexicon)
-        if args.backend != "torch":
-            return graphs.speak_with_graphs(args, lines, lexicon)
-        pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
+        sample_rate, speak = _load_voice(args, lexicon)
         start = time.perf_counter()
         missing: list[tuple[str, str, str]] = []
         try:
-            seconds, first, count = _speak(pipe, lines, args, lexicon, missing)
+            seconds, first, count = _write_speech(speak, sample_rate, lines, args, missing)
         except PipeClosedError:
             return BROKEN_PIPE
         finally:
@@ -193,12 +191,34 @@ def speak_command(args: argparse.Namespace) -> int:
     return SOUNDS_MISSING if missing else 0
 
 
-def _speak(
-    pipe: TextToSpeechPipeline,
-    lines: Lines,
-    args: argparse.Namespace,
-    lexicon: Lexicon | None,
-    missing: list[tuple[str, str, str]],
+def _load_voice(args: argparse.Namespace, lexicon: Lexicon | None) -> tuple[int, Speak]:
+    """Returns the sample rate of the model, and a function that speaks or sings a text from a seed."""
+    if args.backend != "torch":
+        from ..runtime.text_to_speech import OnnxTextToSpeech
+
+        model = graphs.load_graphs(OnnxTextToSpeech, args)
+        options = (args.retries, "return", lexicon)
+        return model.sample_rate, lambda text, notes, seed: model.stream(
+            text, args.speed, args.voice, args.guidance, seed, notes, *options
+        )
+    import torch
+
+    pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
+
+    def speak(text: str | Iterable[str], notes: Any, seed: int) -> Iterator[Any]:
+        generator = torch.Generator().manual_seed(seed)
+        settings = (args.steps, args.speed, args.voice, args.guidance, generator)
+        return pipe.stream(text, *settings, notes, args.retries, "return", lexicon)
+
+    return pipe.sample_rate, speak
+
+
+class _NothingSpokenError(Exception):
+    """No sentence could be spoken: no file appears."""
+
+
+def _write_speech(
+    speak: Speak, sample_rate: int, lines: Lines, args: argparse.Namespace, missing: list[tuple[str, str, str]]
 ) -> tuple[float, float, int]:
     """Writes the speech; returns its seconds, the seconds until the first sentence was written, and the number of
     sentences.
@@ -206,35 +226,31 @@ def _speak(
     Adds to `missing` the text, the seed and the fault of each sentence that failed. Without any other no file is
     written."""
     import numpy as np
-    import torch
     from tqdm import tqdm
 
-    from ..pipelines.failures import AudioError
     from ..speech.subtitles import open_times_writer
     from ..speech.times import shift_times
     from ..text.reading import PARAGRAPH_PAUSE
 
     start, first, samples, count = time.perf_counter(), 0.0, 0, 0
     letters = sum(len(text) for text, _ in lines if isinstance(text, str))
-    gap = round(PARAGRAPH_PAUSE * pipe.sample_rate)
-    options = (args.steps, args.speed, args.voice, args.guidance)
+    gap = round(PARAGRAPH_PAUSE * sample_rate)
     with ExitStack() as stack:
-        stack.enter_context(suppress(AudioError))
+        stack.enter_context(suppress(_NothingSpokenError))
         bar = stack.enter_context(
             tqdm(total=letters or None, unit="letter", disable=letters < 500 if letters else None)
         )
-        append = stack.enter_context(open_sound_stream(args.output, pipe.sample_rate, args.format))
+        append = stack.enter_context(open_sound_stream(args.output, sample_rate, args.format))
         add_times = stack.enter_context(open_times_writer(args.times)) if args.times else None
         for i, (text, notes) in enumerate(lines):
             if i:  # a line of a score after another
                 append(np.zeros(gap, np.float32))
                 samples += gap
-            seed, before, pause = args.seed + i, samples / pipe.sample_rate, gap / pipe.sample_rate if i else 0.0
-            generator = torch.Generator().manual_seed(seed)
-            for spoken in pipe.stream(text, *options, generator, notes, args.retries, "return", lexicon):
+            seed, before, pause = args.seed + i, samples / sample_rate, gap / sample_rate if i else 0.0
+            for spoken in speak(text, notes, seed):
                 if failed := spoken.failure:
                     missing.append((failed.prompt, f"seed {seed}, seeds tried: {len(failed.seeds)}", failed.reason))
-                append(spoken.audio.numpy())
+                append(np.asarray(spoken.audio))
                 if add_times:
                     add_times(shift_times(spoken.times, before, pause))
                 first, pause = first or time.perf_counter() - start, 0.0
@@ -243,5 +259,5 @@ def _speak(
                     min(len(spoken.sentence.text) + 1, letters - bar.n) if letters else len(spoken.sentence.text)
                 )
         if len(missing) == count:
-            raise AudioError("no sentence could be spoken")
-    return samples / pipe.sample_rate, first, count
+            raise _NothingSpokenError
+    return samples / sample_rate, first, count
