@@ -27,6 +27,11 @@ class SpokenSentence:
     times: SentenceTimes  # in seconds from the beginning of the text's sound
     failure: Failure | None = None
 
+    @property
+    def durations(self) -> list[tuple[str, float]]:
+        """Its symbols, each with its seconds, which sum to the length of `audio`; "_" is silence."""
+        return self.times.durations
+
 
 class OnnxTextToSpeech(ExportedModel):
     """A one-call text-to-speech student without torch; the same seed makes the same speech as with it, to rounding."""
