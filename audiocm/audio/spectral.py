@@ -16,20 +16,37 @@ FLOOR = 1e-5
 
 
 @lru_cache(maxsize=8)
-def mel_filters(sample_rate: int, n_fft: int, bins: int) -> Tensor:
-    """Returns Slaney's mel filterbank `[bins, n_fft // 2 + 1]`: triangles of unit area per Hz, from 0 Hz to half the
-    rate.
+def mel_filters(
+    sample_rate: int,
+    n_fft: int,
+    bins: int,
+    low: float = 0.0,
+    high: float | None = None,
+    htk: bool = False,
+    norm: str | None = "slaney",
+) -> Tensor:
+    """Returns a mel filterbank `[bins, n_fft // 2 + 1]`: triangles over hertz from `low` to `high` (None: half the
+    rate).
 
-    It equals librosa's to the bit, without its import, and torchaudio's to 3.4e-7. The mel scale is linear up to 1 kHz
-    (15 mel) and logarithmic above, with 27 mel for a factor of 6.4."""
+    norm "slaney": triangles of unit area per Hz; "sum": of unit sum; None: of unit height. The mel scale is Slaney's,
+    linear up to 1 kHz (15 mel) and logarithmic above, with 27 mel for a factor of 6.4, or with `htk` that of HTK.
+    Equals librosa's to the bit, whose import compiles code for half a minute, and torchaudio's to 1e-5."""
+    highest = sample_rate / 2 if high is None else high
     linear, growth = 200 / 3, math.log(6.4) / 27
-    highest = sample_rate / 2
-    top = 15 + math.log(highest / 1000) / growth if highest >= 1000 else highest / linear
-    mels = np.linspace(0, top, bins + 2)
-    edges = np.where(mels >= 15, 1000 * np.exp(growth * (mels - 15)), linear * mels)  # Hz
+    if htk:
+        mels = np.linspace(*(2595.0 * np.log10(1.0 + np.array([low, highest]) / 700.0)), bins + 2)
+        edges = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)  # Hz
+    else:
+        ends = [15 + math.log(hz / 1000) / growth if hz >= 1000 else hz / linear for hz in (low, highest)]
+        mels = np.linspace(*ends, bins + 2)
+        edges = np.where(mels >= 15, 1000 * np.exp(growth * (mels - 15)), linear * mels)
     width, above = np.diff(edges)[:, None], np.fft.rfftfreq(n_fft, 1 / sample_rate) - edges[:, None]
     triangles = np.maximum(0, np.minimum(above[:-2] / width[:-1], -above[2:] / width[1:])).astype(np.float32)
-    return torch.from_numpy((triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32))
+    if norm == "slaney":
+        triangles = (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+    elif norm == "sum":
+        triangles = (triangles / triangles.sum(1, dtype=np.float64, keepdims=True)).astype(np.float32)
+    return torch.from_numpy(triangles)
 
 
 def stft(wav: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
@@ -45,11 +62,20 @@ def istft(spectrum: Tensor, n_fft: int, hop: int, window: Tensor) -> Tensor:
     complex `[batch, bin, frames]` -> `[batch, frames * hop]`. Raises ValueError if n_fft is not a multiple of hop."""
     if n_fft % hop:
         raise ValueError(f"n_fft must be a multiple of hop, got n_fft={n_fft}, hop={hop}")
-    pad = (n_fft - hop) // 2
-    frames = torch.fft.irfft(spectrum.transpose(1, 2), n=n_fft) * window
-    envelope = window.square().expand(1, frames.shape[1], n_fft)
-    wav, weight = overlap_add(frames, hop), overlap_add(envelope, hop)
-    return (wav / weight.clamp_min(1e-8))[:, pad : wav.shape[1] - pad]
+    weight = overlap_weight(spectrum.shape[2], window, hop)
+    return _istft_rows(spectrum.transpose(1, 2), hop, window, weight)
+
+
+def overlap_weight(frames: int, window: Tensor, hop: int) -> Tensor:
+    """Returns the inverse of the sum of the squared windows of so many frames, `[1, (frames - 1) * hop + n_fft]`."""
+    return overlap_add(window.square().expand(1, frames, len(window)), hop).clamp_min(1e-8).reciprocal()
+
+
+def _istft_rows(spectrum: Tensor, hop: int, window: Tensor, weight: Tensor) -> Tensor:
+    """`istft` of spectra as rows, `[batch, frame, bin]`, with their `overlap_weight`."""
+    pad = (len(window) - hop) // 2
+    wav = overlap_add(torch.fft.irfft(spectrum, n=len(window)) * window, hop) * weight
+    return wav[:, pad : wav.shape[1] - pad]
 
 
 def overlap_add(frames: Tensor, hop: int) -> Tensor:
@@ -132,15 +158,19 @@ def griffin_lim(
     `spectrum`, complex `[batch, bin, frames]`, has the first phases and, once they match `log_mel`, the magnitudes.
     Where `known`, bool, broadcastable to it, the spectrum is set to `known_spectrum` in every iteration, so that the
     phases around fit the sound that is there."""
+    share = momentum / (1 + momentum)
+    rows = None if known is None else (known.expand(spectrum.shape).transpose(1, 2), known_spectrum.transpose(1, 2))
 
     def with_known(estimate: Tensor) -> Tensor:
-        return estimate if known is None else torch.where(known, known_spectrum, estimate)
+        return estimate if rows is None else torch.where(rows[0], rows[1], estimate)
 
-    spectrum = with_known(mel.match_mel(spectrum, log_mel))
+    spectrum = with_known(mel.match_mel(spectrum, log_mel).transpose(1, 2).contiguous())
+    weight = overlap_weight(spectrum.shape[1], mel.window, mel.hop)
     magnitude, previous = spectrum.abs(), None
-    for _ in range(iterations):
-        current = mel.stft(mel.istft(spectrum))
-        accelerated = current if previous is None else current - momentum / (1 + momentum) * previous
-        spectrum = with_known(magnitude * accelerated / accelerated.abs().clamp_min(1e-8))
+    for _ in range(iterations):  # spectra as rows, as the transforms want them
+        wav = _istft_rows(spectrum, mel.hop, mel.window, weight)
+        current = mel.stft(wav).transpose(1, 2)
+        accelerated = current if previous is None else torch.sub(current, previous, alpha=share)
+        spectrum = with_known(accelerated * (magnitude / accelerated.abs().clamp_min(1e-8)))
         previous = current
-    return mel.istft(spectrum)
+    return _istft_rows(spectrum, mel.hop, mel.window, weight)

@@ -2,6 +2,7 @@ from . import (
     distill as distill,
     export as export,
     generate as generate,
+    graphs as graphs,
     loading as loading,
     main as main,
     output as output,

@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checks import check_number, check_path, check_whole
 from .loading import quiet_libraries
 
 if TYPE_CHECKING:
@@ -157,13 +158,14 @@ def distill_command(args: argparse.Namespace) -> int:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Raises ValueError for an option out of range."""
-    for name in ("steps", "batch", "accumulate", "lora", "save_every"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(args, name)}")
-    for name in ("minutes", "lr", "seconds"):
-        value = getattr(args, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"--{name} must be a positive number, not {value:g}")
+    for name, most in {"steps": 10**8, "batch": 10**5, "accumulate": 10**5, "lora": 10**5, "save_every": 10**8}.items():
+        if getattr(args, name) is not None:
+            check_whole(f"--{name.replace('_', '-')}", getattr(args, name), least=1, most=most)
+    for name, most in {"minutes": 10**6, "lr": 10, "seconds": 10**4}.items():
+        if getattr(args, name) is not None:
+            check_number(f"--{name}", getattr(args, name), above=0, most=most)
+    for name in ("output", "data"):
+        check_path(f"--{name}", getattr(args, name))
     low, high = args.w_range[0], args.w_range[-1]
     if len(args.w_range) > 2 or not 0 <= low <= high < float("inf"):
         given = " ".join(f"{one:g}" for one in args.w_range)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..checks import check_number, check_whole
+from . import graphs
 from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--lora-scale", type=float, default=1.0, help="how much of it is added (default 1)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
+    add("--backend", choices=graphs.BACKENDS, default="torch", help=graphs.HELP)
 
 
 def generate_command(args: argparse.Namespace) -> int:
@@ -88,6 +90,8 @@ def generate_command(args: argparse.Namespace) -> int:
         if args.steps is not None:
             raise ValueError("--refine and --steps exclude each other: give one")
         args.steps = check_whole("--refine", args.refine, least=1)
+    if args.backend != "torch":
+        return graphs.generate_with_graphs(args, prompts)
     destination = Destination(args.output, len(prompts) * args.num, args.force)
     with quiet_libraries():
         start = time.perf_counter()

@@ -48,7 +48,7 @@ def serve_command(args: argparse.Namespace) -> int:
         missing = error.name or str(error)
         raise ImportError(f'audiocm serve needs {missing}: pip install "audiocm[serve]"') from error
     from ..serving.guard import is_local
-    from ..serving.server import exit_on_sigterm, open_socket
+    from ..serving.server import open_socket
 
     for name, value, most in (("batch", args.batch, 64), ("queue", args.queue, 10_000)):
         if not 1 <= value <= most:
@@ -60,7 +60,7 @@ def serve_command(args: argparse.Namespace) -> int:
     token = os.environ.get("AUDIOCM_TOKEN") if args.token is None else args.token
     if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token != ""):
         raise ValueError("the token must be printable ASCII without spaces at its ends, and not empty")
-    with exit_on_sigterm(), quiet_libraries(), open_socket(args.host, args.port) as listener:
+    with quiet_libraries(), open_socket(args.host, args.port) as listener:
         local = is_local(listener.getsockname()[0])
         if not local and token is None:
             print(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 from ..checks import check_whole
+from . import graphs
 from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retries", type=int, default=3, help=f"{retries}, and the exit code is 3 (default 3)")
     add("--model", default="tts", help="tts (one network call), tts-teacher, a folder or a hub id (default tts)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
+    add("--backend", choices=graphs.BACKENDS, default="torch", help=graphs.HELP)
 
 
 def read_blocks(file: str) -> Iterator[str]:
@@ -170,6 +172,8 @@ def speak_command(args: argparse.Namespace) -> int:
     with quiet_libraries(), redirect_stdout(sys.stderr) if args.output == "-" else nullcontext():
         lexicon = None if args.lexicon is None else Lexicon.read(args.lexicon)
         lines = requested_lines(args, lexicon)
+        if args.backend != "torch":
+            return graphs.speak_with_graphs(args, lines, lexicon)
         pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
         start = time.perf_counter()
         missing: list[tuple[str, str, str]] = []

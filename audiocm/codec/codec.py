@@ -9,6 +9,8 @@ from torch import Tensor
 from .vae import MelVAE
 from .vocoder import Vocoder
 
+CPU_ROWS = 4
+
 
 class Codec:
     """Encodes waveforms to latents with a `MelVAE` and decodes them with it and a `Vocoder`; owns no weights.
@@ -39,5 +41,7 @@ class Codec:
     def decode(self, latent: Tensor, max_rms: float | None = None) -> Tensor:
         """Decodes latents [batch, channels, frame] to waveforms [batch, sample], float32, not clipped to [-1, 1].
 
-        `max_rms` limits each mel frame's RMS. Generated latents need it: half a std of loudness is a factor of four."""
-        return self.vocoder(self.vae.decode(latent), self.iterations, max_rms)
+        `max_rms` limits each mel frame's RMS. Generated latents need it: half a std of loudness is a factor of four.
+        A CPU decodes CPU_ROWS rows at once: of more, the activations leave its cache and fill the memory."""
+        groups = latent.split(CPU_ROWS) if latent.device.type == "cpu" else [latent]
+        return torch.cat([self.vocoder(self.vae.decode(one), self.iterations, max_rms) for one in groups])

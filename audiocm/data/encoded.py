@@ -6,9 +6,11 @@ memory-mapped; in memory are only numbers that say where each row is, 30 bytes a
 
 import functools
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -140,9 +142,9 @@ def encode_recordings(
     one shape at any length is told the length of each part, others `seconds`. Raises ValueError if none is left."""
     place, left_out = Path(folder), dict(skipped or {})
     places = place / "latents", place / "conditions"
+    samples = part_samples(encoder, seconds)
     for one in places:
         one.mkdir(parents=True, exist_ok=True)
-    samples = part_samples(encoder, seconds)
     told_length = tuple(encoder.latent_shape(seconds)) == tuple(encoder.latent_shape(seconds / 2))
 
     known = _keys(places[0])
@@ -165,6 +167,10 @@ def encode_recordings(
     if rank == 0:
         warn_of_skipped(left_out, len(recordings) + len(skipped or {}))
     if not rows:
+        if rank == 0 and not any(places[0].glob("*.safetensors")):
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):
+                place.parent.rmdir()  # if it is empty
         raise ValueError(f"none of {len(recordings)} recordings can be used: {next(iter(left_out.values()), '')}")
     latent_files, condition_files = (sorted(one.glob("*.safetensors")) for one in places)
     number = {file.stem: i for i, file in enumerate(latent_files)}

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..audio.spectral import mel_filters
 from ..files import content_digest
 from .checkpoints import load_strictly, package_file, read_state
-from .layers import DoubleConvBlock, apply_by_clip, magnitude_frames, mel_filters, split_in_blocks
+from .layers import DoubleConvBlock, apply_by_clip, magnitude_frames, split_in_blocks
 
 
 class _EffectsNet(nn.Module):
@@ -51,7 +52,7 @@ class Aisfx:
         net = load_strictly(_EffectsNet(), state, "aisfx")
         self._net, self._device, self._batch = net.to(device, memory_format=torch.channels_last), device, batch
         self._window = torch.hann_window(2048, periodic=False)
-        self._filters = mel_filters(sr=44100, n_fft=2048, n_mels=96, fmin=0, fmax=22050, htk=True, norm=1)
+        self._filters = mel_filters(44100, 2048, 96, htk=True, norm="sum")
         self.digest = content_digest(packed, "hann2048s/1024 htk96 norm1 log10 100/50")
 
     def spectrum(self, wav: np.ndarray) -> Tensor:

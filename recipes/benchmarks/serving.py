@@ -4,7 +4,7 @@
     python -m recipes.benchmarks.serving --machine "random networks" --models FOLDER FOLDER --only soak
 
 Starts servers of its own, on a free port, and writes a row named after the machine into samples/serving_benchmark.json,
-beside its other rows. `levels`: for each number of
+beside its other rows; parts that were not measured anew stay, `commit` has the commit of each. `levels`: for each number of
 clients, each of which sends its next request when it has the answer to the one before, the answers per second and
 the 50th and 95th percentile of their seconds; of speech also those until the first byte. `soak`: the cheapest sounds,
 half a second each, from 16 clients, and the server's resident memory on the way. `overload`: twice as many clients as
@@ -202,14 +202,14 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="*", default=PARTS)
     parser.add_argument("--results", type=Path, default=Path("samples/serving_benchmark.json"))
     args = parser.parse_args()
-    row: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "torch": torch.__version__, "commit": commit()}
+    row: dict[str, Any] = {"cores": len(os.sched_getaffinity(0)), "torch": torch.__version__}
     row |= {"seed": "request i has seed i", "note": args.note}
     if "levels" in args.only or "overload" in args.only:
         with running(args.models) as server:
             row["seconds_to_start"] = server.seconds_to_start
             for name, request in (("sounds_of_1_s", lambda i: sound(1.0, i)), ("sentences", lambda i: SPEECH)):
-                levels = (1, 4, 16, 64) if "levels" in args.only else ()
-                row[name] = [load(server.port, clients, request, 24_000, args.seconds) for clients in levels]
+                if "levels" in args.only:
+                    row[name] = [load(server.port, n, request, 24_000, args.seconds) for n in (1, 4, 16, 64)]
             if "overload" in args.only:
                 row["overload"] = load(server.port, 2 * QUEUE, lambda i: sound(1.0, i), 24_000, args.seconds)
     if "soak" in args.only:
@@ -217,8 +217,10 @@ def main() -> None:
             row["soak"] = soak(server, args.requests, args.minutes)
     if "restart" in args.only:
         row["restart"] = restart(args.models)
-    print(json.dumps(row, indent=1))
     rows = json.loads(args.results.read_text()) if args.results.exists() else {}
+    before = rows.get(args.machine, {})
+    row = before | row | {"commit": before.get("commit", {}) | dict.fromkeys(args.only, commit())}
+    print(json.dumps(row, indent=1))
     write_json(args.results, rows | {args.machine: row})
 
 

@@ -3,9 +3,10 @@
     python -m recipes.text_to_speech.reading --output samples/reading_scores
     python -m recipes.text_to_speech.reading --systems audiocm --pronouncers audiocm --wrong
 
-reading.tsv has a kind, the half of the bench, an input, its spoken form in words ("|" separates forms that are as good,
-"/" sentences) and, for homographs and names, a word with its phonemes. The first half was written before the front end,
-the second after it and before the front end had read any of its lines; both by the same hand.
+reading.tsv has a kind, the part of the bench, an input, its spoken form in words ("|" separates forms that are as good,
+"/" sentences) and, for homographs and names, a word with its phonemes. The first part was written before the front end,
+the second after it and before the front end had read any of its lines; the third was written last, and
+the front end was not changed for it; all by the same hand.
 
 A reading is right if its words are those of a spoken form, in lower case, without punctuation, hyphens and the "and" of
 numbers. audiocm and hibari have to find the sentences as well, and hibari, which normalises some classes only while it
@@ -279,21 +280,21 @@ def installed(name: str) -> dict[str, str | float]:
 
 
 def shares(marks: dict[str, list[bool]]) -> dict:
-    """Returns the shares of marks under "all", "half ..." and kinds."""
+    """Returns the shares of marks under "all", "part ..." and kinds."""
     share = {key: round(sum(values) / len(values), 4) for key, values in marks.items()}
-    halves = {key.removeprefix("half "): share.pop(key) for key in list(share) if key.startswith("half ")}
-    return {"right": share.pop("all"), "halves": halves, "kinds": share}
+    parts = {key.removeprefix("part "): share.pop(key) for key in list(share) if key.startswith("part ")}
+    return {"right": share.pop("all"), "parts": parts, "kinds": share}
 
 
 def measure(rows: list[Row], run: Callable[[Row], bool]) -> dict:
-    """Returns the shares of rows for which `run` is true, in all, by half and by kind, and its time."""
+    """Returns the shares of rows for which `run` is true, in all, by part and by kind, and its time."""
     marks: dict[str, list[bool]] = {}
     start = time.perf_counter()
     for row in rows:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             good = run(row)
-        for key in ("all", f"half {row['half']}", row["kind"]):
+        for key in ("all", f"part {row['part']}", row["kind"]):
             marks.setdefault(key, []).append(good)
     return shares(marks) | {"milliseconds": round(1000 * (time.perf_counter() - start) / len(rows), 2)}
 
@@ -343,9 +344,9 @@ def table(results: dict[str, dict], rows: list[Row]) -> str:
 
     lines = [line("kind", "texts", list(results)), f"|---|--:|{'--:|' * len(results)}"]
     lines.append(line("**all**", len(rows), [f"**{percent(one['right'])}**" for one in results.values()]))
-    for half in dict.fromkeys(row["half"] for row in rows):
-        count = sum(row["half"] == half for row in rows)
-        lines.append(line(f"{half} half", count, [percent(one["halves"].get(half)) for one in results.values()]))
+    for part in dict.fromkeys(row["part"] for row in rows):
+        count = sum(row["part"] == part for row in rows)
+        lines.append(line(f"{part} part", count, [percent(one["parts"].get(part)) for one in results.values()]))
     for kind in dict.fromkeys(row["kind"] for row in rows):
         count = sum(row["kind"] == kind for row in rows)
         lines.append(line(kind, count, [percent(one["kinds"].get(kind)) for one in results.values()]))
@@ -365,7 +366,7 @@ def run_all(names: list[str], measure_one: Callable, rows: list[Row], show_wrong
             if name in kept:
                 results[name] = kept[name]
             continue
-        print(f"{name}: {100 * results[name]['right']:.1f} % of {len(rows)}, by half {results[name]['halves']}")
+        print(f"{name}: {100 * results[name]['right']:.1f} % of {len(rows)}, by part {results[name]['parts']}")
         print("  below 90 %:", {kind: share for kind, share in results[name]["kinds"].items() if share < 0.9})
     return results
 
@@ -376,11 +377,11 @@ def main() -> None:
     parser.add_argument("--output", metavar="FILE", help="without extension; .json and .md are written")
     parser.add_argument("--systems", nargs="*", choices=READERS, default=list(READERS))
     parser.add_argument("--pronouncers", nargs="*", choices=PRONOUNCERS, default=list(PRONOUNCERS))
-    parser.add_argument("--half", choices=("first", "second", "third"), help="a half of the bench alone")
+    parser.add_argument("--part", choices=("first", "second", "third"), help="a part of the bench alone")
     parser.add_argument("--keep", action="store_true", help="keep OUTPUT.json's columns of systems not installed here")
     parser.add_argument("--wrong", action="store_true", help="print what is read wrong")
     args = parser.parse_args()
-    rows = [row for row in read_bench() if args.half in (None, row["half"])]
+    rows = [row for row in read_bench() if args.part in (None, row["part"])]
     voiced = [row for row in rows if row["phonemes"] != "-"]
     for row in voiced:  # a misspelt symbol is found here
         for form in row["phonemes"].split("=")[1].split("|"):

@@ -28,6 +28,16 @@ def test_mel_filters_are_librosas_to_the_bit(settings: tuple[int, int, int]) -> 
     assert torch.equal(mel_filters(*settings), torch.from_numpy(theirs))
 
 
+@pytest.mark.parametrize(("name", "norm"), [("slaney", "slaney"), ("sum", 1), (None, None)])
+@pytest.mark.parametrize("htk", [False, True])
+@pytest.mark.parametrize("settings", [(16000, 512, 64, 125, 7500), (44100, 2048, 96, 0, 22050)])
+def test_other_mel_filters_are_librosas_to_the_bit(settings: tuple, htk: bool, name: str | None, norm: object) -> None:
+    theirs = librosa.filters.mel(
+        **dict(zip(("sr", "n_fft", "n_mels", "fmin", "fmax"), settings, strict=True)), htk=htk, norm=norm
+    )
+    assert torch.equal(mel_filters(*settings, htk=htk, norm=name), torch.from_numpy(theirs))
+
+
 def test_mel_of_a_tone_peaks_at_its_bin() -> None:
     mel = LogMel()
     centre = (mel_filters(24000, 1024, 100) * torch.linspace(0, 12000, 513)).sum(1) / mel_filters(24000, 1024, 100).sum(
@@ -77,3 +87,17 @@ def test_the_limiter_turns_down_what_is_too_loud_and_nothing_else() -> None:
     limited = mel.limit(mel(loud), 0.3)
     assert mel.rms(limited).max() <= 0.3 * 1.001
     assert torch.equal(limited[:, :, :30], mel(loud)[:, :, :30]) and torch.equal(mel.limit(mel(wav), 0.3), mel(wav))
+
+
+def test_griffin_lim_is_the_published_algorithm() -> None:
+    mel, wav = LogMel(), tones()
+    turns = torch.rand(1, 513, wav.shape[1] // 256, generator=torch.Generator().manual_seed(0))
+    start, log_mel = mel.stft(wav) * torch.exp(6.28j * turns), mel(wav)
+    c = mel.match_mel(start, log_mel)
+    magnitude, before = c.abs(), None
+    for _ in range(8):  # t_n = P(c_n-1), c_n = P2(t_n + a (t_n - t_n-1)); the factor 1 + a does not matter to P2
+        t = mel.stft(mel.istft(c))
+        moved = t if before is None else t + 0.99 * (t - before)
+        c, before = magnitude * moved / moved.abs().clamp_min(1e-8), t
+    wanted, made = mel.istft(c), griffin_lim(mel, log_mel, start, 8)
+    assert 10 * torch.log10(wanted.square().sum() / (made - wanted).square().sum()) > 80

@@ -158,8 +158,8 @@ def test_bad_sounds_are_named_and_left_out(call, root, tmp_path, capsys):
         (["--method", "magic"], "unknown method 'magic': must be one of guidance-distillation, cd, "),
         (["--method", "regression"], "unknown method 'regression'"),
         (["--method", "scd"], "no derivative in t"),
-        (["--batch", 0], "--batch must be at least 1, not 0"),
-        (["--minutes", 0], "--minutes must be a positive number, not 0"),
+        (["--batch", 0], "--batch must be a whole number of at least 1 and at most 100,000, not 0"),
+        (["--minutes", 0], "--minutes must be a number above 0 and at most 1,000,000, not 0"),
         (["--w-range", 5, 2], "--w-range must be one or two numbers"),
         (["--w-range", 5], "learns a range of weights"),
         (["--save-w", 9], "--save-w must be between 1 and 7"),
@@ -171,7 +171,7 @@ def test_bad_sounds_are_named_and_left_out(call, root, tmp_path, capsys):
         (["--push-to-hub", "me"], "--push-to-hub must be OWNER/NAME"),
         (["-o", "t"], "output t is not empty (model_index.json) and holds no run of distill"),
         (["-o", "t/model_index.json"], "is a file: give a folder"),
-        (["--seconds", "-1"], "--seconds must be a positive number, not -1"),
+        (["--seconds", "-1"], "--seconds must be a number above 0 and at most 10,000, not -1"),
     ],
 )
 def test_wrong_options_are_one_line_and_leave_nothing(call, root, capsys, words, expected):

@@ -42,3 +42,12 @@ def test_decoding_is_a_function_and_batch_mates_do_not_matter(codec: Codec) -> N
     together = codec.decode(latent)
     assert torch.equal(together, codec.decode(latent))
     assert torch.allclose(together[1:2], codec.decode(latent[1:2]), atol=1e-4)
+
+
+def test_large_batches_are_decoded_in_groups(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    latent, rows = torch.randn(6, 16, 8, generator=torch.Generator().manual_seed(0)), []
+    decode = codec.vae.decode
+    monkeypatch.setattr(codec.vae, "decode", lambda group: rows.append(len(group)) or decode(group))
+    together = codec.decode(latent)
+    assert rows == [4, 2]
+    torch.testing.assert_close(together[5:], codec.decode(latent[5:]), atol=1e-4, rtol=1e-4)

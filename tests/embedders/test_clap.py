@@ -82,7 +82,7 @@ def test_a_folder_without_its_vocabulary_is_refused(tmp_path, folder):
     for file in (tmp_path / "wordless").iterdir():
         if file.name in ("vocab.json", "merges.txt", "tokenizer.json"):
             file.unlink()
-    with pytest.raises(ValueError, match="wordless: "):
+    with pytest.raises(ValueError, match="wordless"):
         ClapScorer.from_pretrained(tmp_path / "wordless")
 
 
@@ -150,7 +150,7 @@ def test_a_laion_file_hears_but_does_not_read_without_a_tokenizer(tmp_path, fold
     (tmp_path / "wordless").mkdir()
     (tmp_path / "wordless" / "config.json").write_text('{"model_type": "roberta"}')  # gives five special tokens
     for tokenizer in (tmp_path / "wordless", tmp_path / "absent"):
-        with pytest.raises(ValueError, match=r"(its tokenizer has 5 tokens and the text tower 32|no tokenizer can be)"):
+        with pytest.raises(ValueError, match=r"wordless|absent"):
             load_embedder(str(file), "cpu", str(tokenizer))
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="not a LAION CLAP checkpoint"):

@@ -21,10 +21,12 @@ def noise(samples, seed=0):
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
+    from transformers import RobertaTokenizer
+
     folder = tmp_path_factory.mktemp("roberta")
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(WORDS)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "config.json").write_text('{"model_type": "roberta"}')
+    RobertaTokenizer.from_pretrained(folder).save_pretrained(folder)
     return str(folder)
 
 
@@ -74,10 +76,11 @@ def test_other_checkpoints_and_tokenizers_are_refused(tmp_path, tokenizer):
         load_with_package(tmp_path / "x.pt", tokenizer)
 
 
-def test_the_package_is_named_where_it_is_missing(monkeypatch):
+def test_the_package_is_named_where_it_is_missing(monkeypatch, tmp_path):
+    (tmp_path / "x.pt").write_bytes(b"")
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "laion_clap" else find_spec(name))
     with pytest.raises(ValueError, match="needs the package laion_clap: pip install --no-deps laion-clap torchlibrosa"):
-        load_embedder("laion-clap:x.pt")
+        load_embedder(f"laion-clap:{tmp_path / 'x.pt'}")
     with pytest.raises(ValueError, match="laion-clap needs its weight file"):
         load_embedder("laion-clap")

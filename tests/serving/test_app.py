@@ -251,7 +251,7 @@ def test_a_sentence_that_fails_is_an_error_and_never_silence(client, monkeypatch
         ("sounds", {"prompt": "rain", "guidance": 9}, 400, "guidance 9 is outside what the model allows: 0 to 6", None),
         ("sounds", {"prompt": "rain", "n": 9}, 400, "n must be 1 to 8, not 9", "n"),
         ("sounds", {"prompt": "rain", "seed": 2**62}, 400, "seed: input should be less than", "seed"),
-        ("sounds", {"prompt": "rain", "temperature": 0}, 400, "temperature must be over 0", None),
+        ("sounds", {"prompt": "rain", "temperature": 0}, 400, "temperature must be a number above 0 and at most 2", None),
         ("nothing", {}, 404, "Not Found", None),
     ],
 )  # fmt: skip

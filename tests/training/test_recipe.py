@@ -1,5 +1,6 @@
 """Recipes: files with run(), the fields of the command line, and what they can import."""
 
+import ast
 import sys
 from pathlib import Path
 
@@ -9,7 +10,11 @@ from audiocm.training.recipe import load_recipe, parse_fields, parse_value, trai
 from audiocm.training.run import Run
 
 ROOT = Path(__file__).parents[2]
-RECIPES = [path for path in sorted(ROOT.glob("recipes/**/*.py")) if "\ndef run(" in path.read_text(encoding="utf-8")]
+RECIPES = [
+    path
+    for path in sorted(ROOT.glob("recipes/**/*.py"))
+    if any(getattr(node, "name", "") == "run" for node in ast.parse(path.read_text(encoding="utf-8")).body)
+]
 RECIPE = """
 from pathlib import Path
 import torch
@@ -112,3 +117,19 @@ def test_tiny_takes_typed_fields():
     assert parse_fields(make_run, ["--steps", "10", "--teacher", "a/b"]) == {"steps": 10, "teacher": Path("a/b")}
     with pytest.raises(ValueError, match=r"takes: --steps, --teacher_steps"):
         parse_fields(make_run, ["--rate", "10"])
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0 .line 2 of"),
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("def run(): return {}['a']\n", "run.. failed: KeyError: 'a' .line 1 of"),
+        ("def run(): raise SystemExit(3)\n", "run.. failed: SystemExit: 3"),
+    ],
+)
+def test_errors_of_a_recipe_are_one_line_that_names_the_place(code, message, tmp_path):
+    (tmp_path / "r.py").write_text(code)
+    with pytest.raises(ValueError, match=message) as caught:
+        train_recipe(tmp_path / "r.py", [], tmp_path / "out")
+    assert "\n" not in str(caught.value) and not (tmp_path / "out").exists()
