@@ -10,6 +10,7 @@ from .loading import quiet_libraries
 
 if TYPE_CHECKING:
     from ..runtime.text_to_audio import ExportedModel
+    from ..runtime.text_to_speech import OnnxTextToSpeech
 
 BACKENDS = ("torch", "onnx", "openvino")
 HELP = "what runs the model: torch, or onnx or openvino for a folder that `audiocm export` wrote (default torch)"
@@ -62,34 +63,8 @@ def generate_with_graphs(args: argparse.Namespace, prompts: list[str]) -> int:
     return SOUNDS_MISSING if missing else 0
 
 
-def speak_with_graphs(args: argparse.Namespace, lines: list[tuple[str, list[tuple[float, float]] | None]]) -> int:
-    """Speaks or sings as `audiocm speak` and returns its exit code. Raises ValueError for wrong options."""
-    import numpy as np
-
-    from ..audio.io import open_wave_writer
+def load_speech(args: argparse.Namespace) -> OnnxTextToSpeech:
+    """Returns the exported voice of the folder --model. Raises ValueError as `_load`."""
     from ..runtime.text_to_speech import OnnxTextToSpeech
-    from .output import SOUNDS_MISSING, report_missing
 
-    start, first, samples, count, missing = time.perf_counter(), 0.0, 0, 0, 0
-    with quiet_libraries():
-        model = _load(OnnxTextToSpeech, args)
-        pause = np.zeros(0, np.float32)  # after the sentence before; that after the last one is not written
-        streams = [
-            model.stream(text, args.speed, args.voice, args.guidance, args.seed + i, notes, args.retries, "return")
-            for i, (text, notes) in enumerate(lines)
-        ]
-        with open_wave_writer(args.output, model.sample_rate) as append:
-            for spoken in (one for stream in streams for one in stream):
-                if failure := spoken.failure:
-                    missing += 1
-                    report_missing("speech", failure.prompt, f"seeds tried: {len(failure.seeds)}", failure.reason)
-                first = first or time.perf_counter() - start
-                end = len(spoken.audio) - round(spoken.sentence.pause * model.sample_rate)
-                append(np.concatenate([pause, spoken.audio[:end]]))
-                pause, count, samples = spoken.audio[end:], count + 1, samples + len(pause) + end
-            if missing == count:
-                raise ValueError("no sentence could be spoken")
-    elapsed, seconds = time.perf_counter() - start, samples / model.sample_rate
-    amount = f"{count} sentences, {seconds:.1f} s of speech in {elapsed:.1f} s"
-    print(f"{args.output}: {amount}, first audio after {first:.2f} s, {args.backend}")
-    return SOUNDS_MISSING if missing else 0
+    return _load(OnnxTextToSpeech, args)

@@ -18,12 +18,14 @@ from . import graphs
 from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
-    from ..pipelines.text_to_speech import TextToSpeechPipeline
     from ..text.pronunciation import Lexicon
 
-    Lines = list[tuple[str | Iterable[str], list[tuple[float, float]] | None]]
+    Notes = list[tuple[float, float]]
+    Lines = list[tuple[str | Iterable[str], Notes | None]]
+    Stream = Callable[[str | Iterable[str], int, Notes | None], Iterator[Any]]
 
 MAX_RETRIES = 1000
 BROKEN_PIPE = 141  # exit code: nobody reads the sound any more, as of other programs in a pipe
@@ -43,6 +45,10 @@ EXAMPLES = """examples:
 A text may hold pauses, [pause 0.5s], and SSML: speak, p, s, break, prosody rate, say-as, phoneme and sub. A lexicon has
 lines "word = /IPA/" or "word = re-SPEL-ling". exit codes: 0 done, 2 wrong input, 3 some sentences are missing, 141 the
 reader of a pipe went away, 143 ended by SIGTERM."""
+
+
+class _NothingSpokenError(Exception):
+    """Every sentence failed."""
 
 
 def speak_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,13 +178,11 @@ def speak_command(args: argparse.Namespace) -> int:
     with quiet_libraries(), redirect_stdout(sys.stderr) if args.output == "-" else nullcontext():
         lexicon = None if args.lexicon is None else Lexicon.read(args.lexicon)
         lines = requested_lines(args, lexicon)
-        if args.backend != "torch":
-            return graphs.speak_with_graphs(args, lines, lexicon)
-        pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
+        stream, sample_rate = _load_voice(args, lexicon)
         start = time.perf_counter()
         missing: list[tuple[str, str, str]] = []
         try:
-            seconds, first, count = _speak(pipe, lines, args, lexicon, missing)
+            seconds, first, count = _speak(stream, sample_rate, lines, args, missing)
         except PipeClosedError:
             return BROKEN_PIPE
         finally:
@@ -193,11 +197,29 @@ def speak_command(args: argparse.Namespace) -> int:
     return SOUNDS_MISSING if missing else 0
 
 
+def _load_voice(args: argparse.Namespace, lexicon: Lexicon | None) -> tuple[Stream, int]:
+    """Returns what yields the sentences of a text, a seed and notes or None, and the rate of their sounds in Hz."""
+    common = (args.retries, "return", lexicon)
+    if args.backend != "torch":
+        exported = graphs.load_speech(args)
+        options = (args.speed, args.voice, args.guidance)
+        return lambda text, seed, notes: exported.stream(text, *options, seed, notes, *common), exported.sample_rate
+    pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
+
+    def stream(text: str | Iterable[str], seed: int, notes: Notes | None) -> Iterator[Any]:
+        import torch
+
+        options = (args.steps, args.speed, args.voice, args.guidance, torch.Generator().manual_seed(seed))
+        return pipe.stream(text, *options, notes, *common)
+
+    return stream, pipe.sample_rate
+
+
 def _speak(
-    pipe: TextToSpeechPipeline,
+    stream: Stream,
+    sample_rate: int,
     lines: Lines,
     args: argparse.Namespace,
-    lexicon: Lexicon | None,
     missing: list[tuple[str, str, str]],
 ) -> tuple[float, float, int]:
     """Writes the speech; returns its seconds, the seconds until the first sentence was written, and the number of
@@ -206,35 +228,31 @@ def _speak(
     Adds to `missing` the text, the seed and the fault of each sentence that failed. Without any other no file is
     written."""
     import numpy as np
-    import torch
     from tqdm import tqdm
 
-    from ..pipelines.failures import AudioError
     from ..speech.subtitles import open_times_writer
     from ..speech.times import shift_times
     from ..text.reading import PARAGRAPH_PAUSE
 
     start, first, samples, count = time.perf_counter(), 0.0, 0, 0
     letters = sum(len(text) for text, _ in lines if isinstance(text, str))
-    gap = round(PARAGRAPH_PAUSE * pipe.sample_rate)
-    options = (args.steps, args.speed, args.voice, args.guidance)
+    gap = round(PARAGRAPH_PAUSE * sample_rate)
     with ExitStack() as stack:
-        stack.enter_context(suppress(AudioError))
+        stack.enter_context(suppress(_NothingSpokenError))
         bar = stack.enter_context(
             tqdm(total=letters or None, unit="letter", disable=letters < 500 if letters else None)
         )
-        append = stack.enter_context(open_sound_stream(args.output, pipe.sample_rate, args.format))
+        append = stack.enter_context(open_sound_stream(args.output, sample_rate, args.format))
         add_times = stack.enter_context(open_times_writer(args.times)) if args.times else None
         for i, (text, notes) in enumerate(lines):
             if i:  # a line of a score after another
                 append(np.zeros(gap, np.float32))
                 samples += gap
-            seed, before, pause = args.seed + i, samples / pipe.sample_rate, gap / pipe.sample_rate if i else 0.0
-            generator = torch.Generator().manual_seed(seed)
-            for spoken in pipe.stream(text, *options, generator, notes, args.retries, "return", lexicon):
+            seed, before, pause = args.seed + i, samples / sample_rate, gap / sample_rate if i else 0.0
+            for spoken in stream(text, seed, notes):
                 if failed := spoken.failure:
                     missing.append((failed.prompt, f"seed {seed}, seeds tried: {len(failed.seeds)}", failed.reason))
-                append(spoken.audio.numpy())
+                append(np.asarray(spoken.audio))
                 if add_times:
                     add_times(shift_times(spoken.times, before, pause))
                 first, pause = first or time.perf_counter() - start, 0.0
@@ -243,5 +261,5 @@ def _speak(
                     min(len(spoken.sentence.text) + 1, letters - bar.n) if letters else len(spoken.sentence.text)
                 )
         if len(missing) == count:
-            raise AudioError("no sentence could be spoken")
-    return samples / pipe.sample_rate, first, count
+            raise _NothingSpokenError
+    return samples / sample_rate, first, count

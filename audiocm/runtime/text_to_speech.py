@@ -1,6 +1,6 @@
 """Text to speech with the graphs of an exported student, sentence by sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,7 @@ class OnnxTextToSpeech(ExportedModel):
 
     def stream(
         self,
-        text: str,
+        text: str | Iterable[str],
         speed: float = 1.0,
         voice: str | None = None,
         guidance_scale: float | None = None,
@@ -82,7 +82,10 @@ class OnnxTextToSpeech(ExportedModel):
         if voice is not None and voice not in self.voices:
             raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(self.voices)}")
         w, number = self.check_guidance(guidance_scale), 0 if voice is None else self.voices.index(voice)
-        validate_text(text)
+        if notes is not None:
+            text = text if isinstance(text, str) else "".join(text)
+        if isinstance(text, str):
+            validate_text(text)
         if notes is not None:
             if not self.settings.get("follows_pitch"):
                 raise ValueError("this model was not trained to follow a pitch contour: leave notes out")
