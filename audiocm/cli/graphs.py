@@ -1,4 +1,4 @@
-"""`audiocm generate` with exported graphs, and their loading for `speak` (--backend): without torch, diffusers and transformers."""
+"""`audiocm generate` and `speak` with exported graphs (--backend): without torch, diffusers and transformers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from .loading import quiet_libraries
 
 if TYPE_CHECKING:
     from ..runtime.text_to_audio import ExportedModel
+    from ..runtime.text_to_speech import OnnxTextToSpeech
 
 BACKENDS = ("torch", "onnx", "openvino")
 HELP = "what runs the model: torch, or onnx or openvino for a folder that `audiocm export` wrote (default torch)"
 
 
-def load_graphs(model: type[ExportedModel], args: argparse.Namespace) -> ExportedModel:
+def _load(model: type[ExportedModel], args: argparse.Namespace) -> ExportedModel:
     """Loads the folder --model. Raises ValueError if it is none of the backend, or for an option that it has not."""
     loaded = model.from_pretrained(args.model)
     written = loaded.settings["backend"]
@@ -36,7 +37,7 @@ def generate_with_graphs(args: argparse.Namespace, prompts: list[str]) -> int:
     start, missing = time.perf_counter(), 0
     destination = Destination(args.output, len(prompts) * args.num, args.force)
     with quiet_libraries():
-        model = load_graphs(OnnxTextToAudio, args)
+        model = _load(OnnxTextToAudio, args)
         w = model.check_guidance(args.guidance)
         temperature = model.settings["temperature"] if args.temperature is None else args.temperature
         settings = {"steps": 1, "guidance": w, "temperature": temperature, "model": args.model}
@@ -60,3 +61,10 @@ def generate_with_graphs(args: argparse.Namespace, prompts: list[str]) -> int:
             f"{args.output}: sounds: {made}, {args.seconds:g} s each, in {elapsed:.1f} s, model {args.model}, {args.backend}"
         )
     return SOUNDS_MISSING if missing else 0
+
+
+def load_speech(args: argparse.Namespace) -> OnnxTextToSpeech:
+    """Returns the exported voice of the folder --model. Raises ValueError as `_load`."""
+    from ..runtime.text_to_speech import OnnxTextToSpeech
+
+    return _load(OnnxTextToSpeech, args)

@@ -10,7 +10,7 @@ import stat
 import sys
 import time
 from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..audio.streams import FORMATS, PipeClosedError, is_pipe, open_sound_stream, stream_format
 from ..checks import check_whole
@@ -19,11 +19,13 @@ from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
     from ..text.pronunciation import Lexicon
 
-    Speak = Callable[[str | Iterable[str], Any, int], Iterator[Any]]  # text, notes, seed -> sentences
-    Lines = list[tuple[str | Iterable[str], list[tuple[float, float]] | None]]
+    Notes = list[tuple[float, float]]
+    Lines = list[tuple[str | Iterable[str], Notes | None]]
+    Stream = Callable[[str | Iterable[str], int, Notes | None], Iterator[Any]]
 
 MAX_RETRIES = 1000
 BROKEN_PIPE = 141  # exit code: nobody reads the sound any more, as of other programs in a pipe
@@ -43,6 +45,10 @@ EXAMPLES = """examples:
 A text may hold pauses, [pause 0.5s], and SSML: speak, p, s, break, prosody rate, say-as, phoneme and sub. A lexicon has
 lines "word = /IPA/" or "word = re-SPEL-ling". exit codes: 0 done, 2 wrong input, 3 some sentences are missing, 141 the
 reader of a pipe went away, 143 ended by SIGTERM."""
+
+
+class _NothingSpokenError(Exception):
+    """Every sentence failed."""
 
 
 def speak_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,11 +178,11 @@ def speak_command(args: argparse.Namespace) -> int:
     with quiet_libraries(), redirect_stdout(sys.stderr) if args.output == "-" else nullcontext():
         lexicon = None if args.lexicon is None else Lexicon.read(args.lexicon)
         lines = requested_lines(args, lexicon)
-        sample_rate, speak = _load_voice(args, lexicon)
+        stream, sample_rate = _load_voice(args, lexicon)
         start = time.perf_counter()
         missing: list[tuple[str, str, str]] = []
         try:
-            seconds, first, count = _write_speech(speak, sample_rate, lines, args, missing)
+            seconds, first, count = _speak(stream, sample_rate, lines, args, missing)
         except PipeClosedError:
             return BROKEN_PIPE
         finally:
@@ -191,34 +197,30 @@ def speak_command(args: argparse.Namespace) -> int:
     return SOUNDS_MISSING if missing else 0
 
 
-def _load_voice(args: argparse.Namespace, lexicon: Lexicon | None) -> tuple[int, Speak]:
-    """Returns the sample rate of the model, and a function that speaks or sings a text from a seed."""
+def _load_voice(args: argparse.Namespace, lexicon: Lexicon | None) -> tuple[Stream, int]:
+    """Returns what yields the sentences of a text, a seed and notes or None, and the rate of their sounds in Hz."""
+    common = (args.retries, "return", lexicon)
     if args.backend != "torch":
-        from ..runtime.text_to_speech import OnnxTextToSpeech
-
-        model = graphs.load_graphs(OnnxTextToSpeech, args)
-        options = (args.retries, "return", lexicon)
-        return model.sample_rate, lambda text, notes, seed: model.stream(
-            text, args.speed, args.voice, args.guidance, seed, notes, *options
-        )
-    import torch
-
+        exported = graphs.load_speech(args)
+        options = (args.speed, args.voice, args.guidance)
+        return lambda text, seed, notes: exported.stream(text, *options, seed, notes, *common), exported.sample_rate
     pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
 
-    def speak(text: str | Iterable[str], notes: Any, seed: int) -> Iterator[Any]:
-        generator = torch.Generator().manual_seed(seed)
-        settings = (args.steps, args.speed, args.voice, args.guidance, generator)
-        return pipe.stream(text, *settings, notes, args.retries, "return", lexicon)
+    def stream(text: str | Iterable[str], seed: int, notes: Notes | None) -> Iterator[Any]:
+        import torch
 
-    return pipe.sample_rate, speak
+        options = (args.steps, args.speed, args.voice, args.guidance, torch.Generator().manual_seed(seed))
+        return pipe.stream(text, *options, notes, *common)
 
-
-class _NothingSpokenError(Exception):
-    """No sentence could be spoken: no file appears."""
+    return stream, pipe.sample_rate
 
 
-def _write_speech(
-    speak: Speak, sample_rate: int, lines: Lines, args: argparse.Namespace, missing: list[tuple[str, str, str]]
+def _speak(
+    stream: Stream,
+    sample_rate: int,
+    lines: Lines,
+    args: argparse.Namespace,
+    missing: list[tuple[str, str, str]],
 ) -> tuple[float, float, int]:
     """Writes the speech; returns its seconds, the seconds until the first sentence was written, and the number of
     sentences.
@@ -247,7 +249,7 @@ def _write_speech(
                 append(np.zeros(gap, np.float32))
                 samples += gap
             seed, before, pause = args.seed + i, samples / sample_rate, gap / sample_rate if i else 0.0
-            for spoken in speak(text, notes, seed):
+            for spoken in stream(text, seed, notes):
                 if failed := spoken.failure:
                     missing.append((failed.prompt, f"seed {seed}, seeds tried: {len(failed.seeds)}", failed.reason))
                 append(np.asarray(spoken.audio))

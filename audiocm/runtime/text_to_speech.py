@@ -27,6 +27,11 @@ class SpokenSentence:
     times: SentenceTimes  # in seconds from the beginning of the text's sound
     failure: Failure | None = None
 
+    @property
+    def durations(self) -> list[tuple[str, float]]:
+        """Its symbols, each with its seconds, which sum to the length of `audio`; "_" is silence."""
+        return self.times.durations
+
 
 class OnnxTextToSpeech(ExportedModel):
     """A one-call text-to-speech student without torch; the same seed makes the same speech as with it, to rounding."""
@@ -67,7 +72,7 @@ class OnnxTextToSpeech(ExportedModel):
         on_failure: str = "raise",
         lexicon: Lexicon | None = None,
     ) -> Iterator[SpokenSentence]:
-        """Yields the sentences of a text, which may come in blocks, one by one; with `notes`, (MIDI number, seconds) a syllable, it is one sung.
+        """Yields the sentences of a text one by one; with `notes`, (MIDI number, seconds) a syllable, it is one sung.
 
         seed: that of `audiocm speak --seed`. Raises ValueError before the first sentence if an argument is not allowed
         and, unless on_failure is "return", SoundsFailedError after the last one if any failed."""
@@ -77,10 +82,10 @@ class OnnxTextToSpeech(ExportedModel):
         if voice is not None and voice not in self.voices:
             raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(self.voices)}")
         w, number = self.check_guidance(guidance_scale), 0 if voice is None else self.voices.index(voice)
+        if notes is not None:
+            text = text if isinstance(text, str) else "".join(text)
         if isinstance(text, str):
             validate_text(text)
-        elif notes is not None:
-            text = "".join(text)
         if notes is not None:
             if not self.settings.get("follows_pitch"):
                 raise ValueError("this model was not trained to follow a pitch contour: leave notes out")
