@@ -83,6 +83,7 @@ def _onnx_graph(files: list[bytes], threads: int) -> Callable[..., list[np.ndarr
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
+    options.enable_cpu_mem_arena = False  # which keeps the largest call's memory, in each graph
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave others the cores
     options.add_session_config_entry(
         "session.qdq_matmulnbits_accuracy_level", "0"
