@@ -361,8 +361,8 @@ def run_all(names: list[str], measure_one: Callable, rows: list[Row], show_wrong
     for name in names:
         try:
             results[name] = measure_one(name, rows, show_wrong)
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
+        except (ImportError, OSError, LookupError, SystemExit) as error:  # not installed, or its data are missing
+            print(f"{name} is left out: {' '.join(str(error).split())[:200]}")
             if name in kept:
                 results[name] = kept[name]
             continue
