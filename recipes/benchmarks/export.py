@@ -57,7 +57,9 @@ def sounds(folder: str, count: int, seconds: float) -> dict:
     other = cosine_similarities(embeddings["torch, other seeds"], embeddings["torch"])
     scores["similarity of torch's sounds of two seeds"] = mean_score("similarity", other).as_dict()
     for name in ("exported", "torch, other seeds"):
-        scores[f"Frechet distance to torch, {name}"] = frechet_score("frechet", embeddings[name], embeddings["torch"]).as_dict()
+        scores[f"Frechet distance to torch, {name}"] = frechet_score(
+            "frechet", embeddings[name], embeddings["torch"]
+        ).as_dict()
     return {"precision": model.settings["precision"], "seconds": seconds, "scores": scores}
 
 
