@@ -216,11 +216,11 @@ def _weight_digests(name: str | os.PathLike) -> dict[str, tuple[str, str]]:
     except ValueError:
         return {}
     digests = {}
-    for part, component in components.items():
+    for part, folder in components.items():
         if part == "tokenizer":
             continue
-        int8 = component.folder / "model.int8.safetensors"
-        is_text = part == "text_encoder" and has_variant(component.folder, "int8")
-        file = int8 if is_text else weight_file(component.folder, with_index=True)
+        int8 = folder / "model.int8.safetensors"
+        is_text = part == "text_encoder" and has_variant(folder, "int8")
+        file = int8 if is_text else weight_file(folder, with_index=True)
         digests[part] = (file.name, hashlib.sha256(file.read_bytes()).hexdigest())
     return digests
