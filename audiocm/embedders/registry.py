@@ -44,6 +44,12 @@ def _passt(file: str, device: str, tokenizer: str | None) -> Embedder:
     return Passt(file, device)
 
 
+def _openl3(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .openl3 import OpenL3
+
+    return OpenL3(file, device)
+
+
 def _msclap(file: str, device: str, tokenizer: str | None) -> Embedder:
     from .msclap import load_msclap
 
@@ -96,6 +102,7 @@ EMBEDDERS = {
         tags=True,
     ),
     "passt": Entry(_passt, "FILE", "passt-s-f128-p16-s10-ap.476-swa.pt of github.com/kkoutini/PaSST", tags=True),
+    "openl3": Entry(_openl3, "FILE", "openl3_audio_mel256_music.h5 (or _env) of github.com/marl/openl3"),
     "msclap": Entry(_msclap, "FILE", "CLAP_weights_2023.pth of huggingface.co/microsoft/msclap", tags=True),
     "laion-clap": Entry(
         _laion_package, "FILE", "music_audioset_epoch_15_esc_90.14.pt of huggingface.co/lukewys/laion_clap", tags=True

@@ -195,8 +195,41 @@ def aesthetics() -> dict[str, Any]:
     return {"package": "audiobox-aesthetics", "shapes": shapes, "options": options, "embedding": ratings}
 
 
+def openl3() -> dict[str, Any]:
+    """openl3 with TensorFlow: windows of clips of 1.3 s and 0.4 s every half second. Keys are layers' weights in order."""
+    import tempfile
+    from importlib.metadata import PackageNotFoundError
+
+    import openl3
+
+    net = openl3.models._construct_mel256_audio_network()
+    arrays = [weight for layer in net.layers for weight in layer.weights]
+    shapes = {weight.name.removesuffix(":0"): list(weight.shape) for weight in arrays}
+    named = {key.replace("moving_variance", "running_var").replace("gamma", "weight"): key for key in shapes}
+    made = make_weights({name: _as_torch(shapes[key]) for name, key in named.items()})
+    for weight, value in zip(arrays, made.values(), strict=True):
+        weight.assign(value.permute(2, 3, 1, 0).numpy() if value.ndim == 4 else value.numpy())
+    with tempfile.TemporaryDirectory() as folder:
+        net.save_weights(f"{folder}/openl3_audio_mel256_music.h5")
+        model = openl3.models.load_audio_embedding_model_from_path(
+            f"{folder}/openl3_audio_mel256_music.h5", "mel256", 512
+        )
+    clips = [openl3.get_audio_embedding(make_sound(48000, s), 48000, model, hop_size=0.5)[0] for s in (1.3, 0.4)]
+    try:
+        found = version("openl3")
+    except PackageNotFoundError:  # run from a checkout
+        found = openl3.version.version
+    return {"package": "openl3", "version": found, "shapes": shapes, "long": clips[0], "short": clips[1]}
+
+
+def _as_torch(shape: list[int]) -> list[int]:
+    """Returns the order of dimensions in which weights are drawn: that of torch for a kernel of Keras."""
+    return [shape[3], shape[2], shape[0], shape[1]] if len(shape) == 4 else shape
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "aesthetics": aesthetics,
+    "openl3": openl3,
     "passt": passt,
     "sim-o-base": lambda: _wavlm_speaker(False),
     "sim-o-large": lambda: _wavlm_speaker(True),

@@ -165,3 +165,54 @@ def test_files_of_something_else_are_named_in_one_line(kind, line, tmp_path):
         assert "\n" not in str(error.value) and file in str(error.value)
     with pytest.raises(ValueError, match=f"{kind} needs its weight file, .+ of .+: {kind}:FILE"):
         load_embedder(kind)
+
+
+@pytest.fixture
+def keras_file(tmp_path):
+    """The made weights of OpenL3 as Keras writes them: a group for each layer, its arrays under their names."""
+    import h5py
+
+    shapes = CASES["openl3"]["shapes"]
+    named = {key.replace("moving_variance", "running_var").replace("gamma", "weight"): key for key in shapes}
+    as_torch = {name: [shapes[key][i] for i in (3, 2, 0, 1)] if len(shapes[key]) == 4 else shapes[key]
+                for name, key in named.items()}  # fmt: skip
+    made = dict(zip(named.values(), make_weights(as_torch).values(), strict=True))
+    layers = list(dict.fromkeys(key.split("/")[0] for key in shapes))
+    with h5py.File(tmp_path / "openl3_audio_mel256_music.h5", "w") as file:
+        file.attrs["layer_names"] = ["input_1", *layers]
+        file.create_group("input_1").attrs["weight_names"] = np.array([], "S1")
+        for layer in layers:
+            group, keys = file.create_group(layer), [key for key in shapes if key.split("/")[0] == layer]
+            group.attrs["weight_names"] = keys
+            for key in keys:
+                value = made[key]
+                group[key] = (value.permute(2, 3, 1, 0) if value.ndim == 4 else value).numpy()
+    return tmp_path / "openl3_audio_mel256_music.h5"
+
+
+def test_openl3_equals_openl3_of_tensorflow(keras_file):
+    openl3 = load_embedder(f"openl3:{keras_file}")
+    wavs = [make_sound(48000, seconds) for seconds in (1.3, 0.4)]
+    found = openl3.features(wavs)
+    for i, key in enumerate(("long", "short")):
+        assert farthest(found["frames"][i], array("openl3", key)) < 1e-4
+        assert np.abs(found["embedding"][i] - array("openl3", key).mean(axis=0)).max() < 1e-3
+        alone = openl3.features([wavs[i]])["embedding"][0]
+        assert np.abs(alone - found["embedding"][i]).max() < 1e-5 * np.abs(alone).max()
+
+
+def test_files_that_are_not_openl3s_are_told(tmp_path):
+    import h5py
+
+    (tmp_path / "text.h5").write_text("no HDF5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.attrs["layer_names"] = []
+    with h5py.File(tmp_path / "mel128.h5", "w") as file:
+        file.attrs["layer_names"] = []
+    for name, message in [
+        ("text", "not the weights of OpenL3 in Keras"),
+        ("other", "its layers have"),
+        ("mel128", "only"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            load_embedder(f"openl3:{tmp_path / name}.h5")
