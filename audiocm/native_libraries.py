@@ -4,6 +4,9 @@ A CUDA build beside a CPU build of torch is the usual case. transformers imports
 so a library that cannot be loaded would take every model of transformers with it. Both packages have a pure Python
 state of their own for installations without the library; here they enter it when the library is there and fails.
 Where it loads, nothing is changed. Nothing is imported before someone imports these packages.
+
+An installation has a line in `audiocm_native_libraries.pth` that runs this file at each start of Python, without importing
+audiocm: otherwise its requirement torchaudio would break plain transformers and diffusers beside such a torch.
 """
 
 import sys
@@ -49,7 +52,7 @@ _EXECUTE = {
 }
 
 
-class _Finder:
+class _UnfitLibraryFinder:
     """A finder of the modules in `_EXECUTE`, whose code it has run by the function there."""
 
     @staticmethod
@@ -62,5 +65,5 @@ class _Finder:
 
 def tolerate_unfit_libraries() -> None:
     """Makes later imports of torchaudio and torchvision succeed in pure Python where their library does not load."""
-    if _Finder not in sys.meta_path:
-        sys.meta_path.insert(0, _Finder)
+    if not any(getattr(one, "__name__", "") == _UnfitLibraryFinder.__name__ for one in sys.meta_path):
+        sys.meta_path.insert(0, _UnfitLibraryFinder)

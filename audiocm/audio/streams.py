@@ -1,17 +1,21 @@
 """Sound that is written while it is made: to a file, which appears when it is whole, or to a pipe, as it comes."""
 
+from __future__ import annotations
+
 import os
 import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..files import atomic_write
-from .io import Append
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .io import Append
 
 FORMATS = {  # name and extension: libsndfile's container and sample format
     "wav": ("WAV", "PCM_16"),

@@ -94,7 +94,7 @@ def _check_judges(evaluations: list[Evaluation]) -> None:
     if isinstance(request.tagger, str) and "tagger" not in used:
         load_tagger(request.tagger, request.device, request.tokenizer)
     if request.clap is not None and "clap" not in used:
-        _ = first.clap  # raises ValueError for a name that is none
+        first.embedder(request.clap)  # raises ValueError for a name that is none
     for one in evaluations:
         one.share(first)
         if "hits" in request.metrics:

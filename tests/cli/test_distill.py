@@ -201,7 +201,7 @@ def pickle_unet(folder):
     [
         (rename_pipeline, "no adapter for FluxPipeline: known are "),
         (lambda folder: (folder / "model_index.json").unlink() or shutil.rmtree(folder / "unet"), "unet is missing"),
-        (lambda folder: shutil.rmtree(folder / "vae"), "component vae is missing"),
+        (lambda folder: shutil.rmtree(folder / "vae"), "vae is missing"),
         (pickle_unet, "are pickled"),
         (
             lambda folder: [shutil.rmtree(one) if one.is_dir() else one.unlink() for one in folder.iterdir()],

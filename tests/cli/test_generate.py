@@ -213,14 +213,15 @@ def test_failures_are_made_again_or_told_at_the_end_and_take_no_others_with_them
 def test_sounds_made_before_an_interruption_are_in_the_manifest(place, monkeypatch):
     from audiocm.cli import output
 
-    written, write = [], output.write_wave
+    opened, open_writer = [], output.open_wave_writer
 
     def stop_after_five(*arguments):
-        if len(written) == 5:
+        if len(opened) == 5:
             raise KeyboardInterrupt
-        written.append(write(*arguments))
+        opened.append(arguments)
+        return open_writer(*arguments)
 
-    monkeypatch.setattr(output, "write_wave", stop_after_five)
+    monkeypatch.setattr(output, "open_wave_writer", stop_after_five)
     assert generate(*(f"sound {i}" for i in range(9)), "--seconds", "0.5", "-o", "out") == 130
     rows = [json.loads(line) for line in (place / "out" / "manifest.jsonl").open()]
     assert [row["file"] for row in rows] == [f"{i:03d}_0.wav" for i in range(5)]
@@ -269,12 +270,14 @@ def test_sigterm_ends_with_143_and_kill_9_leaves_a_manifest_of_whole_lines(model
         from audiocm.cli.main import main
         from audiocm.pipelines import loading
         loading.PRETRAINED = pathlib.Path({str(models)!r})
-        write, count = output.write_wave, 0
-        def write_and_end(*arguments):
+        open_writer, count = output.open_wave_writer, 0
+        def open_or_end(*arguments):
             global count
             count += 1
-            write(*arguments) if count < 6 else os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-        output.write_wave = write_and_end
+            if count == 6:
+                os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+            return open_writer(*arguments)
+        output.open_wave_writer = open_or_end
         sys.exit(main(["generate", *map(str, range(9)), "--seconds", "0.5", "-o", sys.argv[1]]))
     """
     for name, exit_code in (("SIGTERM", 143), ("SIGKILL", -9)):

@@ -161,7 +161,7 @@ def test_wrong_words_are_told_before_any_sound_is_heard(folders, tmp_path, capsy
     assert "unknown embedder 'nosuch'" in error_of(capsys, *score, "--tagger", "nosuch")
     assert "gives no class probabilities" in error_of(capsys, *score, "--tagger", "aisfx")
     assert "and at most 100,000" in error_of(capsys, *score, "--draws", "100000000")
-    assert "reference is empty" in error_of(capsys, "score", a, "--reference", "")
+    assert "reference must be the name of a file or folder" in error_of(capsys, "score", a, "--reference", "")
     lines = [{"file": f"{i:03d}.wav", "prompt": "x", "labels": ["Unheard of"]} for i in range(40)]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
     hits = error_of(
