@@ -87,10 +87,10 @@ def pitch_errors(reference: np.ndarray, estimate: np.ndarray, rate: int) -> dict
 def pitch_tracks(wav: np.ndarray, rate: int, target: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the requested and the measured F0 in Hz of each frame of a clip, both [frame].
 
-    0 means unvoiced; None in `target`, whose values are spread evenly over the clip, means unconstrained and becomes
+    0 means unvoiced; None or nan in `target`, whose values are spread evenly over the clip, means unconstrained and is
     nan. F0 is measured by `audio.pitch.estimate_f0`, whose short windows follow a moving F0."""
     for value in check_instance("target", target, list | tuple, "a list of F0 in Hz"):
-        if value is not None:
+        if value is not None and value == value:
             check_number("target", value, least=0)
     measured = estimate_f0(wav, rate)
     target = np.array([np.nan if value is None else value for value in target], dtype=np.float64)

@@ -29,7 +29,8 @@ from audiocm.data.manifest import Clip
 from audiocm.data.speech_corpora import read_speech_corpus
 from audiocm.data.utterances import pronounce_clip
 from audiocm.speech.alignment import forced_alignment
-from audiocm.speech.phonemes import PAUSES, SILENCE, SYMBOLS, encode_phonemes
+from audiocm.speech.phonemes import encode_phonemes
+from audiocm.text.alphabet import PAUSES, SILENCE, SYMBOLS
 from recipes.corpora.manifests import RATE
 from recipes.corpora.speech.hibari import ControllableVoice
 from recipes.corpora.speech.voices import write_annotation
