@@ -23,7 +23,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
     "training": {"files", "schema"},
     "codec": {"audio", "models", "schema"},
     "speech": {"codec", "diffusion", "models", "schema"},
-    "data": {"audio", "diffusion", "files", "speech"},
+    "data": {"audio", "diffusion", "files", "schema", "speech"},
     "pipelines": {"codec", "devices", "diffusion", "files", "models", "schema", "speech"},
     "teachers": {"audio", "devices", "diffusion", "errors", "files", "models", "pipelines", "schema", "version"},
     "metrics": {"audio"},

@@ -4,7 +4,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 from ..files import atomic_write, content_digest, read_json_lines, write_json_lines
+from ..schema import list_of, number, parse_json, table, text
 from .manifest import Clip, content_keys, read_waves, warn_of_skipped
 
 BLOCK_FRAMES = 65_536  # of a deflated block of packed latents
@@ -183,16 +184,30 @@ def _inflate(blocks: Tensor, sizes: list[int], channels: int) -> Tensor:
         return torch.cat(list(pool.map(inflate, blocks.split(sizes))))
 
 
+_CLIP_TEXT = text(longest=100_000)
+_CLIP = table(  # what `pack` writes of a clip
+    {
+        **dict.fromkeys(("file", "path"), _CLIP_TEXT),
+        "seconds": number(0, 1e9),
+        "captions": list_of(_CLIP_TEXT),
+        **{one.name: lambda value, place: value == "" or _CLIP_TEXT(value, place) for one in fields(Clip)[5:]},
+        "split": _CLIP_TEXT,
+    },
+    ["file", "path", "seconds", "captions"],
+)
+
+
 def unpack(file: str | Path, keep: Callable[[Clip], bool] = lambda clip: True) -> Latents:
     """Reads clips that `keep` accepts from a file of `pack`. Raises ValueError if it is damaged or none is left."""
     try:
         with safe_open(file, "pt") as stored:
-            lines = json.loads(stored.metadata()["clips"])
+            lines = parse_json(stored.metadata()["clips"])
             names = ("blocks", "sizes", "lengths", "silence", "step")
             blocks, sizes, lengths, silence, step = (stored.get_tensor(name) for name in names)
         frames = _inflate(blocks, sizes.tolist(), len(silence))
         if len(frames) != int(lengths.sum()):
             raise ValueError(f"{len(frames)} frames for clips of {int(lengths.sum())}")
+        list_of(_CLIP, len(lengths), len(lengths))(lines, "clips")
     except Exception as error:  # safetensors raises its own bare exceptions
         raise ValueError(f"packed latents {file}: missing or damaged ({error})") from error
     clips = [Clip(**line | {"path": Path(line["path"]), "captions": tuple(line["captions"])}) for line in lines]

@@ -1,7 +1,6 @@
 """The manifest, one JSON line for each clip, and the reading of its sound files."""
 
 import hashlib
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.io import read_wave
+from ..schema import parse_json
 
 SPLITS = ("train", "valid", "test")
 
@@ -46,7 +46,7 @@ def read_manifest(path: str | Path, keep: Callable[[Clip], bool] = lambda clip: 
             if not line.strip():
                 continue
             try:
-                clip = _clip(json.loads(line), path.parent)
+                clip = _clip(parse_json(line), path.parent)
                 if clip.file in seen:
                     raise ValueError(f"{clip.file!r} is also in line {seen[clip.file]}")
             except (ValueError, TypeError, KeyError, AttributeError) as error:

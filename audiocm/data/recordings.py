@@ -6,7 +6,6 @@ reads in random order (`encoded`), so a stream with a shuffle buffer, which cann
 
 import csv
 import io
-import json
 import os
 import re
 import tarfile
@@ -19,6 +18,7 @@ import numpy as np
 
 from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, resample, to_mono
 from ..files import content_digest, read_json_lines, read_text
+from ..schema import parse_json
 
 FILE_FIELDS = ("file", "file_name", "filename", "path", "audio", "audio_path", "wav")
 CAPTION_FIELDS = ("caption", "text", "prompt")  # each also with a plural s and a number: captions, caption_1
@@ -102,8 +102,8 @@ def _captions(content: str, suffix: str) -> tuple[str, ...]:
     if suffix == ".txt":
         return captions_in(content.splitlines())
     try:
-        return captions_in(json.loads(content))
-    except (json.JSONDecodeError, RecursionError) as error:
+        return captions_in(parse_json(content, allow_nan=True))
+    except ValueError as error:
         raise ValueError(f"its .json file is damaged: {error}") from error
 
 
