@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from payload import Payload
 from safetensors.torch import save_file
 
 from audiocm.embedders.aisfx import Aisfx
@@ -174,8 +175,6 @@ def test_a_lora_file(tmp_path, pickled):
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
 @pytest.mark.parametrize("kind", ["vggish:", "panns:", ""])
 def test_a_pickled_checkpoint(tmp_path, pickled, owned, kind, suffix):
-    from conftest import Payload
-
     file = tmp_path / f"weights{suffix}"
     file.write_bytes(pickled)
     refused(load_embedder, f"{kind}{file}", match="not readable as weights without running code")
@@ -267,9 +266,6 @@ def test_a_checkpoint_s_state(tmp_path, pickled):
 
 
 def test_reference_statistics_and_cached_features(tmp_path, owned):
-    from conftest import Payload
-
-    from audiocm.embedders.small_clap import SmallClap  # noqa: F401  a package that both need
     from audiocm.evaluation.features import FeatureCache
     from audiocm.evaluation.preprocessing import Preprocessing
     from audiocm.evaluation.reference import ReferenceStatistics
@@ -289,14 +285,14 @@ def test_reference_statistics_and_cached_features(tmp_path, owned):
 
 def test_shards_of_sounds(tmp_path, pickled):
     """Members that are pickles are no sounds and no captions."""
-    from audiocm.data.recordings import list_recordings
+    from audiocm.data.recordings import find_recordings
 
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         for name, content in (("a.wav", pickled), ("a.json", b"[" * 100_000), ("b.pkl", pickled), ("b.pyd", pickled)):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-    refused(list_recordings, tmp_path / "x.tar", match="none of 1 sounds can be used")
+    refused(find_recordings, tmp_path / "x.tar", match="none of 1 sounds can be used")
 
 
 def test_a_tokenizer_that_is_not_there_or_not_the_encoder_s(model):
