@@ -76,8 +76,7 @@ class ClapScorer:
         words = load_tokenizer(folder)
         try:
             model = ClapModel.from_pretrained(folder, **SAFE).eval().to(device)
-            options = {"trust_remote_code": False, "local_files_only": True}
-            front_end = ClapFeatureExtractor.from_pretrained(folder, **options)
+            front_end = ClapFeatureExtractor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except ImportError as error:
             raise explain_import_error(error) from error
         except Exception as error:  # transformers raises many types for values that do not fit

@@ -37,7 +37,7 @@ def check_folder(folder: str | os.PathLike, has_weights: bool = True) -> None:
     have a checksum must have that checksum."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"model folder {folder} is missing")
+        raise ValueError(f"component {folder.name} is missing: there is no folder {folder}")
     for file in sorted(folder.glob("*.json")):
         if has_weights and file.name == "tokenizer.json":  # large, and not read with weights
             continue

@@ -87,7 +87,7 @@ def test_code_of_a_folder_is_not_run(folder):
 
 def test_a_missing_component(folder):
     shutil.rmtree(folder / "vocoder")
-    refused(folder, "model folder .*vocoder is missing")
+    refused(folder, "component vocoder is missing")
 
 
 def test_a_component_that_the_index_lacks(folder):
