@@ -18,6 +18,8 @@ from transformers import BertConfig, BertModel, ClapAudioConfig, ClapAudioModel,
 
 from ..audio.spectral import mel_filters
 from ..files import content_digest
+from ..models.text_encoder import load_tokenizer
+from ..models.weights import resolve_folder
 from .checkpoints import load_strictly, read_weights
 from .clap import ClapScorer
 from .laion_clap import rename_keys
@@ -192,13 +194,7 @@ def load_msclap(file: str | Path, tokenizer: str | None = None, device: str = "c
     Raises ValueError if the file is missing or another model's, or if the tokenizer does not fit the file."""
     model, words, vocabulary = MsClap(file, device), None, []
     if tokenizer is not None:
-        from transformers import AutoTokenizer
-
-        try:
-            words = AutoTokenizer.from_pretrained(tokenizer)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"--tokenizer {tokenizer}: no tokenizer can be read from it ({reason})") from error
+        words = load_tokenizer(resolve_folder(tokenizer))
         size = model.text.base.config.vocab_size
         if len(words) != size or (model.version == "2023") != (END in words.get_vocab()):
             need = "gpt2" if model.version == "2023" else "bert-base-uncased"

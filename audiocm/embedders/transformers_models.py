@@ -160,22 +160,23 @@ def _load(folder: Path, name: str) -> tuple[Any, Any]:
     """Loads front end and model (of an encoder and decoder: the encoder) in float32, without running foreign code."""
     from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
-    local = {"local_files_only": True, "trust_remote_code": False}
+    local = {"local_files_only": True}
     for file, what in (("config.json", "model"), ("preprocessor_config.json", "feature extractor")):
         if not (folder / file).is_file():
             raise ValueError(f"hf:{name}: holds no {what} of transformers ({file} is missing)")
     try:
-        config = AutoConfig.from_pretrained(folder, **local)
-        front_end = AutoFeatureExtractor.from_pretrained(folder, **local)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **local)
+        front_end = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False, **local)
         if not hasattr(front_end, "sampling_rate"):
             raise ValueError("it is not a model of sound")
         if config.model_type in ("clap", "clap_audio_model"):
             raise ValueError("name a CLAP by its folder or id alone, without hf:")
         options = {"config": config, "dtype": torch.float32, "output_loading_info": True} | local
+        options |= {"weights_only": True}  # of a pickled file: tensors alone are read
         safe = any(folder.glob("*.safetensors"))
         if not safe and not any(folder.glob("pytorch_model*.bin")):
             raise ValueError("it holds no weights, *.safetensors or pytorch_model*.bin")
-        model, report = AutoModel.from_pretrained(folder, use_safetensors=safe, weights_only=True, **options)
+        model, report = AutoModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=safe, **options)
     except (ImportError, MemoryError):  # a broken installation is explained by the caller
         raise
     except Exception as error:  # transformers and safetensors raise bare and many kinds for damaged files

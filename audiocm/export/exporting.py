@@ -102,7 +102,10 @@ def _check_folder(folder: Path, force: bool) -> None:
 
 def _load_student(name: str | os.PathLike) -> LatentPipeline:
     """Loads a student. Raises ValueError for anything else, before its weights are read where that is possible."""
-    settings, components = read_index(model_folder(name))
+    try:
+        settings, components = read_index(model_folder(name))
+    except ValueError as error:
+        raise ValueError(f"{error} (exported are one-call students of audiocm's own pipelines)") from error
     for kind in (TextToAudioPipeline, TextToSpeechPipeline):
         if set(components) == set(kind.required_components):
             return kind.from_pretrained(name)

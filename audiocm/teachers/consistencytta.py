@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ..checks import check_number
 from ..files import atomic_write
+from ..models.folders import SAFE
+from ..models.text_encoder import load_tokenizer
 
 UNET_FILE, CODEC_FILE = "unet_state_dict.pt", "vae_state_dict.pt"
 UNET_CONFIG: dict[str, Any] = {  # of the lighter TANGO that the release was distilled to
@@ -103,10 +105,9 @@ def convert_consistencytta(
     config = transformers.SpeechT5HifiGanConfig(**vocoder, model_in_dim=bins, upsample_initial_channel=width)
     hifigan = transformers.SpeechT5HifiGan(config)
     _load(hifigan, state, f"the vocoder of {CODEC_FILE}", optional={"mean", "scale"})
-    options = {"trust_remote_code": False, "local_files_only": True}
     try:
-        encoder = transformers.T5EncoderModel.from_pretrained(Path(text_encoder), use_safetensors=True, **options)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(Path(text_encoder), **options)
+        encoder = transformers.T5EncoderModel.from_pretrained(Path(text_encoder), **SAFE)
+        tokenizer = load_tokenizer(Path(text_encoder))
     except (OSError, ValueError) as error:
         raise ValueError(f"no FLAN-T5 in {text_encoder}: {' '.join(str(error).split())[:200]}") from error
     components = {

@@ -46,7 +46,7 @@ def test_a_band_limit_makes_rates_alike():
         ({"max_seconds": float("nan")}, "--max-seconds must be a number .* not nan"),
         ({"max_seconds": float("inf")}, "--max-seconds must be a number .* not inf"),
         ({"band_limit": 0}, "--band-limit must be a whole number of at least 1,000"),
-        ({"loudness": "loud"}, "--loudness must be one of as_is, peak, active_rms, not 'loud'"),
+        ({"loudness": "loud"}, "--loudness must be one of as_is, peak, peak_1db, active_rms, not 'loud'"),
     ],
 )
 def test_settings_that_are_not_allowed_are_refused(option, message):

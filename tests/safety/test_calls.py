@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 LOADERS = ("from_pretrained", "from_config")
 OWN = {  # classes of audiocm, whose methods have the options inside
     *("LatentTransformer", "MelVAE", "Vocoder", "SpeechEncoder", "SmallClap", "TextConditioner", "ClapScorer"),
-    *("TextToAudioPipeline", "TextToSpeechPipeline", "getattr(pipelines, kind)", "classes[CLASSES[name]]"),
+    *("TextToAudioPipeline", "TextToSpeechPipeline", "getattr(pipelines, kind)", "classes[CLASSES[name]]", "kind"),
+    *("OnnxTextToAudio", "OnnxTextToSpeech", "model"),
 }
 NO_SUCH_OPTIONS = {  # of a configuration that is at hand, or of a scheduler, which has neither weights nor code
     ("audiocm/models/weights.py", "cls.from_config"),
@@ -21,7 +22,8 @@ NO_SUCH_OPTIONS = {  # of a configuration that is at hand, or of a scheduler, wh
     ("audiocm/teachers/schedulers.py", "diffusers.LCMScheduler.from_config"),
     ("recipes/benchmarks/throughput.py", "type(net).from_config"),
 }
-WITHOUT_WEIGHTS = ("AutoConfig", "AutoTokenizer", "ClapFeatureExtractor")
+WITHOUT_WEIGHTS = ("AutoConfig", "AutoTokenizer", "ClapFeatureExtractor", "AutoFeatureExtractor")
+TENSORS_ALONE = {"audiocm/embedders/transformers_models.py"}  # reads pickled weights too, with weights_only
 
 
 def faults(source: str, file: str) -> list[str]:
@@ -37,6 +39,7 @@ def faults(source: str, file: str) -> list[str]:
         no_code = given.get("trust_remote_code") == "False" or "**SAFE" in given
         needs_weights = node.func.attr == "from_pretrained" and receiver not in WITHOUT_WEIGHTS
         no_pickle = not needs_weights or given.get("use_safetensors") == "True" or "**SAFE" in given
+        no_pickle = no_pickle or (file in TENSORS_ALONE and given.get("use_safetensors") == "safe")
         is_scheduler = file.endswith("teachers/teacher.py") and list(given) == ["local_files_only"]
         is_front_end = file.endswith("teachers/teacher.py") and given.get("trust_remote_code") == "False"
         if not (is_scheduler or is_front_end or (no_code and no_pickle)):

@@ -28,6 +28,7 @@ from audiocm.audio.pitch import estimate_f0
 from audiocm.data.manifest import Clip
 from audiocm.data.speech_corpora import read_speech_corpus
 from audiocm.data.utterances import pronounce_clip
+from audiocm.models.folders import SAFE
 from audiocm.speech.alignment import forced_alignment
 from audiocm.speech.phonemes import encode_phonemes
 from audiocm.text.alphabet import PAUSES, SILENCE, SYMBOLS
@@ -79,8 +80,8 @@ def _recogniser(folder: str) -> tuple:
     """Returns the network and front end of a CTC model and its labels, name -> number."""
     from transformers import AutoFeatureExtractor, AutoModelForCTC
 
-    net = AutoModelForCTC.from_pretrained(folder, local_files_only=True).eval()
-    front_end = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
+    net = AutoModelForCTC.from_pretrained(folder, **SAFE).eval()
+    front_end = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return net, front_end, json.loads((Path(folder) / "vocab.json").read_text(encoding="utf-8"))
 
 
