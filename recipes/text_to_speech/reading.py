@@ -3,9 +3,11 @@
     python -m recipes.text_to_speech.reading --output samples/reading_scores
     python -m recipes.text_to_speech.reading --systems audiocm --pronouncers audiocm --wrong
 
-reading.tsv has a kind, the half of the bench, an input, its spoken form in words ("|" separates forms that are as good,
-"/" sentences) and, for homographs and names, a word with its phonemes. The first half was written before the front end,
-the second after it and before the front end had read any of its lines; both by the same hand.
+reading.tsv has a kind, the part of the bench, an input, its spoken form in words ("|" separates forms that are as good,
+"/" sentences) and, for homographs and names, a word with its phonemes. All are by one hand. The
+first half was written before the front end; of the second and third part, each was written before the front end had read
+any of its lines, and of the words 89.4 % and 100 % were right at that first reading, of the pronunciations
+75.9 % and 90.5 %. Kinds that were wrong were worked on after it, so that shares of a later run are those of known texts.
 
 A reading is right if its words are those of a spoken form, in lower case, without punctuation, hyphens and the "and" of
 numbers. audiocm and hibari have to find the sentences as well, and hibari, which normalises some classes only while it
@@ -345,7 +347,7 @@ def table(results: dict[str, dict], rows: list[Row]) -> str:
     lines.append(line("**all**", len(rows), [f"**{percent(one['right'])}**" for one in results.values()]))
     for half in dict.fromkeys(row["half"] for row in rows):
         count = sum(row["half"] == half for row in rows)
-        lines.append(line(f"{half} half", count, [percent(one["halves"].get(half)) for one in results.values()]))
+        lines.append(line(f"{half} part", count, [percent(one["halves"].get(half)) for one in results.values()]))
     for kind in dict.fromkeys(row["kind"] for row in rows):
         count = sum(row["kind"] == kind for row in rows)
         lines.append(line(kind, count, [percent(one["kinds"].get(kind)) for one in results.values()]))
@@ -376,7 +378,7 @@ def main() -> None:
     parser.add_argument("--output", metavar="FILE", help="without extension; .json and .md are written")
     parser.add_argument("--systems", nargs="*", choices=READERS, default=list(READERS))
     parser.add_argument("--pronouncers", nargs="*", choices=PRONOUNCERS, default=list(PRONOUNCERS))
-    parser.add_argument("--half", choices=("first", "second"), help="a half of the bench alone")
+    parser.add_argument("--half", choices=("first", "second", "third"), help="a part of the bench alone")
     parser.add_argument("--keep", action="store_true", help="keep OUTPUT.json's columns of systems not installed here")
     parser.add_argument("--wrong", action="store_true", help="print what is read wrong")
     args = parser.parse_args()
