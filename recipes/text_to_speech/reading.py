@@ -13,7 +13,7 @@ A reading is right if its words are those of a spoken form, in lower case, witho
 numbers. audiocm and hibari have to find the sentences as well, and hibari, which normalises some classes only while it
 looks up phonemes, is compared by its phonemes. Other normalisers are right if either the words are, or the phonemes of
 hibari from them. A pronunciation is right if a word of the line has the same sounds and main stress; weak vowels count
-as one. audiocm pronounces the inputs, other converters the spoken forms. Needs `wetext`, `nemo-text-processing`,
+as one. Needs `wetext`, `nemo-text-processing`,
 `misaki` and `g2p-en` for their columns; those that are not installed are left out, and with --keep their columns are
 those of the results file.
 """
@@ -220,27 +220,34 @@ def pronounce_by_audiocm(row: Row) -> str:
     return " ".join(sentence.phonemes for sentence in read_sentences(row["input"], own))
 
 
-def written(row: Row) -> str:
-    """Returns the input of a row as other converters get it: their own case and punctuation, letters only."""
-    return row["input"]
-
-
-def misaki_pronouncer() -> Callable[[Row], str]:
-    """Returns misaki for American English without a fallback for unknown words."""
+def misaki_pronouncer(fallback: bool) -> Callable[[Row], str]:
+    """Returns misaki for American English, with hibari's network for unknown words or without. Downloads nothing."""
+    import spacy
     from misaki.en import G2P
 
-    convert = G2P(trf=False, british=False, fallback=None)
-    return lambda row: convert(written(row))[0]
+    if not spacy.util.is_package("en_core_web_sm"):  # misaki would fetch it
+        raise ImportError("misaki needs the package en_core_web_sm")
+
+    network = default_pronouncer()
+    convert = G2P(trf=False, british=False, fallback=(lambda token: (network(token.text), 2)) if fallback else None)
+    return lambda row: convert(row["input"])[0]
 
 
 def g2p_en_pronouncer() -> Callable[[Row], str]:
     """Returns g2p-en: the CMU dictionary, parts of speech for homographs, and a small network for unknown words."""
+    import nltk
+
+    try:
+        nltk.data.find("corpora/cmudict")
+        nltk.data.find("taggers/averaged_perceptron_tagger_eng")
+    except LookupError:  # g2p-en would fetch them
+        raise ImportError("g2p-en needs nltk's cmudict and averaged_perceptron_tagger_eng") from None
     from g2p_en import G2p
 
     convert = G2p()
 
     def line(row: Row) -> str:
-        words = " ".join(convert(written(row))).split("   ")
+        words = " ".join(convert(row["input"])).split("   ")
         return " ".join(_of_arpabet(word.split()) for word in words)
 
     return line
@@ -257,8 +264,9 @@ def _of_arpabet(symbols: list[str]) -> str:
 
 PRONOUNCERS: dict[str, Callable[[], Callable[[Row], str]]] = {
     "audiocm": lambda: pronounce_by_audiocm,
-    "hibari-tts": lambda: lambda row: default_pronouncer()(written(row)),
-    "misaki": misaki_pronouncer,
+    "hibari-tts": lambda: lambda row: default_pronouncer()(row["input"]),
+    "misaki": lambda: misaki_pronouncer(False),
+    "misaki with hibari-tts": lambda: misaki_pronouncer(True),
     "g2p-en": g2p_en_pronouncer,
 }
 
@@ -267,7 +275,8 @@ PRONOUNCERS: dict[str, Callable[[], Callable[[Row], str]]] = {
 
 
 def installed(name: str) -> dict[str, str | float]:
-    """Returns the version, licence and size in MB of a package, without what it needs."""
+    """Returns the version, licence and size in MB of a package, the first word of a name, without what it needs."""
+    name = name.split()[0]
     metadata = importlib.metadata.metadata(name)
     files = importlib.metadata.files(name) or []
     size = sum(path.stat().st_size for path in (Path(str(file.locate())) for file in files) if path.is_file())
