@@ -57,12 +57,10 @@ def pronunciation_in_context(word: str, before: str, after: str, pronouncer: Pro
     if pronouncer.knows(word) or pronouncer.knows(word.lower()):
         return ""
     if m := _PREFIXED.fullmatch(word):
-        rest = pronouncer(m[2])
-        return (
-            PREFIXES[m[1]].removesuffix(rest[0] if m[1] in ("Mc", "Mac") and rest[:1] == "k" else "")
-            + rest
-            + (_genitive(rest) if m[3] else "")
-        )
+        prefix, rest = PREFIXES[m[1]], pronouncer(m[2])
+        if prefix[-1] == "k" and rest[:1] in ("k", "ɡ"):
+            prefix = prefix[:-1]
+        return prefix + rest + (_genitive(rest) if m[3] else "")
     plain = "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))
     return pronouncer(plain) if plain != word and pronouncer.knows(plain) else ""
 

@@ -18,6 +18,7 @@ MAX_CHARACTERS = 300  # of a sentence; longer ones are split at clauses
 MAX_PARAGRAPH = 20_000  # characters that are held at once; a longer paragraph is cut at a space
 WRAP = 40  # a line of this length may go on in the next one
 _END = re.compile(r"(?<=[.!?…])[\"'”’)\]*_]*\s+(?=\S)")
+_LINE_END = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
 _CLAUSE = re.compile(r"(?<=[,;:—)])\s+")
 _ITEM = re.compile(r"\s*(?:[-*•‣◦▪–]\s+|(?:\d{1,3}|[ivx]{1,5})[.)]\s+|[a-zA-Z]\)\s+|(?:#{1,6}|>+)\s+)\S")
 _NUMBER_ITEM = re.compile(r"\s*(?:\d{1,3}|[ivx]{1,5}|[a-zA-Z])[.)]\s")
@@ -28,17 +29,25 @@ _DOTTED |= {"P.M", "A.M", "Ph.D", "Mex", "Eng", "rel", "INT", "EXT"}
 
 def split_lines(blocks: Iterable[str]) -> Iterator[str]:
     """Yields the lines of a text that comes in blocks of any length; a very long line is cut at a space."""
-    rest = ""
+    waiting: list[str] = []  # the beginning of a line
+    size = 0
     for block in blocks:
         for start in range(0, len(block), MAX_PARAGRAPH):
-            rest += block[start : start + MAX_PARAGRAPH]
-            *lines, rest = re.split(r"\r\n|[\n\r\v\f\x85\u2028\u2029]", rest)
+            waiting.append(block[start : start + MAX_PARAGRAPH])
+            size += len(waiting[-1])
+            if size <= 2 * MAX_PARAGRAPH and not _LINE_END.search(waiting[-1]):
+                continue
+            text = "".join(waiting)
+            is_cut = text.endswith("\r")  # its other half may come
+            *lines, rest = _LINE_END.split(text.removesuffix("\r"))
             yield from lines
             while len(rest) > 2 * MAX_PARAGRAPH:
                 cut = rest.rfind(" ", 0, MAX_PARAGRAPH) + 1 or MAX_PARAGRAPH
                 yield rest[:cut]
                 rest = rest[cut:]
-    yield rest
+            waiting = [rest + "\r" * is_cut]
+            size = len(waiting[0])
+    yield from _LINE_END.split("".join(waiting))
 
 
 def split_paragraphs(lines: Iterable[str], knows: Callable[[str], bool] = lambda word: False) -> Iterator[str]:

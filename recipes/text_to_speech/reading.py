@@ -4,15 +4,16 @@
     python -m recipes.text_to_speech.reading --systems audiocm --pronouncers audiocm --wrong
 
 reading.tsv has a kind, the part of the bench, an input, its spoken form in words ("|" separates forms that are as good,
-"/" sentences) and, for homographs and names, a word with its phonemes. The first part was written before the front end,
-the second after it and before the front end had read any of its lines; the third was written last, and
-the front end was not changed for it; all by the same hand.
+"/" sentences) and, for homographs and names, a word with its phonemes. All are by one hand. The
+first part was written before the front end; of the second and third part, each was written before the front end had read
+any of its lines, and of the words 89.4 % and 100 % were right at that first reading, of the pronunciations
+75.9 % and 90.5 %. Kinds that were wrong were worked on after it, so that shares of a later run are those of known texts.
 
 A reading is right if its words are those of a spoken form, in lower case, without punctuation, hyphens and the "and" of
 numbers. audiocm and hibari have to find the sentences as well, and hibari, which normalises some classes only while it
 looks up phonemes, is compared by its phonemes. Other normalisers are right if either the words are, or the phonemes of
 hibari from them. A pronunciation is right if a word of the line has the same sounds and main stress; weak vowels count
-as one. audiocm pronounces the inputs, other converters the spoken forms. Needs `wetext`, `nemo-text-processing`,
+as one. Needs `wetext`, `nemo-text-processing`,
 `misaki` and `g2p-en` for their columns; those that are not installed are left out, and with --keep their columns are
 those of the results file.
 """
@@ -219,27 +220,34 @@ def pronounce_by_audiocm(row: Row) -> str:
     return " ".join(sentence.phonemes for sentence in read_sentences(row["input"], own))
 
 
-def written(row: Row) -> str:
-    """Returns the input of a row as other converters get it: their own case and punctuation, letters only."""
-    return row["input"]
-
-
-def misaki_pronouncer() -> Callable[[Row], str]:
-    """Returns misaki for American English without a fallback for unknown words."""
+def misaki_pronouncer(fallback: bool) -> Callable[[Row], str]:
+    """Returns misaki for American English, with hibari's network for unknown words or without. Downloads nothing."""
+    import spacy
     from misaki.en import G2P
 
-    convert = G2P(trf=False, british=False, fallback=None)
-    return lambda row: convert(written(row))[0]
+    if not spacy.util.is_package("en_core_web_sm"):  # misaki would fetch it
+        raise ImportError("misaki needs the package en_core_web_sm")
+
+    network = default_pronouncer()
+    convert = G2P(trf=False, british=False, fallback=(lambda token: (network(token.text), 2)) if fallback else None)
+    return lambda row: convert(row["input"])[0]
 
 
 def g2p_en_pronouncer() -> Callable[[Row], str]:
     """Returns g2p-en: the CMU dictionary, parts of speech for homographs, and a small network for unknown words."""
+    import nltk
+
+    try:
+        nltk.data.find("corpora/cmudict")
+        nltk.data.find("taggers/averaged_perceptron_tagger_eng")
+    except LookupError:  # g2p-en would fetch them
+        raise ImportError("g2p-en needs nltk's cmudict and averaged_perceptron_tagger_eng") from None
     from g2p_en import G2p
 
     convert = G2p()
 
     def line(row: Row) -> str:
-        words = " ".join(convert(written(row))).split("   ")
+        words = " ".join(convert(row["input"])).split("   ")
         return " ".join(_of_arpabet(word.split()) for word in words)
 
     return line
@@ -256,8 +264,9 @@ def _of_arpabet(symbols: list[str]) -> str:
 
 PRONOUNCERS: dict[str, Callable[[], Callable[[Row], str]]] = {
     "audiocm": lambda: pronounce_by_audiocm,
-    "hibari-tts": lambda: lambda row: default_pronouncer()(written(row)),
-    "misaki": misaki_pronouncer,
+    "hibari-tts": lambda: lambda row: default_pronouncer()(row["input"]),
+    "misaki": lambda: misaki_pronouncer(False),
+    "misaki with hibari-tts": lambda: misaki_pronouncer(True),
     "g2p-en": g2p_en_pronouncer,
 }
 
@@ -266,7 +275,8 @@ PRONOUNCERS: dict[str, Callable[[], Callable[[Row], str]]] = {
 
 
 def installed(name: str) -> dict[str, str | float]:
-    """Returns the version, licence and size in MB of a package, without what it needs."""
+    """Returns the version, licence and size in MB of a package, the first word of a name, without what it needs."""
+    name = name.split()[0]
     metadata = importlib.metadata.metadata(name)
     files = importlib.metadata.files(name) or []
     size = sum(path.stat().st_size for path in (Path(str(file.locate())) for file in files) if path.is_file())
@@ -346,7 +356,7 @@ def table(results: dict[str, dict], rows: list[Row]) -> str:
     lines.append(line("**all**", len(rows), [f"**{percent(one['right'])}**" for one in results.values()]))
     for part in dict.fromkeys(row["part"] for row in rows):
         count = sum(row["part"] == part for row in rows)
-        lines.append(line(f"{part} part", count, [percent(one["parts"].get(part)) for one in results.values()]))
+        lines.append(line(f"{half} part", count, [percent(one["parts"].get(part)) for one in results.values()]))
     for kind in dict.fromkeys(row["kind"] for row in rows):
         count = sum(row["kind"] == kind for row in rows)
         lines.append(line(kind, count, [percent(one["kinds"].get(kind)) for one in results.values()]))
@@ -361,8 +371,8 @@ def run_all(names: list[str], measure_one: Callable, rows: list[Row], show_wrong
     for name in names:
         try:
             results[name] = measure_one(name, rows, show_wrong)
-        except (ImportError, OSError, LookupError, SystemExit) as error:  # not installed, or its data are missing
-            print(f"{name} is left out: {' '.join(str(error).split())[:200]}")
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
             if name in kept:
                 results[name] = kept[name]
             continue
