@@ -356,7 +356,7 @@ def table(results: dict[str, dict], rows: list[Row]) -> str:
     lines.append(line("**all**", len(rows), [f"**{percent(one['right'])}**" for one in results.values()]))
     for part in dict.fromkeys(row["part"] for row in rows):
         count = sum(row["part"] == part for row in rows)
-        lines.append(line(f"{half} part", count, [percent(one["parts"].get(part)) for one in results.values()]))
+        lines.append(line(f"{part} part", count, [percent(one["parts"].get(part)) for one in results.values()]))
     for kind in dict.fromkeys(row["kind"] for row in rows):
         count = sum(row["kind"] == kind for row in rows)
         lines.append(line(kind, count, [percent(one["kinds"].get(kind)) for one in results.values()]))
