@@ -35,7 +35,7 @@ from audiocm.files import atomic_write, write_json
 from audiocm.text import Lexicon, read_sentences
 from audiocm.text.alphabet import CONSONANTS, VOWELS
 from audiocm.text.dictionary import default_pronouncer
-from audiocm.text.pronunciation import phonemes_of_ipa, phonemise
+from audiocm.text.ipa import phonemes_of_ipa
 
 BENCH = Path(__file__).with_suffix(".tsv")
 LEXICON = Path(__file__).with_name("reading_lexicon.tsv")  # of the rows of the kind "lexicon"
@@ -109,11 +109,6 @@ def plain(text: str) -> str:
     text = " ".join(re.findall(r"[^\W_]+", text))
     text = re.sub(rf"({NUMBER_WORDS}) and (?=\w)", r"\1 ", text)
     return re.sub(r"\boh\b", "o", text).replace("oclock", "o clock").replace("et cetera", "etcetera")
-
-
-def forms(row: Row) -> list[list[str]]:
-    """Returns the spoken forms of a row, each as the words of its sentences."""
-    return [[plain(part) for part in form.split(" / ")] for form in row["spoken"].split("|")]
 
 
 def sounds(line: str) -> str:
@@ -190,25 +185,31 @@ READERS: dict[str, Callable[[], Reader]] = {
 
 def is_right(system: str, sentences: list[str], row: Row) -> bool:
     """Whether sentences are one of the spoken forms; see the head of this file."""
-    for form in forms(row):
-        if system == "audiocm":
-            found, wanted = [[plain(one) for one in sentences]], [form]
-        elif system == "hibari-tts":
-            found, wanted = [[hibari_sounds(one) for one in sentences]], [[sounds(phonemise(part)) for part in form]]
-        else:
-            text, words = " ".join(sentences), " ".join(form)
-            found, wanted = [[plain(text)], [hibari_sounds(text)]], [[words], [hibari_sounds(words)]]
-        if any(one == other for one, other in zip(found, wanted, strict=True)):
+    for form in row["spoken"].split("|"):
+        parts = form.split(" / ")
+        if system not in ("audiocm", "hibari-tts"):  # they leave sentences as they are
+            sentences, parts = [" ".join(sentences)], [" ".join(parts)]
+        if system != "hibari-tts" and [plain(one) for one in sentences] == [plain(part) for part in parts]:
+            return True
+        if system != "audiocm" and [hibari_sounds(one) for one in sentences] == [hibari_sounds(part) for part in parts]:
             return True
     return False
 
 
 def hibari_sounds(text: str) -> str:
-    """Returns the phonemes of a text that hibari reads on its own, in the form of `sounds`."""
+    """Returns the phonemes of a text that hibari normalises on its own, in the form of `sounds`."""
     try:
-        return sounds(default_pronouncer()(text))
+        return sounds(hibari()(text))
     except Exception:  # some numbers
         return ""
+
+
+@functools.cache
+def hibari() -> Callable[[str], str]:
+    """Returns the converter of hibari-tts with its own normaliser."""
+    from hibari.g2p import G2P
+
+    return G2P()
 
 
 # --- converters to phonemes ---------------------------------------------------------------------------------------------
@@ -264,7 +265,7 @@ def _of_arpabet(symbols: list[str]) -> str:
 
 PRONOUNCERS: dict[str, Callable[[], Callable[[Row], str]]] = {
     "audiocm": lambda: pronounce_by_audiocm,
-    "hibari-tts": lambda: lambda row: default_pronouncer()(row["input"]),
+    "hibari-tts": lambda: lambda row: hibari()(row["input"]),
     "misaki": lambda: misaki_pronouncer(False),
     "misaki with hibari-tts": lambda: misaki_pronouncer(True),
     "g2p-en": g2p_en_pronouncer,
