@@ -79,7 +79,7 @@ def generate_command(args: argparse.Namespace) -> int:
     Raises ValueError for wrong options, before the model is loaded if that is possible."""
     from .output import SOUNDS_MISSING, Destination, read_prompts
 
-    prompts = [*args.prompt, *(read_prompts(args.prompts) if args.prompts else [])]
+    prompts = [*args.prompt, *(read_prompts(args.prompts) if args.prompts is not None else [])]
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty: describe a sound in words")
     check_whole("--num", args.num, least=1, most=MAX_TAKES)

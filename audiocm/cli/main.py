@@ -19,6 +19,7 @@ from ..errors import explain_import_error
 from ..version import __version__
 from . import distill, edit, export, generate, serve, speak, train
 
+LONGEST_LINE = 800  # letters of an error
 COMMANDS = {
     "generate": "generate sounds from text prompts",
     "speak": "speak or sing a text",
@@ -117,5 +118,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         explained = error if isinstance(error, ValueError | ArithmeticError) else explain_import_error(error)
         if os.environ.get("AUDIOCM_TRACEBACK") or not isinstance(explained, ValueError | ArithmeticError | ImportError):
             raise
-        print(f"audiocm: {' '.join(str(explained).split())}", file=sys.stderr)
+        line = " ".join(str(explained).split())
+        print(f"audiocm: {line if len(line) <= LONGEST_LINE else line[:LONGEST_LINE] + ' ...'}", file=sys.stderr)
         return 2

@@ -237,6 +237,7 @@ def _speak(
     start, first, samples, count = time.perf_counter(), 0.0, 0, 0
     letters = sum(len(text) for text, _ in lines if isinstance(text, str))
     gap = round(PARAGRAPH_PAUSE * sample_rate)
+    spoken_lines = [stream(text, args.seed + i, notes) for i, (text, notes) in enumerate(lines)]  # checks the options
     with ExitStack() as stack:
         stack.enter_context(suppress(_NothingSpokenError))
         bar = stack.enter_context(
@@ -244,12 +245,12 @@ def _speak(
         )
         append = stack.enter_context(open_sound_stream(args.output, sample_rate, args.format))
         add_times = stack.enter_context(open_times_writer(args.times)) if args.times else None
-        for i, (text, notes) in enumerate(lines):
+        for i, sentences in enumerate(spoken_lines):
             if i:  # a line of a score after another
                 append(np.zeros(gap, np.float32))
                 samples += gap
             seed, before, pause = args.seed + i, samples / sample_rate, gap / sample_rate if i else 0.0
-            for spoken in stream(text, seed, notes):
+            for spoken in sentences:
                 if failed := spoken.failure:
                     missing.append((failed.prompt, f"seed {seed}, seeds tried: {len(failed.seeds)}", failed.reason))
                 append(np.asarray(spoken.audio))

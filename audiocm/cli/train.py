@@ -21,6 +21,9 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train_command(args: argparse.Namespace) -> None:
     """Runs `audiocm train`."""
+    from ..checks import check_path
     from ..training.recipe import train_recipe
 
+    if args.output is not None:
+        check_path("--output", args.output)
     train_recipe(args.recipe, args.fields, args.output)

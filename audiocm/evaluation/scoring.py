@@ -93,6 +93,8 @@ def _check_judges(evaluations: list[Evaluation]) -> None:
         first.embedder(name)
     if isinstance(request.tagger, str) and "tagger" not in used:
         load_tagger(request.tagger, request.device, request.tokenizer)
+    if request.embedders and "embedders" not in used:
+        _ = first.embedders  # raises ValueError for a name that is none
     if request.clap is not None and "clap" not in used:
         first.embedder(request.clap)  # raises ValueError for a name that is none
     for one in evaluations:

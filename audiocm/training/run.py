@@ -68,6 +68,9 @@ class ResumableBatches(Batches, Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
+MAX_STEPS = 10**9
+
+
 @dataclass
 class Run:
     """All settings of one training run.
@@ -113,7 +116,7 @@ class Run:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "save_every", "log_every", "validate_every", "sample_every", "bad_steps"):
-            check_whole(name, getattr(self, name), least=1)
+            check_whole(name, getattr(self, name), least=1, most=MAX_STEPS)
         for name in ("warmup", "seed"):
             check_whole(name, getattr(self, name), least=0)
         for name in ("lr", "weight_decay"):

@@ -18,6 +18,7 @@ import contextlib
 import os
 import platform
 import random
+import re
 import resource
 import shutil
 import signal
@@ -36,6 +37,7 @@ from .hostile_cases import MARK, Case, all_cases, write_inputs
 
 CPU_SECONDS, WALL_SECONDS = 10, 120
 LONGEST_LINE = 1000  # letters
+PROGRESS = re.compile(r"%\||^audiocm: warning: ")  # a bar, or what was left out before the error: no part of it
 SHOWN = 400  # letters of a failure's words
 
 
@@ -106,7 +108,7 @@ def judge(case: Case, inputs: Path) -> Verdict:
         code = run_child(case, folder, out)
         after, words = snapshot(folder), (out / "stderr").read_text(errors="replace")
         ran = any(Path(temporary).rglob(MARK))
-    lines = [line for line in words.splitlines() if line.strip()]
+    lines = [line for line in words.splitlines() if line.strip() and not PROGRESS.search(line)]
     appeared = sorted(after.keys() - before.keys())
     lost = sorted(name for name in before if after.get(name) != before[name])
     verdict = Verdict(case.kind, case.name, "failed", words=words[-SHOWN:])

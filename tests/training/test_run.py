@@ -12,9 +12,9 @@ from audiocm.training.run import ResumableBatches, cosine_decay, save_net
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
-        ({"steps": "10"}, "steps must be a whole number of at least 1, not '10'"),
-        ({"steps": float("nan")}, "steps must be a whole number of at least 1, not nan"),
+        ({"steps": 0}, "steps must be a whole number of at least 1 and at most 1,000,000,000, not 0"),
+        ({"steps": "10"}, "steps must be a whole number of at least 1 and at most 1,000,000,000, not '10'"),
+        ({"steps": float("nan")}, "steps must be a whole number of at least 1 and at most 1,000,000,000, not nan"),
         ({"warmup": -10}, "warmup must be a whole number of at least 0, not -10"),
         ({"lr": float("nan")}, "lr must be a number of at least 0, not nan"),
         ({"lr": "a"}, "lr must be a number of at least 0, not 'a'"),
