@@ -30,6 +30,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
 from audiocm.evaluation.provenance import commit, versions
 from audiocm.files import write_json
 
@@ -158,6 +161,8 @@ def main() -> None:
     parser.add_argument("--run", metavar="TEXT", help="only cases whose name contains this, with their words")
     parser.add_argument("--output", type=Path, help="JSON file of the results, such as samples/hostile_results.json")
     args = parser.parse_args()
+    diffusers_logging.set_verbosity_error()  # as the command line sets them before it imports the libraries
+    transformers_logging.set_verbosity_error()
     start, verdicts = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="hostile-inputs-") as temporary:
         write_inputs(Path(temporary))
