@@ -66,9 +66,9 @@ class ScoreRequest:
         if not (self.metrics or self.save_reference):
             raise ValueError("no metric is named: --metrics fad,kad for example")
         check_whole("--resamples", self.resamples, least=MIN_RESAMPLES, most=MAX_RESAMPLES)
-        check_whole("--seed", self.seed, least=0)
+        check_whole("--seed", self.seed, least=0, below=2**64)
         check_whole("--workers", self.workers, least=1, most=MAX_WORKERS)
-        check_whole("--components", self.components, least=1)
+        check_whole("--components", self.components, least=1, most=10**6)
         check_number("--max-unusable", self.max_unusable, least=0, below=1)
         self.device = resolve_device(self.device)
 

@@ -301,7 +301,7 @@ def _infinity(
     return float(intercept), float(np.sqrt(variance * (1 / len(x) + x.mean() ** 2 / np.square(x - x.mean()).sum())))
 
 
-@checked(steps=partial(check_whole, least=3), seed=partial(check_whole, least=0))
+@checked(steps=partial(check_whole, least=3, most=10**4), seed=partial(check_whole, least=0, below=2**64))
 def frechet_infinity(generated: Clips, reference: Clips | Moments, steps: int = 15, seed: int = 0) -> float:
     """Extrapolates the Fréchet distance to infinitely many generated clips; the reference is not subsampled.
 

@@ -19,8 +19,8 @@ DRAWS = 1000
 MAX_RESAMPLED_CLIPS = 1000  # in one bootstrap resample; the spread is then scaled by sqrt(used / all)
 RESAMPLING = {  # checks of arguments that all scores share
     "name": partial(check_instance, kind=str),
-    "draws": partial(check_whole, least=1),
-    "seed": partial(check_whole, least=0),
+    "draws": partial(check_whole, least=1, most=10**6),
+    "seed": partial(check_whole, least=0, below=2**64),
 }
 Clips = np.ndarray | list[np.ndarray]  # embeddings [clip, dim], or one array of frames [frame, dim] per clip
 Statistic = Callable[[np.ndarray], float]  # of the indices, or of the resampling weights, of the clips

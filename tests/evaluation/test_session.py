@@ -17,7 +17,7 @@ from audiocm.evaluation.session import ScoreRequest
         ({"resamples": 1}, "--resamples must be a whole number of at least 40"),
         ({"seed": -1}, "--seed must be a whole number of at least 0"),
         ({"workers": 0}, "--workers must be a whole number of at least 1"),
-        ({"components": 0}, "--components must be a whole number of at least 1, not 0"),
+        ({"components": 0}, "--components must be a whole number of at least 1 and at most 1,000,000, not 0"),
         ({"max_unusable": 1.0}, "--max-unusable must be a number of at least 0 and below 1, not 1.0"),
         ({"metrics": ()}, "no metric is named"),
         ({"resamples": 10**9}, "--resamples must be a whole number .* at most 100,000"),
