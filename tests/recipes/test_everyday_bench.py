@@ -134,12 +134,14 @@ def test_scores_are_the_shares_by_hand(bench, monkeypatch, capsys):
     wavs = {"deep_wind_000_0": tone(200), "deep_wind_000_1": tone(3500), "deep_wind_001_0": tone(200, 0.5)}
     wavs |= {"deep_wind_001_1": None, "hiss_002_0": tone(200), "hiss_002_1": tone(300)}
     write_row(bench / "out" / "mine", wavs)
+    monkeypatch.setattr(everyday, "SHAPED", {"high"})
     result = run(bench, monkeypatch, "score")
     row = result["systems"]["mine"]
     values = {name: score["value"] for name, score in row["scores"].items()}
     assert values == pytest.approx(
         {
             "top-5 hits": (0.5 + 0.5 + 0) / 3,
+            "top-5 hits, things that YAMNet did not shape": 0.5,
             "top-5 hits, word": (0.5 + 0) / 2,
             "top-5 hits, sentence": 0.5,
             "top-5 hits, nature": 0.5,
