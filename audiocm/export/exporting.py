@@ -1,6 +1,5 @@
 """A student as a folder of graphs, with a card, its parity with torch, and an example program."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ import onnx
 import torch
 
 from ..files import atomic_write
-from ..models.weights import has_variant, weight_file
+from ..models.folders import sha256, shards_of
+from ..models.weights import weight_file
 from ..pipelines import failures
 from ..pipelines.latent_pipeline import LatentPipeline
 from ..pipelines.loading import model_folder, read_index
@@ -212,18 +212,16 @@ def _sound_distance(pipe: LatentPipeline, reader: GraphFolder) -> float:
     return float((mels[0] - mels[1]).abs().mean()) * 20 / np.log(10)
 
 
-def _weight_digests(name: str | os.PathLike) -> dict[str, tuple[str, str]]:
-    """Returns the file name and the SHA-256 of the weights of each component of a model; none of a model without folder."""
+def _weight_digests(name: str | os.PathLike) -> list[tuple[str, str, str]]:
+    """Returns (component, name, SHA-256) of each weight file of a model, none of one that has no components."""
     try:
         _, components = read_index(model_folder(name))
     except ValueError:
-        return {}
-    digests = {}
+        return []
+    digests = []
     for part, folder in components.items():
         if part == "tokenizer":
             continue
-        int8 = folder / "model.int8.safetensors"
-        is_text = part == "text_encoder" and has_variant(folder, "int8")
-        file = int8 if is_text else weight_file(folder, with_index=True)
-        digests[part] = (file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+        file = weight_file(folder, with_index=True)
+        digests += [(part, one.name, sha256(one)) for one in (shards_of(file) if file.suffix == ".json" else [file])]
     return digests
