@@ -171,7 +171,7 @@ def mean(name: str, rows: Sequence[dict], column: str, unit: str) -> dict:
 def score_row(rows: Sequence[dict], known: set[str]) -> dict:
     """Returns the scores of a system from `judged` sounds, and those of each thing; `known` things have real clips."""
     is_real, things = "clip" in rows[0], grouped(rows, "thing")
-    unit, continuous = "thing" if is_real else "prompt", [r for r in rows if r["continuous"] and not is_real]
+    unit, continuous = "thing" if is_real else "prompt", [r for r in rows if r["continuous"]]
     parts: dict[str, Sequence[dict]] = {f"{HITS}, {part}": own for part, own in grouped(rows, "form", "group").items()}
     parts |= {HITS: rows, f"{HITS}, {PARTS[0]}": [r for r in rows if r["thing"] in known]}
     parts[f"{HITS}, {UNSHAPED}"] = [r for r in rows if not SHAPED.intersection(r["labels"])]
