@@ -75,7 +75,9 @@ def recordings(
             if len(wav) == SECONDS * RATE and around > QUIET and level(wav[FIRST:STOP]) > DYNAMIC * around:
                 found[e["group"]] = e | {"name": Path(e["file"]).stem, "wav": wav, "prompt": e["captions"][0]}
     if len(found) < 2:
-        raise ValueError(f"{', '.join(corpora)}: fewer than two recordings of the split {split!r} can be used")
+        raise ValueError(
+            f"{', '.join(map(str, corpora))}: fewer than two recordings of the split {split!r} can be used"
+        )
     return list(found.values())
 
 
