@@ -43,7 +43,7 @@ QUIET, DYNAMIC = 10 ** (-50 / 20), 10 ** (-20 / 20)  # RMS of what is kept, and 
 HALF, HOP = 8, 256  # frames of a patch on each side of a joint
 CUTOFF, BAND = 4000.0, 11000.0  # Hz
 AMOUNTS, CALLS, WEIGHTS = (0.2, 0.4, 0.6, 0.8, 1.0), (1, 2, 4), (1.0, 3.0, 5.0)
-COLUMNS = ["FD *", "CLAP", "alignment", "LSD", "log-mel L1", "seam AUC", "kept exactly", "*"]
+COLUMNS = ["FD *", "CLAP", "alignment", "LSD", "log-mel L1", "seam AUC", "kept exactly", "CLAP sim*", "LSD 4*", "rank*"]
 
 
 def level(wav: np.ndarray) -> float:
