@@ -17,8 +17,8 @@ def utf8_text(word: str) -> str:
         raise argparse.ArgumentTypeError(f"{word!r} is not UTF-8 text") from None
 
 
-def load_pipeline(model: str, device: str, kind: str = "TextToAudioPipeline"):
-    """Returns the pipeline of class `kind` on a device. Raises ValueError for an unknown model or device.
+def load_pipeline(model: str, device: str, kind: str = "TextToAudioSampler"):
+    """Returns the sampler, or the pipeline of diffusers, of class `kind` on a device. Raises ValueError for an unknown model or device.
 
     Garbage collection, which would take a fifth of the start, is paused. Modules and models live until the end of the
     process and stay exempt from it; the collector does not even look at them at exit."""
