@@ -3,8 +3,10 @@
 from diffusers.configuration_utils import ConfigMixin
 from diffusers.models.modeling_utils import ModelMixin
 
+from .weights import StoredWeights
 
-class DiffusersModel(ModelMixin, ConfigMixin):
+
+class DiffusersModel(StoredWeights, ModelMixin, ConfigMixin):
     """Base, placed before a net, of its public class; the configuration is diffusers'."""
 
     stored_name = None  # that of the class, also of one derived from a public one

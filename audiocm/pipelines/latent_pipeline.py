@@ -1,6 +1,8 @@
 """What diffusers' DiffusionPipeline adds to the samplers: the base of the public pipelines."""
 
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,17 @@ from .sampler import LatentSampler, Sounds
 @dataclass
 class AudioOutput(BaseOutput, Sounds):
     """Generated sounds, also by key and by number as all outputs of diffusers."""
+
+
+def with_types(init: Callable[..., None], **types: type) -> Callable[..., None]:
+    """Returns an `__init__` that does the same and says other types of its arguments, which diffusers checks."""
+
+    @functools.wraps(init)
+    def typed(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+
+    typed.__annotations__ = {**init.__annotations__, **types}
+    return typed
 
 
 class LatentPipeline(DiffusionPipeline):

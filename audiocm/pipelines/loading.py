@@ -108,5 +108,5 @@ def load_net(
     dtype: of its weights, default float32; variant: of its weight files, if it has them. Raises ValueError if a file is
     missing, damaged, or asks for other code."""
     variant = variant if variant and has_variant(folder, variant) else None
-    cls = next(one for one in classes if (one.stored_name or one.__name__) == CLASSES[name])
-    return cls.from_pretrained(folder, variant=variant, torch_dtype=dtype)
+    net_class = next(one for one in classes if (one.stored_name or one.__name__) == CLASSES[name])
+    return net_class.from_pretrained(folder, variant=variant, torch_dtype=dtype)

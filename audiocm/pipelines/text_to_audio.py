@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..codec.vae import MelVAE
+from ..codec.vocoder import Vocoder
 from ..models.text_encoder import INT8_FILE
+from ..models.transformer import LatentTransformer
 from ..models.weights import save_int8
-from .latent_pipeline import AudioOutput, LatentPipeline
+from .latent_pipeline import AudioOutput, LatentPipeline, with_types
 from .text_to_audio_sampler import TextToAudioSampler
 
 
@@ -15,6 +18,7 @@ class TextToAudioPipeline(LatentPipeline, TextToAudioSampler):
 
     model_cpu_offload_seq = "text_encoder->transformer->vae->vocoder"
     output_class = AudioOutput
+    __init__ = with_types(TextToAudioSampler.__init__, transformer=LatentTransformer, vae=MelVAE, vocoder=Vocoder)
 
     def save_pretrained(self, save_directory: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
         """Writes a complete diffusers folder, see `LatentPipeline.save_pretrained`.

@@ -5,7 +5,11 @@ from typing import ClassVar
 
 from diffusers.utils import BaseOutput
 
-from .latent_pipeline import LatentPipeline
+from ..codec.vae import MelVAE
+from ..codec.vocoder import Vocoder
+from ..models.transformer import LatentTransformer
+from ..speech.encoder import SpeechEncoder
+from .latent_pipeline import LatentPipeline, with_types
 from .text_to_speech_sampler import Speech, TextToSpeechSampler
 
 
@@ -20,3 +24,5 @@ class TextToSpeechPipeline(LatentPipeline, TextToSpeechSampler):
     model_cpu_offload_seq = "speech_encoder->transformer->vae->vocoder"
     _exclude_from_cpu_offload: ClassVar[list[str]] = ["speech_encoder"]  # its attention reads weights of a child
     output_class = SpeechOutput
+    _types: ClassVar[dict[str, type]] = {"transformer": LatentTransformer, "vae": MelVAE, "vocoder": Vocoder}
+    __init__ = with_types(TextToSpeechSampler.__init__, **_types, speech_encoder=SpeechEncoder)
