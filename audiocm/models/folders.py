@@ -14,6 +14,7 @@ from typing import Any
 from ..files import write_json
 from ..schema import read_json, table, text
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained"  # the bundled models
 SAFE: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
 CHECKSUMS = "checksums.json"  # {name of a weight file beside it: SHA-256}
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")

@@ -21,9 +21,8 @@ from ..devices import usual_defaults
 from ..files import atomic_write
 from ..schema import Rule, read_json, table, text
 from .configured import no_init_weights
-from .folders import config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
+from .folders import PRETRAINED as PRETRAINED, config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
 
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
 INT8_FORMAT = "audiocm-int8-1"
 # Parts of names in weight files -> the names of the attributes:
 RENAMED = {"knobs": "modulation", "knob_table": "modulation_table", "output_knobs": "output_modulation"}
