@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..devices import usual_defaults
 from ..schema import number, read_json, table, whole
 from .configured import Configured, no_init_weights, register_to_config
-from .folders import check_folder, config_rule
+from .folders import check_folder, config_rule, json_rule
 from .text_encoder import INT8_FILE, load_text_encoder, load_tokenizer, unreadable
 from .weights import has_variant, load_weights
 
@@ -211,8 +211,7 @@ def load_plain_tokenizer(folder: str | os.PathLike) -> Any:
     settings = folder / "tokenizer_config.json"
     if not (folder / "tokenizer.json").is_file() or not settings.is_file():
         return load_tokenizer(folder)
-    check_folder(folder, has_weights=False)
-    config = read_json(settings, "model file", table({}, others=lambda *_: None))
+    config = read_json(settings, "model file", json_rule)
     sides = all(config.get(name, value) == value for name, value in _WORDS.items())
     if config.get("tokenizer_class") not in ("BertTokenizer", "BertTokenizerFast") or not sides:
         return load_tokenizer(folder)
