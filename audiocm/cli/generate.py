@@ -14,7 +14,7 @@ from .loading import load_pipeline, quiet_libraries, utf8_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..pipelines.text_to_audio import TextToAudioPipeline
+    from ..pipelines.text_to_audio_sampler import TextToAudioSampler
     from .output import Destination
 
 EXAMPLES = """examples:
@@ -116,7 +116,7 @@ def generate_command(args: argparse.Namespace) -> int:
     return print_summary(args, count, len(prompts) * args.num, time.perf_counter() - start)
 
 
-def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Namespace, destination: Destination) -> int:
+def _generate(pipe: TextToAudioSampler, prompts: list[str], args: argparse.Namespace, destination: Destination) -> int:
     """Writes all takes of all prompts, each with its line of the manifest, and says which are missing.
 
     Returns the number of those written."""
@@ -160,7 +160,7 @@ def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Name
 
 
 def _generate_long(
-    pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Namespace, destination: Destination
+    pipe: TextToAudioSampler, prompts: list[str], args: argparse.Namespace, destination: Destination
 ) -> int:
     """Writes sounds that are longer than the model's window, or loops, part by part; returns the number of them."""
     from tqdm import tqdm

@@ -204,7 +204,7 @@ def _load_voice(args: argparse.Namespace, lexicon: Lexicon | None) -> tuple[Stre
     if exported is not None:
         options = (args.speed, args.voice, args.guidance)
         return lambda text, seed, notes: exported.stream(text, *options, seed, notes, *common), exported.sample_rate
-    pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
+    pipe = load_pipeline(args.model, args.device, "TextToSpeechSampler")
 
     def stream(text: str | Iterable[str], seed: int, notes: Notes | None) -> Iterator[Any]:
         import torch

@@ -20,7 +20,7 @@ from ..pipelines.text_to_speech import TextToSpeechPipeline
 from ..runtime.folder import MANIFEST, GraphFolder, save_manifest
 from ..runtime.text_to_audio import ExportedModel, OnnxTextToAudio
 from ..runtime.text_to_speech import OnnxTextToSpeech
-from ..speech.encoder import PITCH_CENTRE, SUBFRAMES
+from ..speech.encoder_net import PITCH_CENTRE, SUBFRAMES
 from .card import export_card
 from .graphs import Graph, graphs_of
 from .one_graph import GriffinLim, join, speech_glue
