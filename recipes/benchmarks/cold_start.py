@@ -24,7 +24,12 @@ from audiocm.evaluation.provenance import commit
 from audiocm.files import write_json
 
 ROOT = Path(__file__).parents[2]
-MAIN = "import sys; from audiocm.cli.main import main; sys.exit(main(sys.argv[1:]))"
+MAIN = """import sys
+try:
+    from audiocm.cli.main import main
+except ImportError:  # commits in which audiocm.cli is one file
+    from audiocm.cli import main
+sys.exit(main(sys.argv[1:]))"""
 COMMANDS = {
     "generate": ["generate", "a dog barks", "--seed", "7"],
     "speak": ["speak", "The train leaves at 5:45 p.m.", "--seed", "3"],
