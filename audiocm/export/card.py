@@ -1,6 +1,6 @@
 """The model card of an exported folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..version import __version__
@@ -19,12 +19,12 @@ def export_card(
     files: Mapping[str, tuple[str, ...]],
     parity: Mapping[str, list[float]],
     distance: float,
-    sources: Mapping[str, tuple[str, str]],
+    sources: Sequence[tuple[str, str, str]],
 ) -> str:
     """Returns the card, Markdown, of an exported model.
 
     parity: signal-to-noise ratios in dB of each graph's outputs. distance: in dB, of the log-mels of a sound made with
-    and without torch. sources: file name and SHA-256 of each component's weights."""
+    and without torch. sources: component, name and SHA-256 of each weight file."""
     is_openvino = settings["backend"] == "openvino"
     how = OPENVINO_INT8 if is_openvino and settings["precision"] == "int8" else PRECISION[settings["precision"]]
     python = "OnnxTextToAudio" if settings["kind"] == "text-to-audio" else "OnnxTextToSpeech"
@@ -36,7 +36,7 @@ def export_card(
     ]
     if "model" in files:
         rows.append("| `model` | model.onnx | all of these in turn |")
-    weights = [f"| {part} | {file} | `{digest}` |" for part, (file, digest) in sources.items()]
+    weights = [f"| {part} | {file} | `{digest}` |" for part, file, digest in sources]
     example = [] if is_openvino else ["", "`python example.py` makes a sound with numpy and onnxruntime alone."]
     return "\n".join(
         [

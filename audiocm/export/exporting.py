@@ -1,6 +1,5 @@
 """A student as a folder of graphs, with a card, its parity with torch, and an example program."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ import onnx
 import torch
 
 from ..files import atomic_write
-from ..models.weights import has_variant, weight_file
+from ..models.folders import sha256, shards_of
+from ..models.weights import weight_file
 from ..pipelines import failures
 from ..pipelines.latent_pipeline import LatentPipeline
 from ..pipelines.loading import model_folder, read_index
@@ -59,7 +59,7 @@ def export_model(
     if one_graph and backend != "onnx":
         raise ValueError("one graph is written for onnx only")
     _check_folder(Path(folder), force)
-    pipe = _load_student(name) if pipe is None else pipe
+    pipe = load_student(name) if pipe is None else pipe
     graphs = graphs_of(pipe)
     with atomic_write(Path(folder)) as partial, torch.random.fork_rng(devices=[]):
         partial.mkdir()
@@ -75,7 +75,7 @@ def export_model(
             onnx.save(model, partial / "model.onnx")
             files["model"] = ("model.onnx",)
         extra = _write_tokenizer(pipe, partial)
-        settings = {"backend": backend, "precision": precision, "model": _title(name), **_settings(pipe)}
+        settings = {"backend": backend, "precision": precision, "model": _title(name), **runtime_settings(pipe)}
         save_manifest(partial, files, extra, **settings)
         reader = GraphFolder(partial, settings["kind"])
         parity = {graph.name: _parity(graph, reader) for graph in graphs}
@@ -100,7 +100,7 @@ def _check_folder(folder: Path, force: bool) -> None:
             raise ValueError(f"{folder} holds an exported model: give another folder, or --force to replace it")
 
 
-def _load_student(name: str | os.PathLike) -> LatentPipeline:
+def load_student(name: str | os.PathLike) -> LatentPipeline:
     """Loads a student. Raises ValueError for anything else, before its weights are read where that is possible."""
     try:
         settings, components = read_index(model_folder(name))
@@ -117,7 +117,7 @@ def _title(name: str | os.PathLike) -> str:
     return Path(name).name or str(name)
 
 
-def _settings(pipe: LatentPipeline) -> dict[str, Any]:
+def runtime_settings(pipe: LatentPipeline) -> dict[str, Any]:
     """Returns what the runtime must know of a pipeline."""
     vocoder, codec, config = pipe.vocoder.config, pipe.codec, pipe.config
     iterations = vocoder.iterations if codec.iterations is None else codec.iterations
@@ -173,7 +173,7 @@ def _convert_to_openvino(file: Path) -> tuple[str, ...]:
 
 def _join_graphs(pipe: LatentPipeline, graphs: list[Graph], folder: Path) -> onnx.ModelProto:
     """Returns all graphs in one: ids or symbols, and noise, to `wav` [batch, sample]."""
-    iterations = _settings(pipe)["iterations"]
+    iterations = runtime_settings(pipe)["iterations"]
     inverse = GriffinLim(pipe.vocoder.config.n_fft, pipe.vocoder.config.hop, iterations)
     last = {name: value[:, :, :48] for name, value in graphs[-1](**graphs[-1].inputs).items()}
     inversion = Graph("griffin_lim", inverse, last, ("wav",))
@@ -212,18 +212,16 @@ def _sound_distance(pipe: LatentPipeline, reader: GraphFolder) -> float:
     return float((mels[0] - mels[1]).abs().mean()) * 20 / np.log(10)
 
 
-def _weight_digests(name: str | os.PathLike) -> dict[str, tuple[str, str]]:
-    """Returns the file name and the SHA-256 of the weights of each component of a model; none of a model without folder."""
+def _weight_digests(name: str | os.PathLike) -> list[tuple[str, str, str]]:
+    """Returns (component, name, SHA-256) of each weight file of a model, none of one that has no components."""
     try:
         _, components = read_index(model_folder(name))
     except ValueError:
-        return {}
-    digests = {}
+        return []
+    digests = []
     for part, folder in components.items():
         if part == "tokenizer":
             continue
-        int8 = folder / "model.int8.safetensors"
-        is_text = part == "text_encoder" and has_variant(folder, "int8")
-        file = int8 if is_text else weight_file(folder, with_index=True)
-        digests[part] = (file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+        file = weight_file(folder, with_index=True)
+        digests += [(part, one.name, sha256(one)) for one in (shards_of(file) if file.suffix == ".json" else [file])]
     return digests

@@ -46,7 +46,7 @@ def load_text_encoder(
     check_folder(folder)
     variants = [one for one in ("int8", "fp16", "bf16") if has_variant(folder, one)]
     variant = variant or next(iter(variants), None)
-    weight_file(folder, (variant,), True, ("model",))
+    file = weight_file(folder, (variant,), True, ("model",))
     try:
         from transformers import AutoConfig, AutoModelForTextEncoding
         from transformers.initialization import no_init_weights  # not a documented API; checked with 5.24
@@ -61,7 +61,7 @@ def load_text_encoder(
             encoder = AutoModelForTextEncoding.from_config(config, trust_remote_code=False)
     except Exception as error:  # configurations of transformers raise many kinds for values that do not fit
         raise _loading_error("text encoder", folder, error) from error
-    return load_weights(encoder, folder / INT8_FILE).to(dtype or torch.float32).eval()
+    return load_weights(encoder, file).to(dtype or torch.float32).eval()
 
 
 def load_tokenizer(folder: str | os.PathLike) -> Any:

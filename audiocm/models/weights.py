@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from typing_extensions import Self
 
 from ..devices import usual_defaults
-from ..files import atomic_write
+from ..files import atomic_write, write_json
 from ..schema import Rule, read_json, table, text
 from .configured import no_init_weights
 from .folders import PRETRAINED as PRETRAINED, config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
 
 INT8_FORMAT = "audiocm-int8-1"
+SHARD_SIZE = "40MB"  # of int8 files
 # Parts of names in weight files -> the names of the attributes:
 RENAMED = {"knobs": "modulation", "knob_table": "modulation_table", "output_knobs": "output_modulation"}
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # all that is fetched of a hub id: no pickles, no code
@@ -77,12 +79,30 @@ def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def save_int8(state: dict[str, Tensor], file: str | os.PathLike) -> None:
-    """Writes a state dict atomically as an int8 file, with its checksum. Raises ValueError as `quantize` does."""
-    with atomic_write(Path(file)) as partial:
-        save_file(quantize(state), partial, metadata={"format": "pt", "audiocm": INT8_FORMAT})
-        partial.chmod(0o644)  # safetensors makes files readable by the owner only, a packaged file is for everybody
-    record_checksums(Path(file).parent)
+def save_int8(state: dict[str, Tensor], file: str | os.PathLike, max_shard_size: int | str = SHARD_SIZE) -> None:
+    """Writes a state dict atomically as an int8 file, with its checksum, in the place of an earlier one.
+
+    What is larger than `max_shard_size` becomes several files and their index, named as diffusers names those of a
+    variant. Raises ValueError as `quantize` does."""
+    file, stored = Path(file), quantize(state)
+    stem, variant, _ = file.name.split(".")
+    index = file.with_name(f"{stem}.safetensors.index.{variant}.json")
+    pattern = f"{stem}.{variant}{{suffix}}.safetensors"
+    split = split_torch_state_dict_into_shards(stored, filename_pattern=pattern, max_shard_size=max_shard_size)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for name, tensors in split.filename_to_tensors.items():
+        with atomic_write(file.with_name(name)) as partial:
+            part = {key: stored[key] for key in tensors}
+            save_file(part, partial, metadata={"format": "pt", "audiocm": INT8_FORMAT})
+            partial.chmod(0o644)  # safetensors makes files readable by the owner only, a packaged file is for everybody
+    if split.is_sharded:
+        write_json(index, {"metadata": split.metadata, "weight_map": split.tensor_to_filename})
+    else:
+        index.unlink(missing_ok=True)
+    for earlier in file.parent.glob(f"{stem}.{variant}*.safetensors"):
+        if earlier.name not in split.filename_to_tensors:
+            earlier.unlink()
+    record_checksums(file.parent)
 
 
 def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
@@ -90,11 +110,21 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
 
     The index of a model in several files (.json) stands for all of them. Raises ValueError if a file is missing or
     damaged, differs from the checksum beside it, or holds values that are not finite."""
-    if Path(file).suffix == ".json":
-        return {name: value for shard in shards_of(Path(file)) for name, value in load_state(shard).items()}
-    if not Path(file).is_file():
+    stored: dict[str, Tensor] = {}
+    for one in shards_of(Path(file)) if Path(file).suffix == ".json" else [Path(file)]:
+        stored |= _read_tensors(one)
+    try:
+        state = dequantize(stored)
+    except ValueError as error:
+        raise ValueError(f"weight file {file} is damaged: {error}") from error
+    return {".".join(RENAMED.get(p, p) for p in name.split(".")): value for name, value in state.items()}
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a safetensors file as they are stored. Raises ValueError as `load_state` does."""
+    if not file.is_file():
         raise ValueError(f"weight file {file} is missing")
-    verify_checksum(Path(file))
+    verify_checksum(file)
     try:
         with safe_open(file, framework="pt") as opened:
             stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -104,11 +134,7 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
         if value.is_floating_point() and not value.isfinite().all():
             name = name.removesuffix(_SCALE)
             raise ValueError(f"weight file {file} is damaged: {name!r} holds values that are not finite")
-    try:
-        state = dequantize(stored)
-    except ValueError as error:
-        raise ValueError(f"weight file {file} is damaged: {error}") from error
-    return {".".join(RENAMED.get(p, p) for p in name.split(".")): value for name, value in state.items()}
+    return stored
 
 
 def load_weights(model: torch.nn.Module, file: str | os.PathLike) -> torch.nn.Module:
@@ -251,10 +277,11 @@ class StoredWeights:
         return self
 
     def save_pretrained(self, folder: str | os.PathLike, variant: str | None = None, **options: Any) -> None:
-        """Writes a diffusers folder with checksums; variant="int8": weights in int8 (`options` are then ignored)."""
+        """Writes a diffusers folder with checksums; variant="int8": weights in int8, see `save_int8`."""
         if variant != "int8":
             super().save_pretrained(folder, variant=variant, **options)
             record_checksums(folder)
             return
         self.save_config(folder)
-        save_int8(self.state_dict(), Path(folder) / "diffusion_pytorch_model.int8.safetensors")
+        size = options.get("max_shard_size", SHARD_SIZE)
+        save_int8(self.state_dict(), Path(folder) / "diffusion_pytorch_model.int8.safetensors", size)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 import types
@@ -24,6 +25,8 @@ def train_recipe(path: str | Path, fields: list[str], output: str | Path | None 
     Raises ValueError for a file that does not exist or defines no run(), and for an unknown field or wrong type."""
     path = Path(path)
     make_run = load_recipe(path)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not torch.cuda.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # without it Accelerate takes the ranks for processes of their own
     values = parse_fields(make_run, fields)
     torch.manual_seed(values.get("seed", 0))  # for the initial weights
     try:

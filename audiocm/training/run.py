@@ -108,7 +108,7 @@ class Run:
     is_better: Callable[[float, float], bool] = operator.lt  # of that metric, (new, old)
     sample: Callable[[nn.Module, Path], None] | None = None  # writes samples into a folder
     sample_every: int = 5000
-    cuda_graph: bool = False  # replay whole steps as CUDA graphs, on CUDA; the losses may not wait for the device
+    cuda_graph: bool = False  # replay whole steps as CUDA graphs, on one CUDA device; the losses may not wait for it
     compile: bool = False  # torch.compile the blocks of student and target
     export: Callable[[nn.Module, Path], None] = save_net
     shard_mb: float | None = None  # largest file of a checkpoint, megabytes

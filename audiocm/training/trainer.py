@@ -40,7 +40,7 @@ class Trainer:
     """A run's state on the device, and its steps.
 
     All that a step changes is in tensors that a captured CUDA graph can write to. Raises ValueError if the critic is on
-    another device than the run."""
+    another device than the run, and if the ranks of a launcher do not know of each other."""
 
     def __init__(self, run: Run, output: Path):
         self.run, self.output, self.start_time = run, output, time.monotonic()
@@ -48,6 +48,8 @@ class Trainer:
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(log_with=logger, project_dir=str(output))
         self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
+        if (ranks := int(os.environ.get("WORLD_SIZE", 1))) > self.accelerator.num_processes:
+            raise ValueError(f"{ranks} ranks would train alone: on CPUs, set ACCELERATE_USE_CPU=true before they start")
         self.accelerator.init_trackers(run.name)
         self.step_count = 0
         self.earlier_seconds = 0.0  # of training, in earlier calls
@@ -103,7 +105,8 @@ class Trainer:
                 compile_blocks(net)
         if run.gradient_checkpointing:
             checkpoint_blocks(self.net)
-        graphed = run.cuda_graph and device.type == "cuda"
+        # ranks draw batches of different shapes, so that they would record, and join collectives, at different steps
+        graphed = run.cuda_graph and device.type == "cuda" and self.accelerator.num_processes == 1
         self.advance = CUDAGraphStep(self.step) if graphed else self.step
 
     @contextlib.contextmanager

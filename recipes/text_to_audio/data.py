@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import nn
 from tqdm import tqdm
 
@@ -32,7 +33,8 @@ from audiocm.distillation.states import NoisePair
 from audiocm.models.text_encoder import TextConditioner
 from audiocm.training.run import Loss, Run, best_device
 
-CORPORA = [Path("data") / name for name in ("corpus", "rendered", "mixtures", "augmented", "extended", "everyday")]
+NAMES = ("corpus", "rendered", "mixtures", "augmented", "extended", "everyday", "everyday1")
+CORPORA = [Path("data") / name for name in NAMES]
 CODEC = "audiocm/pretrained/codec"
 CACHE = Path("data/latents")
 _ARTICLE = re.compile(r"(an?|the) ", re.IGNORECASE)
@@ -134,16 +136,19 @@ def load_batches(
 class Trajectories:
     """An endless source of stored (NoisePair, Condition): noise and end point of the guided teacher, its w and words.
 
-    `count` pairs are made by 10 steps of Heun's method with w uniform in a range, and stay on the device in float16."""
+    `count` pairs of each rank are made by 10 steps of Heun's method with w uniform in a range, and stay on the device in
+    float16."""
 
     def __init__(self, teacher: Net, source: Iterator, count: int, w: tuple[float, float], seed: int = 0):
         self.step, self.seed, self.parts = 0, seed, []
         stored, bar = 0, tqdm(total=count, desc="trajectories")
+        generator = torch.Generator(best_device()).manual_seed(seed + 1_000_003 * Accelerator().process_index)
         while stored < count:
             x, cond = next(source)
-            cond = cond.with_guidance(w[0] + (w[1] - w[0]) * torch.rand(len(x), device=x.device))
+            cond = cond.with_guidance(w[0] + (w[1] - w[0]) * torch.rand(len(x), device=x.device, generator=generator))
             cond.null = torch.zeros_like(cond.null)
-            eps, times = torch.randn_like(x), solvers.ode_times(paths.edm, 10)
+            eps = torch.randn(x.shape, device=x.device, generator=generator)
+            times = solvers.ode_times(paths.edm, 10)
             with torch.no_grad(), torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
                 end = solvers.sample(guided_net(teacher), paths.edm, eps, cond, times, solvers.heun)
             self.parts.append((end.half(), eps.half(), cond.to(x.device, torch.float16)))

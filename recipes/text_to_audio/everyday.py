@@ -37,13 +37,18 @@ from audiocm.evaluation.provenance import card
 from audiocm.files import atomic_write, content_digest, read_json_lines, read_text, write_json
 from audiocm.metrics import mean_score, top_k_hits
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
+from recipes.corpora.everyday.build import NARROWED, SOUNDS
 from recipes.judges import PREPROCESSING, corpus_entries, markdown, write_results
 from recipes.text_to_audio import generate as systems
 
 CLIPS, FEWEST = 12, 4  # real clips of a thing; with fewer held-out ones, training clips join them
 FRAME, RANGE = 0.05, 40.0  # seconds and dB: a frame sounds if it is not further below the loudest one
 HITS = "top-5 hits"
-PARTS = ("things with real clips", "word", "phrase", "sentence")
+UNSHAPED = (
+    "things that YAMNet did not shape"  # none of their labels is that of a sound in corpora/everyday/narrowed.txt
+)
+PARTS = ("things with real clips", UNSHAPED, "word", "phrase", "sentence")
+SHAPED = frozenset(SOUNDS[name].labels[0] for name in NARROWED)
 COLUMNS = [HITS, *(f"{HITS}, {part}" for part in PARTS), "things without a hit", "refused", "sounding share"]
 
 
@@ -166,9 +171,10 @@ def mean(name: str, rows: Sequence[dict], column: str, unit: str) -> dict:
 def score_row(rows: Sequence[dict], known: set[str]) -> dict:
     """Returns the scores of a system from `judged` sounds, and those of each thing; `known` things have real clips."""
     is_real, things = "clip" in rows[0], grouped(rows, "thing")
-    unit, continuous = "thing" if is_real else "prompt", [r for r in rows if r["continuous"] and not is_real]
+    unit, continuous = "thing" if is_real else "prompt", [r for r in rows if r["continuous"]]
     parts: dict[str, Sequence[dict]] = {f"{HITS}, {part}": own for part, own in grouped(rows, "form", "group").items()}
     parts |= {HITS: rows, f"{HITS}, {PARTS[0]}": [r for r in rows if r["thing"] in known]}
+    parts[f"{HITS}, {UNSHAPED}"] = [r for r in rows if not SHAPED.intersection(r["labels"])]
     scores = {title: mean(title, part, "hit", unit) for title, part in parts.items() if part}
     missed = [{"thing": thing, "missed": not any(r["hit"] for r in own)} for thing, own in things.items()]
     scores["things without a hit"] = mean("things without a hit", missed, "missed", "thing")

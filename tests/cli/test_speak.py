@@ -15,7 +15,7 @@ import torch
 from spoilt import SILENT, seed_of, spoil
 from tiny_speech import save_tiny_speech
 
-from audiocm.cli import speak as speaking
+from audiocm.cli import graphs, speak as speaking
 from audiocm.cli.main import main
 from audiocm.pipelines import loading
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
@@ -38,6 +38,7 @@ def models(tmp_path_factory):
 def place(models, tmp_path, monkeypatch):
     """An empty working directory, with tiny models in the place of the bundled ones."""
     monkeypatch.setattr(loading, "PRETRAINED", models)
+    monkeypatch.setattr(graphs, "PRETRAINED", models)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

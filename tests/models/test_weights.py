@@ -1,5 +1,6 @@
 """Weight files: bound of int8's rounding error, exact storage of the rest, renamed weights, errors of damaged files."""
 
+import json
 import os
 import stat
 
@@ -92,6 +93,23 @@ def test_models_load_from_each_variant(net, tmp_path, variant):
     assert again.config.width == 200 and not again.training
     for name, value in net.float().state_dict().items():
         assert torch.allclose(again.state_dict()[name], value, atol=1e-2 if variant else 0), name
+
+
+def test_large_weights_become_several_files_and_one_again(net, tmp_path):
+    net.save_pretrained(tmp_path, variant="int8")
+    whole = load_state(tmp_path / "diffusion_pytorch_model.int8.safetensors")
+    net.save_pretrained(tmp_path, variant="int8", max_shard_size=20_000)
+    shards = sorted(file.name for file in tmp_path.glob("*.safetensors"))
+    assert len(shards) > 1 and shards[0] == f"diffusion_pytorch_model.int8-00001-of-{len(shards):05d}.safetensors"
+    assert set(json.loads((tmp_path / "checksums.json").read_text())) == set(shards)
+    again = Net.from_pretrained(tmp_path).state_dict()
+    assert again.keys() == whole.keys() and all(torch.equal(again[name], value) for name, value in whole.items())
+    (tmp_path / shards[1]).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"{shards[1]} is damaged"):
+        Net.from_pretrained(tmp_path)
+    net.save_pretrained(tmp_path, variant="int8")
+    assert [file.name for file in tmp_path.glob("*index*")] == [] and len(list(tmp_path.glob("*.safetensors"))) == 1
+    assert Net.from_pretrained(tmp_path).config.width == 200
 
 
 def test_renamed_weights_load(tmp_path):

@@ -134,12 +134,14 @@ def test_scores_are_the_shares_by_hand(bench, monkeypatch, capsys):
     wavs = {"deep_wind_000_0": tone(200), "deep_wind_000_1": tone(3500), "deep_wind_001_0": tone(200, 0.5)}
     wavs |= {"deep_wind_001_1": None, "hiss_002_0": tone(200), "hiss_002_1": tone(300)}
     write_row(bench / "out" / "mine", wavs)
+    monkeypatch.setattr(everyday, "SHAPED", {"high"})
     result = run(bench, monkeypatch, "score")
     row = result["systems"]["mine"]
     values = {name: score["value"] for name, score in row["scores"].items()}
     assert values == pytest.approx(
         {
             "top-5 hits": (0.5 + 0.5 + 0) / 3,
+            "top-5 hits, things that YAMNet did not shape": 0.5,
             "top-5 hits, word": (0.5 + 0) / 2,
             "top-5 hits, sentence": 0.5,
             "top-5 hits, nature": 0.5,
@@ -225,7 +227,11 @@ def test_rows_of_real_clips_and_of_a_model_are_made_once_and_scored(bench, monke
     for name in ("real", "codec"):
         row = systems[name]
         assert row["things"]["deep wind"]["training clips"] == 1
-        assert row["clips"] == 2 and row["things"]["deep wind"]["count"] == 2 and "sounding share" not in row["scores"]
+        assert (
+            row["clips"] == 2
+            and row["things"]["deep wind"]["count"] == 2
+            and row["scores"]["sounding share"]["value"] == 1
+        )
         assert row["scores"]["top-5 hits"]["value"] == 1 and row["scores"]["top-5 hits"]["count"] == 1
     assert systems["one"]["scores"]["top-5 hits, things with real clips"]["count"] == 2
     assert "| deep wind | 2* | 1 [1, 1] | 1 [1, 1] |" in (bench / "scores.md").read_text()

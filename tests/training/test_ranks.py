@@ -1,5 +1,6 @@
 """Several ranks, with and without shards: the same curve as one rank, and checkpoints that any number of them reads."""
 
+import json
 import os
 import subprocess
 import sys
@@ -86,3 +87,20 @@ def test_what_cannot_be_done_is_said(tmp_path):
     with pytest.raises(ValueError, match="names no `_repeated_blocks`"):
         train(run, tmp_path)
     assert weights(run.net).isfinite().all()
+
+
+def test_ranks_of_the_command_line_know_of_each_other(tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "audiocm"]
+    recipe = ["train", str(ROOT / "recipes" / "tiny.py"), "--steps", "3", "-o", str(tmp_path / "run")]
+    env = {name: value for name, value in os.environ.items() if name != "ACCELERATE_USE_CPU"}
+    env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.run([*launcher, *recipe], env=env, cwd=tmp_path, capture_output=True, timeout=240)
+    assert process.returncode == 0, process.stderr.decode()[-4000:]
+    state = json.loads(next((tmp_path / "run" / "checkpoints").glob("*/state.json")).read_text())
+    assert state["step"] == 3 and len(state["ranks"]) == 2
+
+
+def test_ranks_that_would_train_alone_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="ACCELERATE_USE_CPU"):
+        train(make_run(), tmp_path)

@@ -98,9 +98,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual number of takes")
+    parser.add_argument("--narrowed", action="store_true", help="also the kinds of narrowed.txt")
     args = parser.parse_args()
     try:
-        print_summary(synthesise(args.root, args.seed, args.scale, args.jobs))
+        print_summary(synthesise(args.root, args.seed, args.scale, args.jobs, args.narrowed))
     except ValueError as error:
         parser.error(str(error))
 
