@@ -38,7 +38,9 @@ def run_without(refused: tuple[str, ...], folder: Path, *words: str) -> None:
 
 
 def test_a_sound_needs_no_diffusers_and_is_that_of_the_pipeline(tmp_path):
-    run_without(HEAVY, tmp_path, "generate", "a dog barks", "-o", "x.wav", "--seconds", "1", "--seed", "7")
+    run_without(
+        HEAVY, tmp_path, "generate", "a dog barks", "-o", "x.wav", "--backend", "torch", "--seconds", "1", "--seed", "7"
+    )
     wav, rate = soundfile.read(tmp_path / "x.wav", dtype="int16")
     pipe = TextToAudioPipeline.from_pretrained("tta")
     out = pipe("a dog barks", 1.0, generator=torch.Generator().manual_seed(7), output_type="np")
@@ -47,7 +49,7 @@ def test_a_sound_needs_no_diffusers_and_is_that_of_the_pipeline(tmp_path):
 
 
 def test_speech_needs_no_diffusers_and_is_that_of_the_pipeline(tmp_path):
-    run_without(HEAVY, tmp_path, "speak", "It is late.", "-o", "x.wav", "--seed", "3")
+    run_without(HEAVY, tmp_path, "speak", "It is late.", "-o", "x.wav", "--backend", "torch", "--seed", "3")
     wav, rate = soundfile.read(tmp_path / "x.wav", dtype="int16")
     out = TextToSpeechPipeline.from_pretrained("tts")(
         "It is late.", generator=torch.Generator().manual_seed(3), output_type="np"
