@@ -99,29 +99,31 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "samples" / "cold_start.json")
     args = parser.parse_args()
     before = args.before.resolve()
-    rows: dict = {}
-    for name, threads, backend in KINDS:
-        more = {"OMP_NUM_THREADS": threads} if threads else {}
-        sides = (before, more, []), (ROOT, more, ["--backend", backend])
-        kind = f"{name}, --backend {backend}, {threads + ' thread' if threads else 'default threads'}"
-        rows[kind] = compare(*sides, COMMANDS[name], args.pairs)
-        print(kind, json.dumps(rows[kind]), flush=True)
-    policies: dict = {}
-    spinning, sleeping = (ROOT, SPINNING, ["--backend", "torch"]), (ROOT, {}, ["--backend", "torch"])
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True)
+    versions = {"python": platform.python_version(), "cores": os.cpu_count()}
+    results = {"machine": args.machine, "commit": commit(), "before": revision.stdout.strip(), **versions}
+
+    def record(kind: str, row: dict) -> None:
+        results[kind] = row
+        write_json(args.results, results)  # after each comparison: a run that is stopped keeps what it measured
+        print(kind, json.dumps(row), flush=True)
+
+    torch_sides = [(ROOT, more, ["--backend", "torch"]) for more in (SPINNING, {})]
     for busy in (0, args.busy):
         others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
         try:
-            row = compare(spinning, sleeping, COMMANDS["generate"], args.pairs)
+            record(
+                f"threads sleep / spin, {busy} busy processes", compare(*torch_sides, COMMANDS["generate"], args.pairs)
+            )
         finally:
             for one in others:
                 one.kill()
                 one.wait()
-        policies[f"{busy} busy processes"] = row
-        print(busy, json.dumps(row), flush=True)
-    versions = {"python": platform.python_version(), "cores": os.cpu_count()}
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True)
-    head = {"machine": args.machine, "commit": commit(), "before": revision.stdout.strip(), **versions}
-    write_json(args.results, {**head, "processes": rows, "waiting_threads_spin_to_sleep": policies})
+    for name, threads, backend in KINDS:
+        more = {"OMP_NUM_THREADS": threads} if threads else {}
+        sides = (before, more, []), (ROOT, more, ["--backend", backend])
+        kind = f"{name}, --backend {backend}, {threads + ' thread' if threads else 'default threads'}"
+        record(kind, compare(*sides, COMMANDS[name], args.pairs))
 
 
 if __name__ == "__main__":
