@@ -39,6 +39,7 @@ def with_types(init: Callable[..., None], **types: type) -> Callable[..., None]:
 class LatentPipeline(DiffusionPipeline):
     """Base, placed before a sampler, of a public pipeline; devices, hooks and components are diffusers'."""
 
+    stored_name = None  # that of the class, also of one derived from a public one
     from_pretrained = classmethod(LatentSampler.from_pretrained.__func__)
     _load_component = staticmethod(load_component)
 

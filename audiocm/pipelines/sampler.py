@@ -94,6 +94,7 @@ class LatentSampler(Configured):
 
     required_components: ClassVar[tuple[str, ...]] = ("transformer", "vae", "vocoder")
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+    stored_name: ClassVar[str | None] = None  # of the pipeline in model_index.json; None: that of the class
     component_classes: ClassVar[tuple[type[StoredWeights], ...]] = (TransformerNet, MelVAENet, VocoderNet)
 
     def register_modules(self, **components: Any) -> None:
@@ -276,9 +277,13 @@ class LatentSampler(Configured):
         device = resolve_device(device_map or device)
         settings, components = read_index(folder := model_folder(name, **options))
         if set(components) | (set(cls.required_components) & set(given)) != set(cls.required_components):
-            raise ValueError(f"{str(name)!r} is no model for {cls.__name__}: it has {', '.join(sorted(components))}")
+            raise ValueError(
+                f"{str(name)!r} is no model for {cls.stored_name or cls.__name__}: it has {', '.join(sorted(components))}"
+            )
         if unknown := sorted(set(settings) - own):
-            raise ValueError(f"model folder {folder} sets {unknown[0]}, which {cls.__name__} does not have")
+            raise ValueError(
+                f"model folder {folder} sets {unknown[0]}, which {cls.stored_name or cls.__name__} does not have"
+            )
         if variant is not None and not any(has_variant(one, variant) for one in components.values()):
             raise ValueError(f"You are trying to load the model files of the `variant={variant}`, but {name} has none")
         dtypes = torch_dtype if dtype is None else dtype

@@ -28,6 +28,7 @@ class TextToAudioSampler(LatentSampler):
     """Text-to-audio: text encoder, latent transformer (a one-step student or a teacher), mel VAE and vocoder."""
 
     required_components = (*LatentSampler.required_components, "text_encoder", "tokenizer")
+    stored_name = "TextToAudioPipeline"
     output_class: ClassVar[type[Sounds]] = Sounds
 
     def __init__(

@@ -109,6 +109,7 @@ class TextToSpeechSampler(LatentSampler):
 
     required_components = (*LatentSampler.required_components, "speech_encoder")
     component_classes = (*LatentSampler.component_classes, SpeechEncoderNet)
+    stored_name = "TextToSpeechPipeline"
     output_class: ClassVar[type[Speech]] = Speech
 
     def __init__(

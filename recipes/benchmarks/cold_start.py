@@ -6,7 +6,7 @@
 The two sides of a pair run in turn, in an order that alternates, after one run of each that does not count. CPU seconds
 are user and system of the whole process, the start of Python included. A ratio is the median of the pairs', with the
 least and the greatest. `--busy` is the number of processes that keep the machine busy while wait policies are compared.
-Writes samples/cold_start.json."""
+`same_sound` says whether all files of a comparison are equal bit for bit. Writes samples/cold_start.json."""
 
 import argparse
 import hashlib
@@ -24,25 +24,40 @@ from audiocm.evaluation.provenance import commit
 from audiocm.files import write_json
 
 ROOT = Path(__file__).parents[2]
-MAIN = "import sys; from audiocm.cli.main import main; sys.exit(main(sys.argv[1:]))"
+MAIN = """import sys
+try:
+    from audiocm.cli.main import main
+except ImportError:  # commits in which audiocm.cli is one file
+    from audiocm.cli import main
+sys.exit(main(sys.argv[1:]))"""
 COMMANDS = {
     "generate": ["generate", "a dog barks", "--seed", "7"],
     "speak": ["speak", "The train leaves at 5:45 p.m.", "--seed", "3"],
 }
 SPINNING = {"GOMP_SPINCOUNT": "300000"}  # GNU OpenMP's default, which a set OMP_WAIT_POLICY does not change
-Side = tuple[Path, dict[str, str]]  # a checkout and what its environment has more
+KINDS = (  # command, threads, backend of the side after; the one before has torch only
+    ("generate", "1", "torch"),
+    ("generate", None, "torch"),
+    ("speak", "1", "torch"),
+    ("generate", "1", "auto"),
+    ("speak", "1", "auto"),
+)
+Side = tuple[Path, dict[str, str], list[str]]  # a checkout, and what its environment and command line have more
 
 
 def measure(side: Side, command: list[str]) -> dict[str, float | str]:
     """Returns CPU and wall seconds and the peak memory in MB of a fresh process, and the SHA-256 of its sound."""
-    tree, more = side
+    tree, more, options = side
     unset = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     env = {name: value for name, value in os.environ.items() if name not in unset} | {"PYTHONPATH": str(tree)} | more
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sound.wav"
         start = time.perf_counter()
         process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, *command, "-o", str(file)], cwd=folder, env=env, stdout=subprocess.DEVNULL
+            [sys.executable, "-c", MAIN, *command, *options, "-o", str(file)],
+            cwd=folder,
+            env=env,
+            stdout=subprocess.DEVNULL,
         )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
@@ -84,29 +99,31 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "samples" / "cold_start.json")
     args = parser.parse_args()
     before = args.before.resolve()
-    rows: dict = {}
-    for name, command in COMMANDS.items():
-        for threads in ("1", None):
-            more = {"OMP_NUM_THREADS": threads} if threads else {}
-            row = compare((before, more), (ROOT, more), command, args.pairs)
-            rows[f"{name}, {threads + ' thread' if threads else 'default threads'}"] = row
-            print(name, threads, json.dumps(row), flush=True)
-    policies: dict = {}
-    spinning, sleeping = (ROOT, SPINNING), (ROOT, {})
+    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True)
+    versions = {"python": platform.python_version(), "cores": os.cpu_count()}
+    results = {"machine": args.machine, "commit": commit(), "before": revision.stdout.strip(), **versions}
+
+    def record(kind: str, row: dict) -> None:
+        results[kind] = row
+        write_json(args.results, results)  # after each comparison: a run that is stopped keeps what it measured
+        print(kind, json.dumps(row), flush=True)
+
+    torch_sides = [(ROOT, more, ["--backend", "torch"]) for more in (SPINNING, {})]
     for busy in (0, args.busy):
         others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
         try:
-            row = compare(spinning, sleeping, COMMANDS["generate"], args.pairs)
+            record(
+                f"threads sleep / spin, {busy} busy processes", compare(*torch_sides, COMMANDS["generate"], args.pairs)
+            )
         finally:
             for one in others:
                 one.kill()
                 one.wait()
-        policies[f"{busy} busy processes"] = row
-        print(busy, json.dumps(row), flush=True)
-    versions = {"python": platform.python_version(), "cores": os.cpu_count()}
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True)
-    head = {"machine": args.machine, "commit": commit(), "before": revision.stdout.strip(), **versions}
-    write_json(args.results, {**head, "processes": rows, "waiting_threads_spin_to_sleep": policies})
+    for name, threads, backend in KINDS:
+        more = {"OMP_NUM_THREADS": threads} if threads else {}
+        sides = (before, more, []), (ROOT, more, ["--backend", backend])
+        kind = f"{name}, --backend {backend}, {threads + ' thread' if threads else 'default threads'}"
+        record(kind, compare(*sides, COMMANDS[name], args.pairs))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from audiocm.cli import graphs, speak as speaking
 from audiocm.cli.main import main
 from audiocm.pipelines import loading
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+from audiocm.pipelines.text_to_speech_sampler import TextToSpeechSampler
 
 TEXT = "Hello there. The train leaves at 5:45 p.m., doesn't it?\n\nYes."
 WORDS, NOTES = "Twinkle, twinkle, little star.", "C4 C4 G4 G4 A4 A4 G4:2"
@@ -198,14 +199,14 @@ def test_a_pipe_that_is_read_no_more_ends_quietly(place, capsys):
 
 
 def test_nothing_stays_of_speech_that_is_interrupted(place, capsys, monkeypatch):
-    stream = TextToSpeechPipeline.stream
+    stream = TextToSpeechSampler.stream
 
     def interrupted(*arguments):
         yield next(stream(*arguments))
         assert all(name.endswith(".partial") for name in os.listdir()) and len(os.listdir()) == 2
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TextToSpeechPipeline, "stream", interrupted)
+    monkeypatch.setattr(TextToSpeechSampler, "stream", interrupted)
     assert speak(TEXT, "-o", "a.wav", "--times", "a.srt") == 130 and not os.listdir()
 
 
