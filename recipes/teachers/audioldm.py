@@ -47,7 +47,7 @@ from audiocm.models.text_encoder import BUNDLED_ENCODER, load_text_encoder, load
 from audiocm.teachers.audioldm import PEAK, AudioLDM
 from audiocm.training.run import Run, best_device
 from audiocm.training.trainer import train
-from recipes.judges import columns_of, table_card, write_results
+from recipes.judges import PREPROCESSING, columns_of, table_card, write_results
 from recipes.teachers.tiny import build_pipeline, write_sounds
 from recipes.text_to_audio.data import CODEC, captioned_clips, load_codec
 
@@ -70,7 +70,7 @@ class Size:
 
 
 FULL = Size(minutes={"vae": 1.5, "vocoder": 2.5, "teacher": 6.0, "student": 2.0})
-TINY = Size(seconds=2.0, steps=4, test_sounds=6, batch=4, queries=4)
+TINY = Size(seconds=2.0, steps=2, test_sounds=6, batch=4, queries=4)
 
 
 def clap_text_encoder() -> nn.Module:
@@ -313,7 +313,13 @@ def train_students(out: Path, size: Size) -> None:
             raise ValueError(f"the student of {method} could not be trained")
 
 
-def generate(folder: Path, out: Path, prompts: Sequence[str], size: Size, steps: int, w: float) -> float:
+def write_levelled(file: Path, wav: np.ndarray) -> None:
+    """Writes a sound at the level that all training sounds have, which a teacher of AudioLDM's form cannot choose."""
+    wav = wav - wav.mean()
+    write_wave(file, (wav * (PEAK / max(np.abs(wav).max(), 1e-8))).astype(np.float32), RATE)
+
+
+def generate(folder: Path, out: Path, lines: Sequence[dict], size: Size, steps: int, w: float) -> float:
     """Writes a sound for each prompt by plain diffusers, and returns the seconds of a single call."""
     from diffusers import DiffusionPipeline
 
@@ -321,11 +327,12 @@ def generate(folder: Path, out: Path, prompts: Sequence[str], size: Size, steps:
     pipe.set_progress_bar_config(disable=True)
     options = {"audio_length_in_s": size.seconds, "num_inference_steps": steps, "guidance_scale": w}
     out.mkdir(parents=True, exist_ok=True)
+    prompts = [line["prompt"] for line in lines]
     for start in range(0, len(prompts), 16):
         some = list(prompts[start : start + 16])
         generators = [torch.Generator("cpu").manual_seed(start + i) for i in range(len(some))]
         for i, wav in enumerate(pipe(some, **options, generator=generators).audios):
-            write_wave(out / f"{start + i:05}.wav", np.clip(wav, -1, 1).astype(np.float32), RATE)
+            write_levelled(out / lines[start + i]["file"], wav)
     seconds = []
     for _ in range(4):
         start_time = time.perf_counter()
@@ -340,7 +347,6 @@ def write_table(out: Path, size: Size, tagger: str, embedders: Sequence[str]) ->
 
     real, rows, card = out / "sounds" / "test", {}, {}
     lines = read_json_lines(real / "manifest.jsonl")
-    prompts = [line["prompt"] for line in lines]
     metrics = ("fad", "alignment", *(("hits",) if all("labels" in line for line in lines) else ()))
     made = out / "generated"
     teacher = load_teacher(str(out / "teacher")).to(best_device())
@@ -349,21 +355,22 @@ def write_table(out: Path, size: Size, tagger: str, embedders: Sequence[str]) ->
         wav = torch.from_numpy(read_wave(real / line["file"], RATE))[: round(size.seconds * RATE)]
         wav = F.pad(wav, (0, round(size.seconds * RATE) - len(wav)))
         again = teacher.decode(teacher.encode(wav[None]))[0].cpu().numpy()
-        write_wave(made / "codec" / line["file"], np.clip(again, -1, 1), RATE)
+        write_levelled(made / "codec" / line["file"], again)
     systems = {"codec": None, "teacher": (out / "teacher", size.queries // 2, W)}
     systems |= {method: (out / method / "model", 1, 1.0) for method in METHODS}
     for name, call in systems.items():
         row, facts = {}, made / name / "facts.json"
         if call and not facts.is_file():
-            seconds = generate(call[0], made / name, prompts, size, *call[1:])
+            seconds = generate(call[0], made / name, lines, size, *call[1:])
             facts.write_text(
                 json.dumps({"queries": size.queries if name == "teacher" else 1, "seconds a sound": seconds})
             )
         if call:
             row = json.loads(facts.read_text())
         options = {"prompts": real / "manifest.jsonl", "tagger": tagger, "embedders": embedders, "max_unusable": 0.99}
+        options["preprocessing"] = PREPROCESSING
         result = score(made / name, real, metrics=metrics, **options)
-        rows[name] = row | {"clips": len(prompts), "scores": columns_of(result, "", "test clips")}
+        rows[name] = row | {"clips": len(lines), "scores": columns_of(result, "", "test clips")}
         card = table_card(result)
     device = torch.cuda.get_device_name() if best_device().type == "cuda" else "CPU"
     card |= {"commit": commit(), "device": device, "minutes": size.minutes, "steps": size.steps, "w": W}
