@@ -18,6 +18,8 @@ def place(tmp_path, monkeypatch):
     levels = np.random.default_rng(0).integers(-(2**22), 2**22, (44100, 2)).astype(np.int32) << 8
     soundfile.write("in.wav", levels, 44100, "PCM_24")
     soundfile.write("mono.wav", levels[:, 0], 44100, "PCM_16")
+    soundfile.write("silent.wav", 0 * levels, 44100, "PCM_16")
+    soundfile.write("broken.wav", np.where(np.arange(44100) == 999, np.nan, levels[:, 0] / 2.0**31), 44100, "FLOAT")
     pipe = tiny_pipeline()
     monkeypatch.setattr(edit, "load_pipeline", lambda *_: pipe)
     return tmp_path
@@ -67,6 +69,10 @@ def test_mono_becomes_stereo():
         (["in.wav", "-o", "out.wav", "--inpaint", "1"], "START:END, as 1.2:2.0, not '1'"),
         (["in.wav", "-o", "out.wav", "--inpaint", "a:b"], "START:END"),
         (["in.wav", "-o", "out.wav", "--inpaint", "0.5:7"], "must lie inside the sound"),
+        (["in.wav", "-o", "out.wav", "--inpaint", "0.5:0.5"], "must lie inside the sound"),
+        (["in.wav", "-o", "out.wav", "--inpaint", "0:1"], "is the whole sound"),
+        (["silent.wav", "-o", "out.wav", "--continue", "1"], "the sound is silent"),
+        (["broken.wav", "-o", "out.wav", "--continue", "1"], "samples that are not finite"),
         (["in.wav", "-o", "out.wav", "--strength", "0.5"], "give one, or --vary"),
         (["in.wav", "-o", "out.wav", "--stereo"], "2 channels already"),
         (["in.wav", "-o", "out.txt", "--vary", "0.5"], "extension must be"),
@@ -82,4 +88,4 @@ def test_bad_input_is_one_line_and_writes_nothing(args, message, capsys, place):
     assert main(["edit", *args]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
-    assert sorted(path.name for path in place.iterdir()) == ["in.wav", "mono.wav"]
+    assert sorted(path.name for path in place.iterdir()) == ["broken.wav", "in.wav", "mono.wav", "silent.wav"]
