@@ -473,7 +473,9 @@ def _report(args: argparse.Namespace, output: Path, w: float | None, steps: int)
     complete = state["step"] >= steps or (args.minutes is not None and state["trained"] >= 60 * args.minutes)
     end = f"{output / 'model'}: {args.method}, {state['step']} steps in {state['trained'] / 60:.1f} minutes"
     print(f"{end}{'' if w is None else f', guidance weight {w:g} inside'}")
-    if not complete:
+    if complete:
+        print(f"how it is called: {output / 'model' / 'README.md'}")
+    else:
         print("stopped before the end: the same command goes on")
     if args.lora and not (output / "model" / "pytorch_lora_weights.safetensors").is_file():
         print("no LoRA file: this student takes w or s, which such a file cannot hold; --method lcm-lora has one")

@@ -14,7 +14,7 @@ from .loading import load_pipeline, quiet_libraries, utf8_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..pipelines.text_to_audio import TextToAudioPipeline
+    from ..pipelines.text_to_audio_sampler import TextToAudioSampler
     from .output import Destination
 
 EXAMPLES = """examples:
@@ -70,14 +70,14 @@ def generate_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--lora-scale", type=float, default=1.0, help="how much of it is added (default 1)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
-    add("--backend", choices=graphs.BACKENDS, default="torch", help=graphs.HELP)
+    add("--backend", choices=graphs.BACKENDS, default="auto", help=graphs.HELP)
 
 
 def generate_command(args: argparse.Namespace) -> int:
     """Runs `audiocm generate` and returns its exit code, 3 if some sounds are missing.
 
     Raises ValueError for wrong options, before the model is loaded if that is possible."""
-    from .output import SOUNDS_MISSING, Destination, read_prompts
+    from .output import Destination, print_summary, read_prompts
 
     prompts = [*args.prompt, *(read_prompts(args.prompts) if args.prompts is not None else [])]
     if not prompts or not all(prompt.strip() for prompt in prompts):
@@ -90,8 +90,10 @@ def generate_command(args: argparse.Namespace) -> int:
         if args.steps is not None:
             raise ValueError("--refine and --steps exclude each other: give one")
         args.steps = check_whole("--refine", args.refine, least=1)
-    if args.backend != "torch":
-        return graphs.generate_with_graphs(args, prompts)
+    plain = args.lora is None and not args.loop and args.steps in (None, 1)
+    bundled = graphs.find_bundled(args, "text-to-audio", args.seconds) if plain else None
+    if bundled is not None or args.backend not in ("auto", "torch"):
+        return graphs.generate_with_graphs(args, prompts, bundled)
     destination = Destination(args.output, len(prompts) * args.num, args.force)
     with quiet_libraries():
         start = time.perf_counter()
@@ -111,16 +113,10 @@ def generate_command(args: argparse.Namespace) -> int:
         seconds = longest if is_long else args.seconds
         pipe.check_inputs(prompts, seconds, args.steps, args.guidance, temperature=args.temperature)
         count = (_generate_long if is_long else _generate)(pipe, prompts, args, destination)
-    elapsed = time.perf_counter() - start
-    wanted = len(prompts) * args.num
-    sounds = f"{count} sounds" if count == wanted else f"{count} of {wanted} sounds"
-    amount = f"{sounds} in {elapsed:.1f} s" if wanted > 1 else f"{args.seconds:g} s of sound in {elapsed:.1f} s"
-    if count:
-        print(f"{args.output}: {amount}, model {args.model}, steps {args.steps}, guidance {args.guidance:g}")
-    return 0 if count == wanted else SOUNDS_MISSING
+    return print_summary(args, count, len(prompts) * args.num, time.perf_counter() - start)
 
 
-def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Namespace, destination: Destination) -> int:
+def _generate(pipe: TextToAudioSampler, prompts: list[str], args: argparse.Namespace, destination: Destination) -> int:
     """Writes all takes of all prompts, each with its line of the manifest, and says which are missing.
 
     Returns the number of those written."""
@@ -164,7 +160,7 @@ def _generate(pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Name
 
 
 def _generate_long(
-    pipe: TextToAudioPipeline, prompts: list[str], args: argparse.Namespace, destination: Destination
+    pipe: TextToAudioSampler, prompts: list[str], args: argparse.Namespace, destination: Destination
 ) -> int:
     """Writes sounds that are longer than the model's window, or loops, part by part; returns the number of them."""
     from tqdm import tqdm

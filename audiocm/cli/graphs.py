@@ -1,19 +1,54 @@
-"""`audiocm generate` and `speak` with exported graphs (--backend): without torch, diffusers and transformers."""
+"""`audiocm generate` and `speak` with graphs (--backend): without torch, diffusers and transformers."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import math
+import os
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .loading import quiet_libraries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..runtime.text_to_audio import ExportedModel
     from ..runtime.text_to_speech import OnnxTextToSpeech
 
-BACKENDS = ("torch", "onnx", "openvino")
-HELP = "what runs the model: torch, or onnx or openvino for a folder that `audiocm export` wrote (default torch)"
+BACKENDS = ("auto", "torch", "onnx", "openvino")
+HELP = (
+    "what runs the model: torch, or onnx or openvino for a folder that `audiocm export` wrote; auto: onnx for a bundled "
+    "student on a CPU, which starts several times faster, else torch (default auto)"
+)
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+FEW_SOUNDS, SHORT_TEXT = 8, 800  # sounds and letters up to which it does not pay to optimise the graphs
+
+
+def find_bundled(args: argparse.Namespace, kind: str, seconds: float = 0.0) -> Path | None:
+    """Returns the folder of a bundled model's graphs, None if there is none or another backend is to be taken.
+
+    seconds: the length of sounds. What the graphs make is the sound of torch on the CPU, to rounding."""
+    folder = PRETRAINED / args.model / "graphs"
+    is_cpu = args.device == "cpu" or (args.device == "auto" and not _may_have_gpu())
+    is_bundled = args.model == Path(args.model).name and (folder / "audiocm.json").is_file()
+    if args.backend != "auto" or not is_cpu or not is_bundled or importlib.util.find_spec("onnxruntime") is None:
+        return None
+    from ..runtime.folder import read_manifest
+
+    found = read_manifest(folder)
+    return folder if found["kind"] == kind and seconds <= found.get("seconds_range", [0, math.inf])[1] else None
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch might find a GPU here, as far as that can be said without it."""
+    if sys.platform != "linux":
+        return True
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1")
+    return not hidden and any(any(Path("/dev").glob(name)) for name in ("nvidia*", "kfd", "dxg"))
 
 
 def _load(model: type[ExportedModel], args: argparse.Namespace) -> ExportedModel:
@@ -29,42 +64,69 @@ def _load(model: type[ExportedModel], args: argparse.Namespace) -> ExportedModel
     return loaded
 
 
-def generate_with_graphs(args: argparse.Namespace, prompts: list[str]) -> int:
-    """Makes sounds as `audiocm generate` and returns its exit code. Raises ValueError for wrong options."""
-    from ..runtime.text_to_audio import OnnxTextToAudio
-    from .output import SOUNDS_MISSING, Destination, report_missing
+def generate_with_graphs(args: argparse.Namespace, prompts: list[str], bundled: Path | None = None) -> int:
+    """Makes sounds as `audiocm generate` and returns its exit code. bundled: the folder of a bundled model's graphs.
 
-    start, missing = time.perf_counter(), 0
-    destination = Destination(args.output, len(prompts) * args.num, args.force)
+    Raises ValueError for wrong options."""
+    from ..runtime.text_to_audio import OnnxTextToAudio
+    from .output import Destination, print_summary, report_missing
+
+    jobs = [(i, take) for i in range(len(prompts)) for take in range(args.num)]
+    destination = Destination(args.output, len(jobs), args.force)
+    missing: list[tuple[str, str, str, str]] = []
     with quiet_libraries():
-        model = _load(OnnxTextToAudio, args)
-        w = model.check_guidance(args.guidance)
-        temperature = model.settings["temperature"] if args.temperature is None else args.temperature
-        settings = {"steps": 1, "guidance": w, "temperature": temperature, "model": args.model}
-        model.check_inputs(prompts, args.seconds, args.num, temperature)
-        for i, prompt in enumerate(prompts):
-            for take in range(args.num):
-                options = {"seed": args.seed + take, "temperature": temperature, "max_retries": args.retries}
-                output = model(prompt, args.seconds, w, **options, on_failure="return")
+        start = time.perf_counter()
+        if bundled is None:
+            model = _load(OnnxTextToAudio, args)
+        else:
+            model = OnnxTextToAudio.from_pretrained(bundled, few_calls=len(jobs) <= FEW_SOUNDS)
+        args.steps, args.guidance = 1, model.check_guidance(args.guidance)
+        args.temperature = model.settings["temperature"] if args.temperature is None else args.temperature
+        settings = {name: getattr(args, name) for name in ("steps", "guidance", "temperature", "model")}
+        model.check_inputs(prompts, args.seconds, args.num, args.temperature)
+        options = {"temperature": args.temperature, "max_retries": args.retries, "on_failure": "return"}
+        try:
+            for i, take in _with_bar(jobs):
+                seed = args.seed + take
+                output = model(prompts[i], args.seconds, args.guidance, seed=seed, **options)
                 for failure in output.failures:
-                    missing += 1
                     place = f"take {take}, seeds {', '.join(map(str, failure.seeds))}"
-                    report_missing("sound", prompt, place, failure.reason)
+                    missing.append(("sound", prompts[i], place, failure.reason))
                 if not output.failures:
                     file = destination.write(i, take, output.audios[0], model.sample_rate)
                     retries = output.retries[0]
-                    seed = args.seed + take + retries * model.settings["retry_stride"]
-                    destination.record({"file": file, "prompt": prompt, "seed": seed, "retries": retries} | settings)
-    made, elapsed = len(prompts) * args.num - missing, time.perf_counter() - start
-    if made:
-        print(
-            f"{args.output}: sounds: {made}, {args.seconds:g} s each, in {elapsed:.1f} s, model {args.model}, {args.backend}"
-        )
-    return SOUNDS_MISSING if missing else 0
+                    seed += retries * model.settings["retry_stride"]
+                    destination.record(
+                        {"file": file, "prompt": prompts[i], "seed": seed, "retries": retries} | settings
+                    )
+        finally:
+            for one in missing:
+                report_missing(*one)
+            destination.report_old_sounds()
+    elapsed = time.perf_counter() - start
+    return print_summary(args, len(jobs) - len(missing), len(jobs), elapsed, "" if bundled else args.backend)
 
 
-def load_speech(args: argparse.Namespace) -> OnnxTextToSpeech:
-    """Returns the exported voice of the folder --model. Raises ValueError as `_load`."""
+def _with_bar(jobs: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+    """Returns the jobs, with a progress bar if there are several."""
+    if len(jobs) == 1:
+        return jobs
+    from tqdm import tqdm
+
+    return tqdm(jobs, unit="sound")
+
+
+def load_speech(args: argparse.Namespace) -> OnnxTextToSpeech | None:
+    """Returns the exported voice of the folder --model, or the graphs of a bundled one; None: torch is to be taken.
+
+    Raises ValueError as `_load`."""
+    bundled = find_bundled(args, "text-to-speech") if args.steps in (None, 1) else None
+    if bundled is None and args.backend in ("auto", "torch"):
+        return None
     from ..runtime.text_to_speech import OnnxTextToSpeech
 
-    return _load(OnnxTextToSpeech, args)
+    if bundled is None:
+        return _load(OnnxTextToSpeech, args)
+    voice = OnnxTextToSpeech.from_pretrained(bundled, few_calls=0 < len(args.text or "") < SHORT_TEXT)
+    voice.load()
+    return voice

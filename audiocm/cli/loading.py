@@ -17,11 +17,14 @@ def utf8_text(word: str) -> str:
         raise argparse.ArgumentTypeError(f"{word!r} is not UTF-8 text") from None
 
 
-def load_pipeline(model: str, device: str, kind: str = "TextToAudioPipeline"):
-    """Returns the pipeline of class `kind` on a device. Raises ValueError for an unknown model or device.
+def load_pipeline(model: str, device: str, kind: str = "TextToAudioSampler"):
+    """Returns the sampler, or the pipeline of diffusers, of class `kind` on a device.
 
+    Raises ValueError for an unknown model or device. Threads of OpenMP that wait sleep, unless the environment says
+    otherwise: by default they spin, which other processes pay for, and on a busy machine the threads themselves.
     Garbage collection, which would take a fifth of the start, is paused. Modules and models live until the end of the
     process and stay exempt from it; the collector does not even look at them at exit."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
     gc.disable()
     try:
         from .. import pipelines

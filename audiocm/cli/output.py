@@ -1,5 +1,6 @@
 """The files and folders that commands write, what they say of missing sounds, and the file of prompts they read."""
 
+import argparse
 import os
 import re
 import sys
@@ -121,3 +122,13 @@ class Destination:
 def report_missing(what: str, prompt: str, place: str, reason: str) -> None:
     """Prints one line on stderr about a sound that no seed made valid."""
     print(f"audiocm: no {what} for {prompt!r} ({place}): it {reason}", file=sys.stderr)
+
+
+def print_summary(args: argparse.Namespace, count: int, wanted: int, elapsed: float, backend: str = "") -> int:
+    """Prints what was made, if anything was, and returns the exit code: 3 if some sounds are missing."""
+    sounds = f"{count} sounds" if count == wanted else f"{count} of {wanted} sounds"
+    amount = f"{sounds} in {elapsed:.1f} s" if wanted > 1 else f"{args.seconds:g} s of sound in {elapsed:.1f} s"
+    if count:
+        how = f"model {args.model}, steps {args.steps}, guidance {args.guidance:g}{backend and f', {backend}'}"
+        print(f"{args.output}: {amount}, {how}")
+    return 0 if count == wanted else SOUNDS_MISSING

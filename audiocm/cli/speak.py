@@ -76,7 +76,7 @@ def speak_arguments(parser: argparse.ArgumentParser) -> None:
     add("--retries", type=int, default=3, help=f"{retries}, and the exit code is 3 (default 3)")
     add("--model", default="tts", help="tts (one network call), tts-teacher, a folder or a hub id (default tts)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
-    add("--backend", choices=graphs.BACKENDS, default="torch", help=graphs.HELP)
+    add("--backend", choices=graphs.BACKENDS, default="auto", help=graphs.HELP)
 
 
 def read_blocks(file: str) -> Iterator[str]:
@@ -200,11 +200,11 @@ def speak_command(args: argparse.Namespace) -> int:
 def _load_voice(args: argparse.Namespace, lexicon: Lexicon | None) -> tuple[Stream, int]:
     """Returns what yields the sentences of a text, a seed and notes or None, and the rate of their sounds in Hz."""
     common = (args.retries, "return", lexicon)
-    if args.backend != "torch":
-        exported = graphs.load_speech(args)
+    exported = graphs.load_speech(args)
+    if exported is not None:
         options = (args.speed, args.voice, args.guidance)
         return lambda text, seed, notes: exported.stream(text, *options, seed, notes, *common), exported.sample_rate
-    pipe = load_pipeline(args.model, args.device, "TextToSpeechPipeline")
+    pipe = load_pipeline(args.model, args.device, "TextToSpeechSampler")
 
     def stream(text: str | Iterable[str], seed: int, notes: Notes | None) -> Iterator[Any]:
         import torch

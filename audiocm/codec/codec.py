@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .vae import MelVAE
-from .vocoder import Vocoder
+from .vae_net import MelVAENet
+from .vocoder_net import VocoderNet
 
 CPU_ROWS = 4
 
@@ -18,7 +18,7 @@ class Codec:
     `iterations`: Griffin-Lim steps of decoding (None: the vocoder's own). They improve noisy sounds; speech is better
     with 0."""
 
-    def __init__(self, vae: MelVAE, vocoder: Vocoder, iterations: int | None = None):
+    def __init__(self, vae: MelVAENet, vocoder: VocoderNet, iterations: int | None = None):
         self.vae, self.vocoder, self.iterations = vae, vocoder, iterations
         self.sample_rate: int = vocoder.config.sample_rate
         self.samples_per_frame: int = vocoder.config.hop * vae.compression

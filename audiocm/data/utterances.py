@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..speech.encoder import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
+from ..speech.encoder_net import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
 from ..text.reading import read_sentences
 from .latents import Latents
 from .manifest import Clip

@@ -1,4 +1,6 @@
-"""Loads embedders and taggers by the names that the command line takes."""
+"""Loads embedders and taggers by the names that the command line takes.
+
+Each is imported when it is loaded: the names alone need no torch."""
 
 import importlib.util
 from collections.abc import Callable
@@ -6,13 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..devices import resolve_device, usual_defaults, warn_if_not_cpu
-from ..models.weights import PRETRAINED
-from .aisfx import Aisfx
-from .clap import WEIGHT_FILES, ClapScorer, ZeroShotTagger
-from .panns import Panns
+from ..models.folders import PRETRAINED
 from .protocol import Embedder, TextAudioEmbedder
-from .vggish import Vggish
-from .yamnet import Yamnet
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,28 @@ def _small_clap(_: str, device: str, tokenizer: str | None) -> Embedder:
 
 
 def _yamnet(source: str, device: str, tokenizer: str | None) -> Embedder:
+    from .yamnet import Yamnet
+
     warn_if_not_cpu("yamnet", device)
     return Yamnet(source or None)
+
+
+def _aisfx(source: str, device: str, tokenizer: str | None) -> Embedder:
+    from .aisfx import Aisfx
+
+    return Aisfx(source or None, device)
+
+
+def _vggish(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .vggish import Vggish
+
+    return Vggish(file, device)
+
+
+def _panns(file: str, device: str, tokenizer: str | None) -> Embedder:
+    from .panns import Panns
+
+    return Panns(file, device)
 
 
 def _passt(file: str, device: str, tokenizer: str | None) -> Embedder:
@@ -89,14 +106,14 @@ def _aesthetics(file: str, device: str, tokenizer: str | None) -> Embedder:
 EMBEDDERS = {
     "small-clap": Entry(_small_clap, tags=True),
     "yamnet": Entry(_yamnet, tags=True),
-    "aisfx": Entry(lambda source, device, tokenizer: Aisfx(source or None, device)),
+    "aisfx": Entry(_aisfx),
     "vggish": Entry(
-        lambda file, device, tokenizer: Vggish(file, device),
+        _vggish,
         "FILE",
         "vggish-10086976.pth of github.com/harritaylor/torchvggish",
     ),
     "panns": Entry(
-        lambda file, device, tokenizer: Panns(file, device),
+        _panns,
         "FILE",
         "Cnn14_16k_mAP=0.438.pth or Cnn14_mAP=0.431.pth of zenodo.org/records/3987831",
         tags=True,
@@ -137,6 +154,8 @@ def load_embedder(name: str, device: str = "cpu", tokenizer: str | None = None) 
         if entry.takes == "FILE" and not Path(what).exists():
             raise ValueError(f"{what}: no such weight file; {kind} takes {entry.source}")
         return entry.load(what, device, tokenizer)
+    from .clap import WEIGHT_FILES, ClapScorer
+
     if "/" not in name and Path(name).suffix not in WEIGHT_FILES and not Path(name).exists():
         raise ValueError(f"unknown embedder {name!r}: {KNOWN}")
     return ClapScorer.from_pretrained(name, tokenizer, device)
@@ -155,7 +174,11 @@ def load_tagger(name: str | None, device: str = "cpu", tokenizer: str | None = N
     if kind in EMBEDDERS and not EMBEDDERS[kind].tags:
         taggers = "yamnet, panns:FILE, passt:FILE or a CLAP"
         raise ValueError(f"{name} gives no class probabilities: choose {taggers} as the tagger")
-    return ZeroShotTagger(embedder) if isinstance(embedder, TextAudioEmbedder) else embedder
+    if not isinstance(embedder, TextAudioEmbedder):
+        return embedder
+    from .clap import ZeroShotTagger
+
+    return ZeroShotTagger(embedder)
 
 
 def default_embedder() -> str:

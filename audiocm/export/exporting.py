@@ -20,7 +20,7 @@ from ..pipelines.text_to_speech import TextToSpeechPipeline
 from ..runtime.folder import MANIFEST, GraphFolder, save_manifest
 from ..runtime.text_to_audio import ExportedModel, OnnxTextToAudio
 from ..runtime.text_to_speech import OnnxTextToSpeech
-from ..speech.encoder import PITCH_CENTRE, SUBFRAMES
+from ..speech.encoder_net import PITCH_CENTRE, SUBFRAMES
 from .card import export_card
 from .graphs import Graph, graphs_of
 from .one_graph import GriffinLim, join, speech_glue
@@ -59,7 +59,7 @@ def export_model(
     if one_graph and backend != "onnx":
         raise ValueError("one graph is written for onnx only")
     _check_folder(Path(folder), force)
-    pipe = _load_student(name) if pipe is None else pipe
+    pipe = load_student(name) if pipe is None else pipe
     graphs = graphs_of(pipe)
     with atomic_write(Path(folder)) as partial, torch.random.fork_rng(devices=[]):
         partial.mkdir()
@@ -75,7 +75,7 @@ def export_model(
             onnx.save(model, partial / "model.onnx")
             files["model"] = ("model.onnx",)
         extra = _write_tokenizer(pipe, partial)
-        settings = {"backend": backend, "precision": precision, "model": _title(name), **_settings(pipe)}
+        settings = {"backend": backend, "precision": precision, "model": _title(name), **runtime_settings(pipe)}
         save_manifest(partial, files, extra, **settings)
         reader = GraphFolder(partial, settings["kind"])
         parity = {graph.name: _parity(graph, reader) for graph in graphs}
@@ -100,7 +100,7 @@ def _check_folder(folder: Path, force: bool) -> None:
             raise ValueError(f"{folder} holds an exported model: give another folder, or --force to replace it")
 
 
-def _load_student(name: str | os.PathLike) -> LatentPipeline:
+def load_student(name: str | os.PathLike) -> LatentPipeline:
     """Loads a student. Raises ValueError for anything else, before its weights are read where that is possible."""
     try:
         settings, components = read_index(model_folder(name))
@@ -117,7 +117,7 @@ def _title(name: str | os.PathLike) -> str:
     return Path(name).name or str(name)
 
 
-def _settings(pipe: LatentPipeline) -> dict[str, Any]:
+def runtime_settings(pipe: LatentPipeline) -> dict[str, Any]:
     """Returns what the runtime must know of a pipeline."""
     vocoder, codec, config = pipe.vocoder.config, pipe.codec, pipe.config
     iterations = vocoder.iterations if codec.iterations is None else codec.iterations
@@ -173,7 +173,7 @@ def _convert_to_openvino(file: Path) -> tuple[str, ...]:
 
 def _join_graphs(pipe: LatentPipeline, graphs: list[Graph], folder: Path) -> onnx.ModelProto:
     """Returns all graphs in one: ids or symbols, and noise, to `wav` [batch, sample]."""
-    iterations = _settings(pipe)["iterations"]
+    iterations = runtime_settings(pipe)["iterations"]
     inverse = GriffinLim(pipe.vocoder.config.n_fft, pipe.vocoder.config.hop, iterations)
     last = {name: value[:, :, :48] for name, value in graphs[-1](**graphs[-1].inputs).items()}
     inversion = Graph("griffin_lim", inverse, last, ("wav",))

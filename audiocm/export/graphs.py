@@ -13,7 +13,8 @@ from ..models.text_encoder import sentence_vector
 from ..pipelines.failures import MAX_FRAME_RMS
 from ..pipelines.latent_pipeline import LatentPipeline
 from ..pipelines.text_to_audio import TextToAudioPipeline
-from ..speech.encoder import SUBFRAMES, SpeechBatch, SpeechEncoder
+from ..speech.encoder import SpeechEncoder
+from ..speech.encoder_net import SUBFRAMES, SpeechBatch
 
 # the axis of each input, besides the batch, whose length is free, and what it counts
 LENGTHS = dict.fromkeys(("ids", "token_mask", "symbols", "stress", "tokens", "durations"), (1, "tokens"))

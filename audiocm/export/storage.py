@@ -70,7 +70,7 @@ def store_weights(model: onnx.ModelProto, precision: str) -> None:
             ]
             graph.initializer.extend(stored)
             for node in tables:
-                _replace_gather(graph, node, [one.name for one in stored])
+                replace_gather(graph, node, [one.name for one in stored])
         else:
             integers, scale = quantize_rows(value, axis)
             stored = [
@@ -94,7 +94,7 @@ def quantize_rows(value: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]
     return np.rint(value / scale.reshape(shape)).clip(-127, 127).astype(np.int8), scale
 
 
-def _replace_gather(graph: onnx.GraphProto, node: onnx.NodeProto, stored: list[str]) -> None:
+def replace_gather(graph: onnx.GraphProto, node: onnx.NodeProto, stored: list[str]) -> None:
     """Looks rows of a table up in int8, and their scales, and multiplies them, instead of making the whole table."""
     table, scales, place = *stored, list(graph.node).index(node)
     name, (rows,) = node.output[0], [node.input[1]]

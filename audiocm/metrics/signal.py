@@ -2,19 +2,30 @@
 
 Waveforms are float32 [sample] in [−1, 1], rates are in Hz."""
 
+from __future__ import annotations
+
 from functools import lru_cache, partial
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..audio.io import resample
-from ..audio.spectral import LogMel
 from ..checks import check_array, check_number, check_whole, checked
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..audio.spectral import LogMel
+
 RATE = partial(check_number, least=1000)  # a check of sample rates
-_log_mel = lru_cache(maxsize=4)(LogMel)  # of a sample rate
+
+
+@lru_cache(maxsize=4)
+def _log_mel(rate: int) -> LogMel:
+    from ..audio.spectral import LogMel
+
+    return LogMel(rate)
 
 
 def require_package(package: str):
@@ -37,6 +48,8 @@ def comparable_lengths(reference: float, estimate: float) -> bool:
 
 
 def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[Tensor, Tensor]:
+    import torch
+
     reference, estimate = check_wav("reference", reference), check_wav("estimate", estimate)
     if not comparable_lengths(len(reference), len(estimate)):
         samples = f"{len(reference)} and {len(estimate)} samples"
@@ -46,6 +59,8 @@ def _pair(reference: np.ndarray, estimate: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def _magnitude(wav: Tensor, n_fft: int) -> Tensor:
+    import torch
+
     window = torch.hann_window(n_fft)
     return torch.stft(wav, n_fft, n_fft // 4, window=window, pad_mode="constant", return_complex=True).abs()
 
@@ -78,15 +93,17 @@ def log_spectral_distance(reference: np.ndarray, estimate: np.ndarray, n_fft: in
     return float(ratio.square().mean(dim=0).sqrt().mean())
 
 
-@torch.inference_mode()
 @checked(rate=RATE)
 def log_mel_l1(reference: np.ndarray, estimate: np.ndarray, rate: int = 24000) -> float:
     """Computes the mean absolute difference of the codec's log-mel spectrograms (natural log, 100 bands, floor
     1e-5)."""
+    import torch
+
     x, y = _pair(reference, estimate)
     keep = len(x) // 256 * 256
     mel = _log_mel(rate)
-    return float((mel(x[None, :keep]) - mel(y[None, :keep])).abs().mean())
+    with torch.inference_mode():
+        return float((mel(x[None, :keep]) - mel(y[None, :keep])).abs().mean())
 
 
 @checked(rate=RATE)

@@ -1,5 +1,7 @@
 from . import (
     adapters as adapters,
+    bert as bert,
+    configured as configured,
     layers as layers,
     text_encoder as text_encoder,
     transformer as transformer,

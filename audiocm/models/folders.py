@@ -14,6 +14,7 @@ from typing import Any
 from ..files import write_json
 from ..schema import read_json, table, text
 
+PRETRAINED = Path(__file__).parents[1] / "pretrained"  # the bundled models
 SAFE: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
 CHECKSUMS = "checksums.json"  # {name of a weight file beside it: SHA-256}
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
@@ -41,7 +42,7 @@ def check_folder(folder: str | os.PathLike, has_weights: bool = True) -> None:
     for file in sorted(folder.glob("*.json")):
         if has_weights and file.name == "tokenizer.json":  # large, and not read with weights
             continue
-        rule = config_rule if file.name in SIZED else _index_rule if ".index." in file.name else _other_rule
+        rule = config_rule if file.name in SIZED else _index_rule if ".index." in file.name else json_rule
         read_json(file, "model file", rule)
     if (folder / "adapter_config.json").is_file():
         raise ValueError(f"model file {folder / 'adapter_config.json'} names another model to load, which is not done")
@@ -64,11 +65,12 @@ def refuse_pickles(folder: Path) -> None:
 
 def config_rule(value: Any, place: str) -> None:
     """Allows the sizes of any network, and neither names of code nor of other models."""
-    _other_rule(value, place)
+    json_rule(value, place)
     _check_names(value, True)
 
 
-def _other_rule(value: Any, place: str) -> None:
+def json_rule(value: Any, place: str) -> None:
+    """Allows any object that names neither code nor other models."""
     table({}, others=lambda *_: None)(value, place)
     _check_names(value, False)
 

@@ -81,9 +81,13 @@ def load_tokenizer(folder: str | os.PathLike) -> Any:
 
 
 def _loading_error(part: str, folder: str | os.PathLike, error: Exception) -> Exception:
-    unreadable = ValueError(f"{part} in {folder} could not be read: {' '.join(str(error).split())[:200]}")
     explained = explain_import_error(error)
-    return explained if isinstance(explained, ImportError) else unreadable
+    return explained if isinstance(explained, ImportError) else unreadable(part, folder, error)
+
+
+def unreadable(part: str, folder: str | os.PathLike, error: Exception) -> ValueError:
+    """Returns the error, of one line, of a part that could not be read from its folder."""
+    return ValueError(f"{part} in {folder} could not be read: {' '.join(str(error).split())[:200]}")
 
 
 def check_vocabulary(tokenizer: Any, rows: int) -> None:

@@ -21,9 +21,9 @@ from typing_extensions import Self
 from ..devices import usual_defaults
 from ..files import atomic_write, write_json
 from ..schema import Rule, read_json, table, text
-from .folders import config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
+from .configured import no_init_weights
+from .folders import PRETRAINED as PRETRAINED, config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
 
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
 INT8_FORMAT = "audiocm-int8-1"
 SHARD_SIZE = "40MB"  # of int8 files
 # Parts of names in weight files -> the names of the attributes:
@@ -220,6 +220,7 @@ class StoredWeights:
     In half precision the layers take inputs of any precision, so that states and times stay in float32 around them."""
 
     config_rules: ClassVar[Mapping[str, Rule]] = {}  # of each key of config.json: what it may hold
+    stored_name: ClassVar[str | None] = None  # of the class in config.json; None: its own
 
     @classmethod
     @usual_defaults()
@@ -236,10 +237,8 @@ class StoredWeights:
 
         `options`: see `hub_options`. Raises ValueError if a file is missing or damaged, TypeError for other options."""
         folder = resolve_folder(name, **hub_options(options)) / (subfolder or "")
-        rules = {"_class_name": text(cls.__name__), **cls.config_rules}
+        rules = {"_class_name": text(cls.stored_name or cls.__name__), **cls.config_rules}
         config = read_json(folder / "config.json", "model file", table(rules) if cls.config_rules else config_rule)
-        from transformers.initialization import no_init_weights  # not a documented API; checked with 5.24
-
         file = weight_file(folder, *([(variant,)] if variant else []), with_index=True)
         try:
             with no_init_weights():

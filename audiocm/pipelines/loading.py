@@ -1,14 +1,14 @@
 """Model folders: bundled models, which share codec and conditioner, and diffusers' folders (model_index.json)."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
 from ..files import write_json
-from ..models.text_encoder import load_text_encoder, load_tokenizer
-from ..models.weights import PRETRAINED, has_variant, hub_options, resolve_folder
+from ..models.weights import PRETRAINED, StoredWeights, has_variant, hub_options, resolve_folder
 from ..schema import Rule, interval, list_of, number, optional, read_json, refuse, table, text, whole
 
 # folders of components that models share, relative to the model's own
@@ -100,20 +100,13 @@ def _shared_folder(folder: Path, relative: str) -> Path:
     return beside if beside.exists() else PRETRAINED / relative.replace("../", "")
 
 
-def load_component(name: str, folder: Path, dtype: torch.dtype | None = None, variant: str | None = None) -> Any:
-    """Loads a component by its name in a pipeline; its class is the one of that name, whatever the folder says.
+def load_net(
+    classes: Iterable[type[StoredWeights]], name: str, folder: Path, dtype: torch.dtype | None, variant: str | None
+) -> StoredWeights:
+    """Loads a net by its name in a pipeline; its class is the one of that name, whatever the folder says.
 
     dtype: of its weights, default float32; variant: of its weight files, if it has them. Raises ValueError if a file is
     missing, damaged, or asks for other code."""
-    if name == "tokenizer":
-        return load_tokenizer(folder)
     variant = variant if variant and has_variant(folder, variant) else None
-    if name == "text_encoder":
-        return load_text_encoder(folder, dtype, variant)
-    from ..codec.vae import MelVAE
-    from ..codec.vocoder import Vocoder
-    from ..models.transformer import LatentTransformer
-    from ..speech.encoder import SpeechEncoder
-
-    classes = {one.__name__: one for one in (LatentTransformer, MelVAE, SpeechEncoder, Vocoder)}
-    return classes[CLASSES[name]].from_pretrained(folder, variant=variant, torch_dtype=dtype)
+    net_class = next(one for one in classes if (one.stored_name or one.__name__) == CLASSES[name])
+    return net_class.from_pretrained(folder, variant=variant, torch_dtype=dtype)

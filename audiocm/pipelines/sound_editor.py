@@ -17,7 +17,7 @@ from ..audio.spectral import griffin_lim
 from ..checks import check_number, check_text, check_whole
 from ..diffusion import editing, solvers
 from .failures import MAX_FRAME_RMS, SILENCE_RMS, AudioError, attempt, audio_faults
-from .latent_pipeline import LatentPipeline, PerItemNoise
+from .sampler import LatentSampler, PerItemNoise
 
 CONTEXT = 3.0  # seconds of the sound on each side that the model hears, and up to one more
 SEAM = 0.02  # seconds of a cross-fade
@@ -64,7 +64,7 @@ class SoundEditor:
     are made from equal noise. `pipe` is a text-to-audio pipeline. All methods raise ValueError if an argument is not allowed, AudioError if what was made
     is silent, clipped or not finite with every seed tried."""
 
-    def __init__(self, pipe: LatentPipeline):
+    def __init__(self, pipe: LatentSampler):
         self.pipe, self.codec = pipe, pipe.codec
         self.max_frames: int = pipe.transformer.config.max_frames
         self.takes_kept: bool = bool(pipe.transformer.config.takes_kept)
@@ -398,7 +398,7 @@ class SoundEditor:
 
 
 def edit_audio(
-    pipe: LatentPipeline,
+    pipe: LatentSampler,
     audio: Tensor | np.ndarray,
     takes: Sequence[EditSettings],
     sampling_rate: int | None = None,

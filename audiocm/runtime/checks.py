@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check_choice, check_whole
+
 
 class SoundsFailedError(ValueError):
     """Sounds are silent, clipped or not finite with every seed tried; `output` holds all others and the failures."""
@@ -62,10 +64,8 @@ def make_valid(
 
 def check_retries(max_retries: int, on_failure: str) -> None:
     """Raises ValueError if the options of failures are not allowed."""
-    if int(max_retries) != max_retries or max_retries < 0:
-        raise ValueError(f"max_retries must be a whole number of at least 0, not {max_retries}")
-    if on_failure not in ("raise", "return"):
-        raise ValueError(f"on_failure must be 'raise' or 'return', not {on_failure!r}")
+    check_whole("max_retries", max_retries, least=0)
+    check_choice("on_failure", on_failure, ("raise", "return"))
 
 
 def raise_failures(failures: Sequence[Failure], output: Any = None) -> None:

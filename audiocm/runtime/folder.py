@@ -1,4 +1,6 @@
-"""Folders that `audiocm export` writes: their manifest, and their graphs, checked before they are loaded."""
+"""Folders of graphs: their manifest, and their graphs, checked before they are loaded.
+
+`audiocm export` writes them with their weights; those of bundled models take theirs from the model's weight files."""
 
 import functools
 import hashlib
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..files import write_json
+from .weights import read_weights, weight, weight_file
 
 MANIFEST = "audiocm.json"
 FORMAT = "audiocm-graphs-1"
@@ -42,24 +45,30 @@ def save_manifest(folder: Path, graphs: Mapping[str, tuple[str, ...]], extra: tu
 class GraphFolder:
     """The settings and graphs of an exported model.
 
-    settings: the manifest, checked. threads: of each call (default: all cores). Raises ValueError if the folder is none,
-    is of another kind, or a file is missing, damaged or not the one that was written with it."""
+    settings: the manifest, checked. threads: of each call (default: all cores). few_calls: weights are not packed and
+    graphs not optimised for speed, which takes longer than a few calls save. Raises ValueError if the folder is none, is
+    of another kind, or a file is missing, damaged or not the one that was written with it."""
 
-    def __init__(self, folder: str | os.PathLike, kind: str, threads: int | None = None):
-        self.folder, self.threads = Path(folder), threads or os.cpu_count() or 1
+    def __init__(self, folder: str | os.PathLike, kind: str, threads: int | None = None, few_calls: bool = False):
+        self.folder, self.few_calls = Path(folder), few_calls
+        self.threads = threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         self.settings = read_manifest(self.folder)
         if self.settings["kind"] != kind:
             raise ValueError(f"{folder} is an exported {self.settings['kind']} model, not {kind}")
 
     def file(self, name: str) -> bytes:
         """Returns the content of a file. Raises ValueError unless it is the one that the manifest was written for."""
-        entry = self.settings["files"].get(name)
+        if name == "tokenizer.json" and "components" in self.settings:
+            return (self._component("tokenizer") / name).read_bytes()
+        entry, folder = self.settings["files"].get(name), self.folder
+        if name in self.settings.get("shared", ()):
+            folder = self._component("vae").parent / folder.name
         try:
-            content = (self.folder / name).read_bytes() if entry else b""
+            content = (folder / name).read_bytes() if entry else b""
         except OSError as error:
-            raise ValueError(f"model file {self.folder / name} cannot be read: {error.strerror or error}") from error
+            raise ValueError(f"model file {folder / name} cannot be read: {error.strerror or error}") from error
         if not entry or len(content) != entry["bytes"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            raise ValueError(f"model file {self.folder / name} is damaged: it is not the one of {MANIFEST}")
+            raise ValueError(f"model file {folder / name} is damaged: it is not the one of {MANIFEST}")
         return content
 
     @functools.cache  # noqa: B019 (a folder lives as long as its model)
@@ -68,8 +77,11 @@ class GraphFolder:
         files = [self.file(file) for file in self.settings["graphs"].get(name, ())]
         if not files:
             raise ValueError(f"{self.folder} has no graph {name!r}")
+        weights = self._weights(name)
         try:
-            return (_onnx_graph if self.settings["backend"] == "onnx" else _openvino_graph)(files, self.threads)
+            if self.settings["backend"] == "onnx":
+                return _onnx_graph(files, self.threads, weights, self.few_calls)
+            return _openvino_graph(files, self.threads)
         except ImportError as error:
             package = {"onnx": "onnxruntime", "openvino": "openvino"}[self.settings["backend"]]
             raise ImportError(f"{self.folder} needs the package {package}: run `pip install {package}`") from error
@@ -77,8 +89,24 @@ class GraphFolder:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"graph {name!r} of {self.folder} cannot be loaded: {reason}") from error
 
+    def _component(self, name: str) -> Path:
+        """Returns the folder of a component. Raises ValueError if it is not beside or in the model's own folder."""
+        folder = (self.folder / str(self.settings["components"].get(name))).resolve()
+        if self.folder.resolve().parents[1] not in folder.parents:
+            raise ValueError(f"model file {self.folder / MANIFEST} is damaged: no component {name!r} beside it")
+        return folder
 
-def _onnx_graph(files: list[bytes], threads: int) -> Callable[..., list[np.ndarray]]:
+    def _weights(self, name: str) -> dict[str, np.ndarray]:
+        """Returns the weights that a graph takes from the model's weight files, by the names of its initializers."""
+        places: dict[str, list[str]] = self.settings.get("weights", {}).get(name, {})
+        parts = {part for part, _, _ in places.values()}
+        stored = {part: read_weights(weight_file(self._component(part))) for part in parts}
+        return {one: weight(stored[part], key, form) for one, (part, key, form) in places.items()}
+
+
+def _onnx_graph(
+    files: list[bytes], threads: int, weights: dict[str, np.ndarray], few_calls: bool
+) -> Callable[..., list[np.ndarray]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -88,9 +116,19 @@ def _onnx_graph(files: list[bytes], threads: int) -> Callable[..., list[np.ndarr
     options.add_session_config_entry(
         "session.qdq_matmulnbits_accuracy_level", "0"
     )  # weights of int8 are not states of int8
+    if few_calls:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+    if values:
+        options.add_external_initializers(list(weights), values)
     session = onnxruntime.InferenceSession(files[0], options, providers=["CPUExecutionProvider"])
     names = {one.name for one in session.get_inputs()}
-    return lambda **inputs: session.run(None, {name: value for name, value in inputs.items() if name in names})
+
+    def run(**inputs: np.ndarray) -> list[np.ndarray]:
+        return session.run(None, {name: value for name, value in inputs.items() if name in names})
+
+    return run
 
 
 def _openvino_graph(files: list[bytes], threads: int) -> Callable[..., list[np.ndarray]]:

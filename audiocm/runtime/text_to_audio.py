@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..checks import check_number, check_text, check_whole
 from .checks import Failure, check_retries, checked_sound, make_valid, raise_failures
 from .folder import GraphFolder
 from .inversion import Inversion
@@ -34,11 +35,15 @@ class ExportedModel:
         self.inversion = Inversion(self.settings["n_fft"], self.settings["hop"])
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike, threads: int | None = None):
-        """Loads a folder that `audiocm export` wrote. threads: of each call, default all cores.
+    def from_pretrained(cls, folder: str | os.PathLike, threads: int | None = None, few_calls: bool = False):
+        """Loads a folder that `audiocm export` wrote. threads: of each call, default all cores; few_calls: see
+        `GraphFolder`, whose ValueError it raises."""
+        return cls(GraphFolder(folder, cls.kind, threads, few_calls))
 
-        Raises ValueError as `GraphFolder`."""
-        return cls(GraphFolder(folder, cls.kind, threads))
+    def load(self) -> None:
+        """Loads all graphs, which the first call would do otherwise."""
+        for name in self.settings["graphs"]:
+            self.graphs.graph(name)
 
     @property
     def sample_rate(self) -> int:
@@ -52,7 +57,7 @@ class ExportedModel:
 
     def check_guidance(self, w: float | None) -> float:
         """Returns the guidance weight, the model's if None. Raises ValueError if it is not allowed."""
-        w = float(self.settings["guidance_scale"] if w is None else w)
+        w = check_number("guidance_scale", self.settings["guidance_scale"] if w is None else w)
         low, high = self.settings["guidance_range"]
         if not low <= w <= high:
             raise ValueError(f"guidance {w:g} is outside what the model allows: {low:g} to {high:g}")
@@ -166,10 +171,10 @@ class OnnxTextToAudio(ExportedModel):
         """Raises ValueError for the first input that is not allowed."""
         if not prompts or not all(isinstance(one, str) and one.strip() for one in prompts):
             raise ValueError("the prompt is empty: describe a sound in words")
+        for prompt in prompts:
+            check_text("prompt", prompt)
         low, high = self.settings["seconds_range"]
-        if not low <= seconds <= high:
+        if not low <= check_number("audio_length_in_s", seconds) <= high:
             raise ValueError(f"{seconds:g} seconds is outside what the model was trained on: {low:g} to {high:g}")
-        if int(num) != num or num < 1:
-            raise ValueError(f"the number of sounds a prompt must be a whole number of at least 1, not {num}")
-        if not 0 < temperature <= 2:
-            raise ValueError(f"temperature must be over 0 and at most 2, not {temperature:g}")
+        check_whole("num_waveforms_per_prompt", num, least=1)
+        check_number("temperature", temperature, above=0, most=2)

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..pipelines.failures import AudioError, Failure, attempt, raise_failures
 from ..pipelines.text_to_audio import TextToAudioPipeline
-from ..pipelines.text_to_speech import SpokenSentence, TextToSpeechPipeline
+from ..pipelines.text_to_speech import TextToSpeechPipeline
+from ..pipelines.text_to_speech_sampler import SpokenSentence
 from .batching import Stream, Worker
 
 MAX_RETRIES = 3  # tries with other seeds for a sound or a sentence that fails

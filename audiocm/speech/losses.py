@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..codec.vae import MEL_MEAN, MEL_STD
+from ..codec.vae_net import MEL_MEAN, MEL_STD
 from ..diffusion.denoiser import Condition
 from .alignment import distribute_frames, monotonic_alignment
-from .encoder import SUBFRAMES, SpeechBatch, SpeechEncoder
+from .encoder import SpeechEncoder
+from .encoder_net import SUBFRAMES, SpeechBatch
 
 # (encoder, token states, batch, latent) -> durations [batch, token] in frames, and the loss of estimating them
 Timing = Callable[[SpeechEncoder, Tensor, SpeechBatch, Tensor], tuple[Tensor, Tensor]]

@@ -25,7 +25,7 @@ from transformers import BertConfig, BertModel
 
 import audiocm
 from audiocm import diffusion, distillation, embedders, evaluation, metrics
-from audiocm.cli import main as cli
+from audiocm.cli import graphs, main as cli
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
 from audiocm.diffusion import editing, guidance, paths, solvers
@@ -114,7 +114,7 @@ def write_inputs(folder: Path) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     write_models(folder / "pretrained")
-    loading.PRETRAINED = folder / "pretrained"
+    loading.PRETRAINED = graphs.PRETRAINED = folder / "pretrained"
     generator = np.random.default_rng(0)
     for name in ("sounds", "real", "other"):
         (folder / name).mkdir()

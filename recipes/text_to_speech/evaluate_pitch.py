@@ -25,7 +25,7 @@ from audiocm.evaluation.scoring import score
 from audiocm.files import read_json_lines
 from audiocm.metrics import speech
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
-from audiocm.speech.encoder import phoneme_batch
+from audiocm.speech.encoder_net import phoneme_batch
 from audiocm.speech.singing import note_pitch
 from recipes.corpora.speech.hibari import POINT
 from recipes.judges import write_results

@@ -20,7 +20,8 @@ from audiocm.distillation import methods
 from audiocm.distillation.states import independent_noise, prior_centred_noise
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.loading import SPEECH_ENCODER, save_bundle
-from audiocm.speech.encoder import SpeechBatch, SpeechEncoder
+from audiocm.speech.encoder import SpeechEncoder
+from audiocm.speech.encoder_net import SpeechBatch
 from audiocm.speech.losses import SpeechLoss, SpeechModel
 from audiocm.training.run import Run, best_device
 from recipes.text_to_audio.data import CACHE, latent_run

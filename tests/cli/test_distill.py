@@ -63,7 +63,7 @@ def test_a_student_is_trained_and_plain_diffusers_calls_it(call, root, capsys):
     assert call("-o", "first", "--steps", 4, "--lr", "1e-3", "--save-w", 2) == 0
     out = capsys.readouterr().out
     assert "t/sounds: 8 sounds" in out and "memory: about" in out and "first/model: consistencytta, 4 steps" in out
-    assert "guidance weight 2 inside" in out
+    assert "guidance weight 2 inside" in out and "model/README.md" in out
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipe = diffusers.DiffusionPipeline.from_pretrained(root / "first" / "model")

@@ -15,6 +15,7 @@ import torch
 from spoilt import SILENT, seed_of, spoil
 from tiny_model import tiny_pipeline
 
+from audiocm.cli import graphs
 from audiocm.cli.main import main
 from audiocm.pipelines import loading
 
@@ -37,6 +38,7 @@ def models(tmp_path_factory):
 def place(models, tmp_path, monkeypatch):
     """The tiny models take the place of the bundled ones, and files land in a fresh folder."""
     monkeypatch.setattr(loading, "PRETRAINED", models)
+    monkeypatch.setattr(graphs, "PRETRAINED", models)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -15,10 +15,11 @@ import torch
 from spoilt import SILENT, seed_of, spoil
 from tiny_speech import save_tiny_speech
 
-from audiocm.cli import speak as speaking
+from audiocm.cli import graphs, speak as speaking
 from audiocm.cli.main import main
 from audiocm.pipelines import loading
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
+from audiocm.pipelines.text_to_speech_sampler import TextToSpeechSampler
 
 TEXT = "Hello there. The train leaves at 5:45 p.m., doesn't it?\n\nYes."
 WORDS, NOTES = "Twinkle, twinkle, little star.", "C4 C4 G4 G4 A4 A4 G4:2"
@@ -38,6 +39,7 @@ def models(tmp_path_factory):
 def place(models, tmp_path, monkeypatch):
     """An empty working directory, with tiny models in the place of the bundled ones."""
     monkeypatch.setattr(loading, "PRETRAINED", models)
+    monkeypatch.setattr(graphs, "PRETRAINED", models)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -197,14 +199,14 @@ def test_a_pipe_that_is_read_no_more_ends_quietly(place, capsys):
 
 
 def test_nothing_stays_of_speech_that_is_interrupted(place, capsys, monkeypatch):
-    stream = TextToSpeechPipeline.stream
+    stream = TextToSpeechSampler.stream
 
     def interrupted(*arguments):
         yield next(stream(*arguments))
         assert all(name.endswith(".partial") for name in os.listdir()) and len(os.listdir()) == 2
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TextToSpeechPipeline, "stream", interrupted)
+    monkeypatch.setattr(TextToSpeechSampler, "stream", interrupted)
     assert speak(TEXT, "-o", "a.wav", "--times", "a.srt") == 130 and not os.listdir()
 
 

@@ -5,7 +5,8 @@ import torch
 from waves import tones
 
 from audiocm.audio.spectral import LogMel
-from audiocm.codec.vae import MelVAE, Texture, WithNoise, tile_frames
+from audiocm.codec.vae import MelVAE
+from audiocm.codec.vae_net import Texture, WithNoise, tile_frames
 
 
 @pytest.fixture

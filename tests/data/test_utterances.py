@@ -9,7 +9,7 @@ from audiocm.data.batches import LatentBatches
 from audiocm.data.latents import Latents
 from audiocm.data.manifest import Clip
 from audiocm.data.utterances import TimedPhonemes, build_utterances, pronounce_clip
-from audiocm.speech.encoder import SUBFRAMES, phoneme_batch
+from audiocm.speech.encoder_net import SUBFRAMES, phoneme_batch
 
 RATE = 10.0  # frames a second
 LINES = {

@@ -18,7 +18,7 @@ def test_no_embedder_takes_a_device_that_is_not_there(name):
 
 def test_what_only_runs_on_the_cpu_says_so(monkeypatch):
     monkeypatch.setattr(registry, "resolve_device", lambda name: name)
-    monkeypatch.setattr(registry, "Yamnet", lambda source: toy())
+    monkeypatch.setattr("audiocm.embedders.yamnet.Yamnet", lambda source: toy())
     with pytest.warns(UserWarning, match="yamnet runs on the CPU only, not on cuda"):
         load_embedder("yamnet", "cuda")
 

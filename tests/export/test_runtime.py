@@ -122,7 +122,7 @@ def test_the_command_line_without_torch(sound_folder, speech_folder, tmp_path):
         (["--steps", "4"], "one call"),
         (["--guidance", "7"], "guidance 7 is outside"),
         (["--seconds", "11"], "11 seconds is outside"),
-        (["--temperature", "0"], "temperature must be over 0"),
+        (["--temperature", "0"], "temperature must be a number above 0"),
         (["--backend", "openvino"], "exported for --backend onnx"),
         (["--device", "cuda"], "on the CPU"),
     ),
@@ -138,7 +138,7 @@ def test_arguments_that_are_wrong_are_named(sound_folder, speech_folder):
     sound, speech = OnnxTextToAudio.from_pretrained(sound_folder), OnnxTextToSpeech.from_pretrained(speech_folder)
     for wrong, told in (
         ({"prompt": " "}, "prompt is empty"),
-        ({"prompt": "a", "num_waveforms_per_prompt": 0}, "number of sounds"),
+        ({"prompt": "a", "num_waveforms_per_prompt": 0}, "num_waveforms_per_prompt"),
         ({"prompt": "a", "seed": [1, 2]}, "2 seeds for 1 sounds"),
         ({"prompt": "a", "on_failure": "ignore"}, "on_failure"),
         ({"prompt": "a", "max_retries": -1}, "max_retries"),

@@ -3,8 +3,8 @@
 import torch
 
 from audiocm.codec.codec import Codec
-from audiocm.pipelines import text_to_audio, text_to_speech
-from audiocm.pipelines.latent_pipeline import PerItemNoise, item_seeds
+from audiocm.pipelines import text_to_audio_sampler, text_to_speech_sampler
+from audiocm.pipelines.sampler import PerItemNoise, item_seeds
 
 SILENT, CLIPPED, BROKEN = 0.0, 1e3, float("nan")
 
@@ -31,5 +31,5 @@ def spoil(monkeypatch, factors: dict[int, float], log: list[int] | None = None) 
         return decode(self, latent, max_rms) * torch.tensor([factors.get(seed, 1.0) for seed in seeds])[:, None]
 
     monkeypatch.setattr(Codec, "decode", spoilt)
-    for module in (text_to_audio, text_to_speech):
+    for module in (text_to_audio_sampler, text_to_speech_sampler):
         monkeypatch.setattr(module, "PerItemNoise", Recorded)

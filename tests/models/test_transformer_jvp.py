@@ -7,8 +7,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from audiocm.distillation.targets import exact_derivative
 from audiocm.models.layers import rms_norm
-from audiocm.models.transformer import Block
 from audiocm.models.transformer_jvp import attention_jvp, block_jvp, rms_norm_jvp
+from audiocm.models.transformer_net import Block
 from audiocm.training.compile import compile_blocks
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from audiocm.pipelines.latent_pipeline import PerItemNoise, item_seeds
+from audiocm.pipelines.sampler import PerItemNoise, item_seeds
 
 
 def seeded(seed: int) -> torch.Generator:

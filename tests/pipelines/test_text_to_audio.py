@@ -5,7 +5,7 @@ import torch
 from tiny_model import tiny_pipeline
 
 from audiocm.diffusion import solvers
-from audiocm.pipelines.latent_pipeline import PerItemNoise, item_seeds
+from audiocm.pipelines.sampler import PerItemNoise, item_seeds
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 
 

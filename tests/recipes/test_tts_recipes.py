@@ -11,6 +11,7 @@ import torch
 from tiny_speech import tiny_encoder
 
 from audiocm.audio.pitch import estimate_f0
+from audiocm.cli import graphs
 from audiocm.cli.main import main
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
@@ -151,6 +152,7 @@ def test_teacher_students_and_speech(place, monkeypatch):
     ):
         shutil.copytree(source, pretrained / name)
     monkeypatch.setattr(loading, "PRETRAINED", pretrained)
+    monkeypatch.setattr(graphs, "PRETRAINED", pretrained)
     for model, steps in (("tts", "1"), ("tts-teacher", "18"), ("tts", "2")):
         file = place / f"{model}-{steps}.wav"
         assert main(["speak", TEXTS[0], "-o", str(file), "--model", model, "--steps", steps]) == 0

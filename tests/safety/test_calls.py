@@ -11,12 +11,12 @@ ROOT = Path(__file__).parents[2]
 LOADERS = ("from_pretrained", "from_config")
 OWN = {  # classes of audiocm, whose methods have the options inside
     *("LatentTransformer", "MelVAE", "Vocoder", "SpeechEncoder", "SmallClap", "TextConditioner", "ClapScorer"),
-    *("TextToAudioPipeline", "TextToSpeechPipeline", "getattr(pipelines, kind)", "classes[CLASSES[name]]", "kind"),
+    *("TextToAudioPipeline", "TextToSpeechPipeline", "getattr(pipelines, kind)", "net_class", "kind", "BertEncoder"),
     *("OnnxTextToAudio", "OnnxTextToSpeech", "model"),
 }
 NO_SUCH_OPTIONS = {  # of a configuration that is at hand, or of a scheduler, which has neither weights nor code
     ("audiocm/models/weights.py", "cls.from_config"),
-    ("audiocm/models/transformer.py", "type(self).from_config"),
+    ("audiocm/models/transformer_net.py", "type(self).from_config"),
     ("audiocm/teachers/schedulers.py", "diffusers.FlowMatchEulerDiscreteScheduler.from_config"),
     ("audiocm/teachers/schedulers.py", "type(scheduler).from_config"),
     ("audiocm/teachers/schedulers.py", "diffusers.LCMScheduler.from_config"),

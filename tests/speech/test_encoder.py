@@ -7,7 +7,7 @@ import torch
 from tiny_speech import tiny_encoder, tiny_net
 
 from audiocm.diffusion.denoiser import Condition
-from audiocm.speech.encoder import SUBFRAMES, phoneme_batch, pitch_features
+from audiocm.speech.encoder_net import SUBFRAMES, phoneme_batch, pitch_features
 
 LINES = ["həlˈO ðˈɛɹ.", "ðə tɹˈAn lˈivz."]
 

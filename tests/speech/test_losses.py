@@ -7,7 +7,7 @@ from audiocm.diffusion import guidance
 from audiocm.diffusion.denoiser import Condition
 from audiocm.diffusion.guidance import guided_net
 from audiocm.distillation import methods, states
-from audiocm.speech.encoder import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
+from audiocm.speech.encoder_net import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
 from audiocm.speech.losses import (
     ConditionedBatches,
     SpeechLoss,
