@@ -7,7 +7,7 @@
     python -m recipes.teachers.audioldm table runs/audioldm      # runs/audioldm/table.md and .json
 
 About 20 minutes of one GPU in all, each command less than 10; all go on where they were interrupted. `all` is all five.
-`--tiny` runs the chain on a CPU in a minute with eight tones and noises; its sounds show that the chain works, no more.
+`--tiny` runs the chain on a CPU in some minutes with eight tones and noises; its sounds show that the chain works, no more.
 
 Classes are the true ones of diffusers and transformers. Text: the weights of the bundled MiniLM in a
 ClapTextModelWithProjection (RoBERTa's layers are BERT's), frozen. VAE and vocoder are AutoencoderKL and SpeechT5HifiGan
