@@ -26,7 +26,7 @@ LEVEL = 0.1  # RMS at which the model hears a sound
 PHASE_ITERATIONS = 16  # of Griffin-Lim around known phases
 MAX_STEPS = 1000
 LOOP_GAP = 1.0  # seconds between the end and the beginning of a loop that join them
-STUDENT_CALLS, TEACHER_STEPS = 4, 25  # by default; one call if the network takes known latents
+BAND_CALLS, TEACHER_STEPS = 4, 25  # by default, of a student that extends a band, and of a teacher
 DEFAULT_PROMPT = "a sound"  # what a network that ignores its words is given
 
 
@@ -340,8 +340,7 @@ class SoundEditor:
         """Samples latents [channel, latent channel, frame] from a reference noised by `strength`, with known frames."""
         pipe, path, device = self.pipe, self.pipe.path, reference.device
         rows, frames = len(reference), reference.shape[2]
-        default = 1 if self.takes_kept or known is None else STUDENT_CALLS
-        steps = settings.steps or (default if pipe.is_student else TEACHER_STEPS)
+        steps = settings.steps or (1 if pipe.is_student else TEACHER_STEPS)
         w = pipe.config.guidance_scale if settings.guidance is None else settings.guidance
         w = pipe.guidance_range[0] if settings.prompt is None else w
         pipe.check_sampling(steps, w)
@@ -387,7 +386,7 @@ class SoundEditor:
         def with_band(x: Tensor, _: float = 0.0) -> Tensor:
             return vae.encode(joined_band(given, vae.decode(x), covered))
 
-        calls = replace(settings, steps=settings.steps or (STUDENT_CALLS if self.pipe.is_student else None))
+        calls = replace(settings, steps=settings.steps or (BAND_CALLS if self.pipe.is_student else None))
         hook = with_band if self.pipe.is_student else None
         latent = self._sample(vae.encode(given), calls, seed, strength, hook=hook)
         log_mel = mel.limit(joined_band(given, vae.decode(latent), covered), MAX_FRAME_RMS)

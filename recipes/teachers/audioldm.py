@@ -43,6 +43,7 @@ from audiocm.data.manifest import in_split
 from audiocm.data.recordings import find_recordings
 from audiocm.evaluation.provenance import commit
 from audiocm.files import read_json_lines
+from audiocm.models.folders import SAFE
 from audiocm.models.text_encoder import BUNDLED_ENCODER, load_text_encoder, load_tokenizer
 from audiocm.teachers.audioldm import PEAK, AudioLDM
 from audiocm.training.run import Run, best_device
@@ -291,8 +292,8 @@ def train_codec(pipe: Any, out: Path, size: Size) -> None:
 
 def train_teacher(pipe: Any, out: Path, size: Size) -> None:
     """Trains the U-Net on encoded sounds and writes OUT/teacher."""
-    pipe.vae = type(pipe.vae).from_pretrained(out / "codec" / "vae")
-    pipe.vocoder = type(pipe.vocoder).from_pretrained(out / "codec" / "vocoder")
+    pipe.vae = type(pipe.vae).from_pretrained(out / "codec" / "vae", **SAFE)
+    pipe.vocoder = type(pipe.vocoder).from_pretrained(out / "codec" / "vocoder", **SAFE)
     device, teacher = best_device(), load_teacher(pipe).to(best_device())
     recordings, skipped = find_recordings(out / "sounds" / "train" / "manifest.jsonl")
     data = encode_recordings(recordings, teacher, out / "encoded", size.seconds, 8, skipped)
@@ -323,7 +324,7 @@ def generate(folder: Path, out: Path, lines: Sequence[dict], size: Size, steps: 
     """Writes a sound for each prompt by plain diffusers, and returns the seconds of a single call."""
     from diffusers import DiffusionPipeline
 
-    pipe = DiffusionPipeline.from_pretrained(folder).to(best_device())
+    pipe = DiffusionPipeline.from_pretrained(folder, **SAFE).to(best_device())
     pipe.set_progress_bar_config(disable=True)
     options = {"audio_length_in_s": size.seconds, "num_inference_steps": steps, "guidance_scale": w}
     out.mkdir(parents=True, exist_ok=True)

@@ -36,7 +36,9 @@ def perturbed(student, scale=0.2, seed=0):
 def test_a_student_begins_as_its_teacher(case, inputs, lora):
     student, x, t = case.teacher.student(*inputs, lora), case.noise(), case.time(0.6)
     cond = case.cond.with_guidance(torch.tensor([2.0, 4.0]))
-    assert torch.equal(student.train()(x, t, 0.3 * t, cond), case.teacher.net(x, t, None, cond))
+    made, wanted = student.train()(x, t, 0.3 * t, cond), case.teacher.net(x, t, None, cond)
+    # bit for bit with MKL_CBWR=AVX2,STRICT; else MKL may round by the place of the weights in memory
+    torch.testing.assert_close(made, wanted, rtol=2**-22, atol=2**-23 * float(wanted.abs().max()))
     assert any(p.requires_grad for p in student.parameters())
 
 
