@@ -64,7 +64,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
         "version",
     },
     "schema": set(),
-    "runtime": {"checks", "files", "speech", "text"},
+    "runtime": {"checks", "files", "models", "speech", "text"},
     "export": {"audio", "diffusion", "files", "models", "pipelines", "runtime", "speech", "version"},
 }
 

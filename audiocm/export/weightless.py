@@ -13,9 +13,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from ..files import atomic_write
+from ..models.folders import SCALE, weight_file
 from ..pipelines.loading import model_folder, read_index
 from ..runtime.folder import save_manifest
-from ..runtime.weights import SCALE, read_weights, weight, weight_file
+from ..runtime.weights import read_weights, weight
 from .exporting import load_student, runtime_settings
 from .graphs import graphs_of
 from .onnx_files import export_graph
@@ -32,7 +33,7 @@ def export_weightless(name: str | os.PathLike) -> Path:
     _, components = read_index(folder)
     pipe = load_student(name)
     folders = {part: where for part, where in components.items() if part != "tokenizer"}
-    weights = {part: read_weights(weight_file(where)) for part, where in folders.items()}
+    weights = {part: read_weights(weight_file(where, ("int8",), with_index=True)) for part, where in folders.items()}
     with atomic_write(folder / "graphs") as partial, torch.random.fork_rng(devices=[]):
         partial.mkdir()
         files, used = {}, {}

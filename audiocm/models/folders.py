@@ -16,6 +16,7 @@ from ..schema import read_json, table, text
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # the bundled models
 SAFE: dict[str, Any] = {"use_safetensors": True, "trust_remote_code": False, "local_files_only": True}
+SCALE = "::scale"  # after the name of an int8 weight: the scales of its rows
 CHECKSUMS = "checksums.json"  # {name of a weight file beside it: SHA-256}
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".msgpack", ".h5")
 # of config files; further JSON files, such as those of tokenizers, hold words and may hold any number
@@ -54,7 +55,7 @@ def check_folder(folder: str | os.PathLike, has_weights: bool = True) -> None:
 
 def refuse_pickles(folder: Path) -> None:
     """Raises ValueError, with how to convert them, if the weights of a folder are pickled only."""
-    files = sorted(one for one in folder.iterdir() if one.is_file())
+    files = sorted(one for one in (folder.iterdir() if folder.is_dir() else ()) if one.is_file())
     pickled = [one for one in files if one.suffix in PICKLED]
     if pickled and not any(one.suffix == ".safetensors" for one in files):
         raise ValueError(
@@ -108,6 +109,27 @@ def shards_of(index: Path) -> list[Path]:
     return [
         index.parent / name for name in sorted(set(read_json(index, "weight file", _index_rule)["weight_map"].values()))
     ]
+
+
+def weight_file(
+    folder: Path,
+    variants: tuple[str | None, ...] = ("int8", "fp16", "bf16", None),
+    with_index: bool = False,
+    stems: tuple[str, ...] = ("diffusion_pytorch_model", "model"),
+) -> Path:
+    """Returns the first weight file of a folder, in the order of variants; with_index: or the index of several files.
+
+    stems: the names that diffusers and transformers give. Raises ValueError if there is none, or only pickled ones."""
+    names: list[str] = []
+    for suffix in [f".{variant}" if variant else "" for variant in variants]:
+        names += [f"{stem}{suffix}.safetensors" for stem in stems]
+        indices = [f"{stem}.safetensors.index{suffix}.json" for stem in stems if with_index]
+        for name in (*names[-len(stems) :], *indices):
+            if (folder / name).is_file():
+                return folder / name
+    refuse_pickles(folder)
+    others = f", and so are {', '.join(names[1:])}" if names[1:] else ""
+    raise ValueError(f"weight file {folder / names[0]} is missing{others}")
 
 
 def read_checksums(folder: Path) -> dict[str, str]:

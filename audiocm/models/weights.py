@@ -22,7 +22,15 @@ from ..devices import usual_defaults
 from ..files import atomic_write, write_json
 from ..schema import Rule, read_json, table, text
 from .configured import no_init_weights
-from .folders import PRETRAINED as PRETRAINED, config_rule, record_checksums, refuse_pickles, shards_of, verify_checksum
+from .folders import (
+    PRETRAINED as PRETRAINED,
+    SCALE,
+    config_rule,
+    record_checksums,
+    shards_of,
+    verify_checksum,
+    weight_file,
+)
 
 INT8_FORMAT = "audiocm-int8-1"
 SHARD_SIZE = "40MB"  # of int8 files
@@ -36,7 +44,6 @@ READING_OPTIONS: dict[str, tuple[bool, ...]] = {
     "low_cpu_mem_usage": (True, False),
     **dict.fromkeys(("offload_state_dict", "use_flashpack", "disable_mmap"), (False,)),
 }
-_SCALE = "::scale"
 _LAYERS = (torch.nn.Linear, torch.nn.modules.conv._ConvNd, torch.nn.LayerNorm, torch.nn.MultiheadAttention)
 _SMALL = 2**15  # tensors with fewer elements stay float16: input and output layers, tables
 
@@ -53,10 +60,10 @@ def quantize(state: dict[str, Tensor]) -> dict[str, Tensor]:
             scale = (rows.abs().amax(1) / 127).half()
             stored[name] = (rows / scale.float().clamp_min(1e-7)[:, None]).round().clamp(-127, 127).to(torch.int8)
             stored[name] = stored[name].reshape(value.shape).contiguous()
-            stored[name + _SCALE] = scale
+            stored[name + SCALE] = scale
         else:
             stored[name] = value.half().contiguous().clone()
-        kept = stored.get(name + _SCALE, stored[name])
+        kept = stored.get(name + SCALE, stored[name])
         if kept.is_floating_point() and not kept.isfinite().all():
             raise ValueError(f"weight {name!r} is not finite or too large for float16")
     return stored
@@ -69,12 +76,12 @@ def dequantize(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     a scale does not fit its matrix."""
     state: dict[str, Tensor] = {}
     for name, value in stored.items():
-        if name + _SCALE in stored:
-            scale = stored[name + _SCALE].float()
+        if name + SCALE in stored:
+            scale = stored[name + SCALE].float()
             if scale.shape != value.shape[:1] or value.ndim < 2:
                 raise ValueError(f"{name!r} of shape {list(value.shape)} has {list(scale.shape)} scales, not one a row")
             state[name] = value.float().mul_(scale.reshape(-1, *[1] * (value.ndim - 1)))
-        elif not name.endswith(_SCALE):
+        elif not name.endswith(SCALE):
             state[name] = value.to(torch.float32 if value.is_floating_point() else value.dtype, copy=True)
     return state
 
@@ -132,7 +139,7 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
         raise ValueError(f"weight file {file} is damaged ({error}); install or download it again") from error
     for name, value in stored.items():  # finite as stored means finite when dequantized
         if value.is_floating_point() and not value.isfinite().all():
-            name = name.removesuffix(_SCALE)
+            name = name.removesuffix(SCALE)
             raise ValueError(f"weight file {file} is damaged: {name!r} holds values that are not finite")
     return stored
 
@@ -185,27 +192,6 @@ def has_variant(folder: Path, variant: str) -> bool:
     return any(
         re.search(rf"\.{re.escape(variant)}(-\d+-of-\d+)?\.safetensors$", file.name) for file in folder.glob("*")
     )
-
-
-def weight_file(
-    folder: Path,
-    variants: tuple[str | None, ...] = ("int8", "fp16", "bf16", None),
-    with_index: bool = False,
-    stems: tuple[str, ...] = ("diffusion_pytorch_model", "model"),
-) -> Path:
-    """Returns the first weight file of a folder, in the order of variants; with_index: or the index of several files.
-
-    stems: the names that diffusers and transformers give. Raises ValueError if there is none, or only pickled ones."""
-    names: list[str] = []
-    for suffix in [f".{variant}" if variant else "" for variant in variants]:
-        names += [f"{stem}{suffix}.safetensors" for stem in stems]
-        indices = [f"{stem}.safetensors.index{suffix}.json" for stem in stems if with_index]
-        for name in (*names[-len(stems) :], *indices):
-            if (folder / name).is_file():
-                return folder / name
-    refuse_pickles(folder)
-    others = f", and so are {', '.join(names[1:])}" if names[1:] else ""
-    raise ValueError(f"weight file {folder / names[0]} is missing{others}")
 
 
 def _cast_inputs(layer: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

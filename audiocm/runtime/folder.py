@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..files import write_json
-from .weights import read_weights, weight, weight_file
+from ..models.folders import weight_file
+from .weights import read_weights, weight
 
 MANIFEST = "audiocm.json"
 FORMAT = "audiocm-graphs-1"
@@ -58,15 +59,18 @@ class GraphFolder:
 
     def file(self, name: str) -> bytes:
         """Returns the content of a file. Raises ValueError unless it is the one that the manifest was written for."""
-        if name == "tokenizer.json" and "components" in self.settings:
-            return (self._component("tokenizer") / name).read_bytes()
         entry, folder = self.settings["files"].get(name), self.folder
-        if name in self.settings.get("shared", ()):
+        is_tokenizer = name == "tokenizer.json" and "components" in self.settings  # the model's own, without an entry
+        if is_tokenizer:
+            folder = self._component("tokenizer")
+        elif name in self.settings.get("shared", ()):
             folder = self._component("vae").parent / folder.name
         try:
-            content = (folder / name).read_bytes() if entry else b""
+            content = (folder / name).read_bytes() if entry or is_tokenizer else b""
         except OSError as error:
             raise ValueError(f"model file {folder / name} cannot be read: {error.strerror or error}") from error
+        if is_tokenizer:
+            return content
         if not entry or len(content) != entry["bytes"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise ValueError(f"model file {folder / name} is damaged: it is not the one of {MANIFEST}")
         return content
@@ -100,7 +104,7 @@ class GraphFolder:
         """Returns the weights that a graph takes from the model's weight files, by the names of its initializers."""
         places: dict[str, list[str]] = self.settings.get("weights", {}).get(name, {})
         parts = {part for part, _, _ in places.values()}
-        stored = {part: read_weights(weight_file(self._component(part))) for part in parts}
+        stored = {part: read_weights(weight_file(self._component(part), ("int8",), with_index=True)) for part in parts}
         return {one: weight(stored[part], key, form) for one, (part, key, form) in places.items()}
 
 

@@ -1,46 +1,29 @@
 """Weight files without torch: int8 with a scale for each row, float16 or float32, as numpy arrays in float32."""
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 
-SCALE = "::scale"  # as in models.weights, which writes the files
+from ..models.folders import SCALE, shards_of, verify_checksum
+
 FORMS = ("plain", "transposed", "integers", "scales")
-
-
-def weight_file(folder: Path) -> Path:
-    """Returns the int8 weight file of a folder, or the index of several. Raises ValueError if there is none."""
-    for stem in ("diffusion_pytorch_model", "model"):
-        for name in (f"{stem}.int8.safetensors", f"{stem}.safetensors.index.int8.json"):
-            if (folder / name).is_file():
-                return folder / name
-    raise ValueError(f"weight file {folder / 'diffusion_pytorch_model.int8.safetensors'} is missing")
 
 
 def read_weights(file: Path) -> dict[str, np.ndarray]:
     """Returns the tensors of a weight file, or of all files of an index (.json), as they are stored.
 
     Raises ValueError if a file is missing, damaged, or not the one whose SHA-256 stands beside it."""
-    from safetensors.numpy import load
+    from safetensors.numpy import load_file
 
     stored: dict[str, np.ndarray] = {}
-    try:
-        names = [file.name]
-        if file.suffix == ".json":
-            names = sorted({Path(one).name for one in json.loads(file.read_bytes())["weight_map"].values()})
-        sums = file.parent / "checksums.json"
-        digests = json.loads(sums.read_bytes()) if sums.is_file() else {}
-        for name in names:
-            content = (file.parent / name).read_bytes()
-            if name in digests and hashlib.sha256(content).hexdigest() != digests[name]:
-                raise ValueError("its SHA-256 is not that of checksums.json; install or download it again")
-            stored |= load(content)
-    except OSError as error:
-        raise ValueError(f"weight file {file} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # safetensors raises its own bare exceptions
-        raise ValueError(f"weight file {file} is damaged: {' '.join(str(error).split())[:200]}") from error
+    for one in shards_of(file) if file.suffix == ".json" else [file]:
+        verify_checksum(one)
+        try:
+            stored |= load_file(one)
+        except OSError as error:
+            raise ValueError(f"weight file {one} cannot be read: {error.strerror or error}") from error
+        except Exception as error:  # safetensors raises its own bare exceptions
+            raise ValueError(f"weight file {one} is damaged: {' '.join(str(error).split())[:200]}") from error
     return stored
 
 

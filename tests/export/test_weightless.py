@@ -18,14 +18,14 @@ from audiocm.cli import graphs
 from audiocm.cli.main import main
 from audiocm.export.onnx_files import signal_to_noise
 from audiocm.export.weightless import take_weights_out
+from audiocm.models.folders import weight_file
 from audiocm.models.weights import dequantize, save_int8
 from audiocm.pipelines import TextToAudioPipeline
 from audiocm.runtime import GraphFolder, OnnxTextToAudio
 from audiocm.runtime.folder import _onnx_graph
-from audiocm.runtime.weights import read_weights, weight, weight_file
+from audiocm.runtime.weights import read_weights, weight
 
 BUNDLED = graphs.PRETRAINED / "tta" / "graphs"
-needs_graphs = pytest.mark.skipif(not BUNDLED.is_dir(), reason="no bundled graphs")
 STATE = {
     "table": torch.randn(300, 128, generator=torch.Generator().manual_seed(0)),
     "layer.weight": torch.randn(256, 128, generator=torch.Generator().manual_seed(1)),
@@ -41,7 +41,7 @@ def stored(tmp_path):
 
 def test_weights_are_those_that_torch_reads(tmp_path, stored):
     save_int8(STATE, tmp_path / "split" / "model.int8.safetensors", max_shard_size=40_000)
-    split = weight_file(tmp_path / "split")
+    split = weight_file(tmp_path / "split", ("int8",), with_index=True)
     assert split.suffix == ".json" and read_weights(split).keys() == stored.keys()
     wanted = dequantize({name: torch.from_numpy(value) for name, value in stored.items()})
     for name, value in wanted.items():
@@ -98,7 +98,6 @@ def test_damaged_weights_are_one_line(tmp_path, stored):
         weight_file(tmp_path / "other")
 
 
-@needs_graphs
 def test_components_outside_are_refused(tmp_path):
     folder = shutil.copytree(BUNDLED, tmp_path / "models" / "tta" / "graphs")
     manifest = json.loads((folder / "audiocm.json").read_text())
@@ -126,7 +125,6 @@ def without_torch(*calls, cwd):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@needs_graphs
 def test_the_bundled_models_sound_and_speak_without_torch_as_with_it(tmp_path):
     generate = ["generate", "a dog barks", "rain", "--seed", "7", "--seconds", "1.5", "-o"]
     speak = ["speak", "The train leaves at 5:45 p.m.", "--seed", "3", "-o"]
@@ -143,7 +141,6 @@ def test_the_bundled_models_sound_and_speak_without_torch_as_with_it(tmp_path):
     assert lines[0] == lines[1]
 
 
-@needs_graphs
 def test_the_bundled_graphs_are_those_of_the_bundled_weights():
     pipe, model = TextToAudioPipeline.from_pretrained("tta"), OnnxTextToAudio.from_pretrained(BUNDLED)
     noise = torch.randn(1, pipe.codec.channels, 20, generator=torch.Generator().manual_seed(0))
@@ -155,7 +152,6 @@ def test_the_bundled_graphs_are_those_of_the_bundled_weights():
     assert signal_to_noise(made, wanted.numpy()) > 80
 
 
-@needs_graphs
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
