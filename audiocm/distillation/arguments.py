@@ -43,6 +43,7 @@ SHARED = {
     "first_share": optional(share),
     "intervals": _intervals,
     "levels": _levels,
+    "lower": optional(partial(check_range, least=0, most=1)),
     "w": guidance_range,
 }
 

@@ -358,18 +358,22 @@ def dmd2(
     discriminator: nn.Module | None = None,
     adversarial_weight: float = 0.1,
     first_share: float | None = None,
+    lower: tuple[float, float] | None = None,
 ) -> Mix:
     """DMD2. Yin et al. 2024: match the teacher's score of the student's samples with a fake score's; no regression.
 
     `fake_score`: a copy of the teacher, trained as the critic. Several levels: backward simulation, a share
-    `first_share` of the rows at the first. A range of w: each row draws its own, an input of the student and of the
+    `first_share` of the rows at the first; `lower` instead of `levels`: `one_call_simulation`. A range of w: each row draws its own, an input of the student and of the
     fake score. `discriminator`: a `Net` that becomes the discriminator against real data (theirs is a head on the fake
     score); None: without their GAN. Deviations: scores at lognormal levels; one critic step per student step, by the
     trainer; the GAN's loss is the hinge at weight `adversarial_weight` (theirs: softplus at 3e-3)."""
     is_range = isinstance(w, tuple)
     guidance = uniform_guidance(*w) if is_range else None
     base = Method(timesteps.always_t_max, regression_target, path=net_path, net_path=net_path, guidance=guidance)
-    base = replace(base, states=states.backward_simulation(levels, first_share), noising=states.pure_noise_at_t_max)
+    simulated = states.backward_simulation(levels, first_share)
+    if lower is not None:
+        simulated = states.one_call_simulation(lower, 0.6 if first_share is None else first_share)
+    base = replace(base, states=simulated, noising=states.pure_noise_at_t_max)
     critic = FakeScore(fake_score, base)
     target = targets.distribution_matching_target(timesteps.lognormal(-0.4, 1.6), critic)
     matching = replace(base, target=target, field=teacher_field(guided_net(teacher, None if is_range else w)))

@@ -121,6 +121,31 @@ def backward_simulation(
     return states
 
 
+@arguments()
+def one_call_simulation(
+    lower: tuple[float, float] = (0.25, 0.75), first_share: float = 0.6
+) -> Callable[[TrainingState, Net], TrainingState]:
+    """Trains at t_max, a share `first_share` of the rows, and at states that the student reaches from there in one call.
+
+    Their times are drawn evenly from the places `lower` of the path's grid, 0 at t_max and 1 at its end: samplers of two
+    to four calls stop at 1/4 to 3/4. One call of the student for any number of levels, where `backward_simulation` takes
+    one for each."""
+
+    def states(state: TrainingState, student: Net) -> TrainingState:
+        path, eps = state.path, state.eps
+        t_max = torch.full_like(state.t, path.t_max)
+        start = broadcast_like(path.sigma(t_max), eps) * eps
+        drawn, u = torch.rand_like(state.t), torch.rand_like(state.t)
+        lower_t = path.grid_time(lower[0] + (lower[1] - lower[0]) * drawn)
+        with torch.no_grad():
+            noised = path.add_noise(student(start, t_max, state.s, state.cond), torch.randn_like(eps), lower_t)
+        is_first = u < first_share
+        t = torch.where(is_first, t_max, lower_t)
+        return dataclasses.replace(state, x_t=torch.where(broadcast_like(is_first, eps), start, noised), t=t, r=t)
+
+    return states
+
+
 def data_field(state: TrainingState, target_net: Net) -> Field:
     """The field of the data, the sample itself: turns distillation into training from data."""
     return lambda x_t, t, s=None: state.x

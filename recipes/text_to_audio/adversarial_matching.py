@@ -23,8 +23,9 @@ def run(
     teacher: str = TEACHER,
     corpora: list[Path] = CORPORA,
     vae: str = f"{CODEC}/vae",
-    levels: tuple[float, ...] = (80.0,),
+    lower: tuple[float, float] = (0.25, 0.75),
     w: tuple[float, float] = GUIDANCE,
+    first_share: float = 0.6,
     adversarial_weight: float = 0.2,
     minutes: float = 16.6,
     steps: int = 100_000,
@@ -44,6 +45,6 @@ def run(
     fake_score = prepare(guide.student(GUIDANCE), compile)
     discriminator = prepare(LatentTransformer.from_pretrained(teacher), compile)
     adversary = {"discriminator": discriminator, "adversarial_weight": adversarial_weight}
-    method = methods.dmd2(guide, fake_score, levels, w, first_share=0.6, **adversary)
+    method = methods.dmd2(guide, fake_score, w=w, lower=lower, first_share=first_share, **adversary)
     settings = {"steps": steps, "lr": lr, "critic": method.critic, "critic_lr": critic_lr, "seed": seed}
     return student_run("adversarial_matching", net, method, source, minutes, compile, warmup=warmup, **settings)

@@ -6,7 +6,7 @@ from tiny import Gaussian
 
 from audiocm.diffusion import paths
 from audiocm.distillation import methods
-from audiocm.distillation.states import backward_simulation, pure_noise_at_t_max
+from audiocm.distillation.states import backward_simulation, one_call_simulation, pure_noise_at_t_max
 
 
 def test_pure_noise_at_t_max():
@@ -27,3 +27,19 @@ def test_backward_simulation_keeps_the_marginals():
     for level in (80.0, 2.0, 0.5):
         rows = simulated.t == level
         assert simulated.x_t[rows].std().item() == pytest.approx((1 + level**2) ** 0.5, rel=0.03)
+
+
+def test_one_call_simulation_keeps_the_marginals():
+    """With the true student, the spread of each state is that of its time, which lies at t_max or in the places asked
+    for."""
+    torch.manual_seed(0)
+    truth = Gaussian(paths.edm, mu=0.0, s=1.0)
+    state = methods.diffusion().draw_states(torch.randn(40_000, 1, dtype=torch.float64), None, 0.0)
+    simulated = one_call_simulation((0.25, 0.75), 0.6)(state, truth.student)
+    first = simulated.t == 80
+    assert first.double().mean().item() == pytest.approx(0.6, abs=0.02)
+    ends = paths.edm.grid_time(torch.tensor([0.75, 0.25]))
+    assert bool(((simulated.t[~first] >= ends[0]) & (simulated.t[~first] <= ends[1])).all())
+    standard = simulated.x_t[:, 0] / (torch.where(first, 0, 1) + simulated.t**2).sqrt()
+    for rows in (first, ~first & (simulated.t < 1), ~first & (simulated.t > 4)):
+        assert standard[rows].std().item() == pytest.approx(1, rel=0.03)
