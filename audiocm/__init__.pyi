@@ -25,6 +25,7 @@ from .evaluation.scoring import compare as compare, score as score
 from .models.text_encoder import TextConditioner as TextConditioner
 from .models.transformer import LatentTransformer as LatentTransformer
 from .pipelines.failures import AudioError as AudioError
+from .pipelines.graphed import GraphedTextToAudio as GraphedTextToAudio
 from .pipelines.latent_pipeline import AudioOutput as AudioOutput
 from .pipelines.loading import bundled_models as bundled_models
 from .pipelines.sound_editor import EditSettings as EditSettings, SoundEditor as SoundEditor

@@ -137,15 +137,19 @@ class TextConditioner:
 
         Both have the encoder's dtype, float32 unless it was cast. device: of an encoder that is offloaded elsewhere.
         Prompts longer than `max_tokens` are cut, with a UserWarning."""
-        prompts = list(prompts)
-        self.warn_of_cuts(prompts)
-        options = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
         device = next(self.encoder.parameters()).device if device is None else torch.device(device)
-        encoded = self.tokenizer(prompts, **options).to(device)
+        encoded = self.number_words(prompts).to(device)
         mask = encoded["attention_mask"]
         with torch.autocast(device.type, enabled=False):
             tokens = self.encoder(input_ids=encoded["input_ids"], attention_mask=mask).last_hidden_state
         return Condition(tokens=tokens, token_mask=mask.bool(), pooled=sentence_vector(tokens, mask))
+
+    def number_words(self, prompts: Sequence[str]) -> Any:
+        """Returns `input_ids` and `attention_mask` of prompts, [batch, max_tokens]; warns as a call does."""
+        prompts = list(prompts)
+        self.warn_of_cuts(prompts)
+        options = {"padding": "max_length", "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
+        return self.tokenizer(prompts, **options)
 
     def warn_of_cuts(self, prompts: list[str]) -> None:
         """Gives a UserWarning for each prompt that is longer than `max_tokens`."""
@@ -155,7 +159,7 @@ class TextConditioner:
                 shown = prompt if len(prompt) <= 40 else prompt[:37] + "..."
                 cut = f"its last {count - self.max_tokens} are cut ({1 - self.max_tokens / count:.0%} of it)"
                 limit = f"has {count} tokens, the text encoder takes {self.max_tokens}"
-                warnings.warn(f"prompt {shown!r} {limit}: {cut}", stacklevel=3)
+                warnings.warn(f"prompt {shown!r} {limit}: {cut}", stacklevel=4)
 
 
 def sentence_vector(tokens: Tensor, mask: Tensor) -> Tensor:

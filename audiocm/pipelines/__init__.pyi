@@ -1,6 +1,7 @@
 from . import (
     components as components,
     failures as failures,
+    graphed as graphed,
     latent_pipeline as latent_pipeline,
     loading as loading,
     sampler as sampler,
@@ -11,6 +12,7 @@ from . import (
     text_to_speech_sampler as text_to_speech_sampler,
 )
 from .failures import AudioError as AudioError, Failure as Failure
+from .graphed import GraphedTextToAudio as GraphedTextToAudio
 from .latent_pipeline import AudioOutput as AudioOutput
 from .loading import bundled_models as bundled_models, save_bundle as save_bundle
 from .sound_editor import EditSettings as EditSettings, SoundEditor as SoundEditor

@@ -13,6 +13,7 @@ from ..codec.codec import Codec
 SILENCE_RMS = 1e-4  # of full scale: -80 dB
 MAX_FRAME_RMS = 0.3  # of full scale: -10 dB; training data are well below
 CLIPPED_SHARE = 0.01  # share of samples beyond full scale, or at the maximum, from which a sound counts as clipped
+FAULTS = ("has numbers that are not finite", "is silent", "is clipped")  # the first one found is told
 RETRY_STRIDE = 1_000_000  # from a seed to that of the next try: further than the seeds of takes and sentences reach
 
 
@@ -34,18 +35,29 @@ class Failure:
     seeds: tuple[int, ...]  # in the order of the tries
 
 
-def audio_faults(wav: Tensor) -> list[str | None]:
-    """Returns what is wrong with each sound [item, sample]: not finite, silent or clipped; None for nothing."""
+def fault_flags(wav: Tensor) -> Tensor:
+    """Returns for each of FAULTS whether sounds [item, sample] have it: bool [fault, item]."""
     wav = wav.float()
     peak = wav.abs().amax(-1, keepdim=True)
     too_loud, at_peak = wav.abs() > 1, wav.abs() >= peak * (1 - 1e-5)
-    faults = {
-        "has numbers that are not finite": ~wav.isfinite().all(-1),
-        "is silent": wav.square().mean(-1).sqrt() < SILENCE_RMS,
-        "is clipped": (too_loud.float().mean(-1) > CLIPPED_SHARE) | (at_peak.float().mean(-1) > CLIPPED_SHARE),
-    }
-    rows = zip(*(where.tolist() for where in faults.values()), strict=True)
-    return [next((fault for fault, found in zip(faults, row, strict=True) if found), None) for row in rows]
+    clipped = (too_loud.float().mean(-1) > CLIPPED_SHARE) | (at_peak.float().mean(-1) > CLIPPED_SHARE)
+    return torch.stack([~wav.isfinite().all(-1), wav.square().mean(-1).sqrt() < SILENCE_RMS, clipped])
+
+
+def named_faults(flags: Tensor) -> list[str | None]:
+    """Returns the first of a sound's FAULTS, or None, from `fault_flags`."""
+    return [next((fault for fault, has in zip(FAULTS, row, strict=True) if has), None) for row in flags.T.tolist()]
+
+
+def audio_faults(wav: Tensor) -> list[str | None]:
+    """Returns what is wrong with each sound [item, sample]: not finite, silent or clipped; None for nothing."""
+    return named_faults(fault_flags(wav))
+
+
+def within_full_scale(wav: Tensor) -> Tensor:
+    """Scales the sounds [item, sample] that exceed full scale to a peak of 0.99."""
+    peak = wav.abs().amax(-1, keepdim=True)
+    return wav * torch.where(peak > 1, 0.99 / peak, torch.ones_like(peak))
 
 
 def decode_checked(codec: Codec, latent: Tensor, samples: int | None = None) -> tuple[Tensor, list[str | None]]:
@@ -54,8 +66,7 @@ def decode_checked(codec: Codec, latent: Tensor, samples: int | None = None) -> 
     Also returns the `audio_faults`. Sounds that exceed full scale are scaled to a peak of 0.99, those with a fault
     are silence."""
     wav = codec.decode(latent.float(), MAX_FRAME_RMS)[:, :samples].float()
-    faults, peak = audio_faults(wav), wav.abs().amax(-1, keepdim=True)
-    wav = (wav * torch.where(peak > 1, 0.99 / peak, torch.ones_like(peak))).cpu()
+    faults, wav = audio_faults(wav), within_full_scale(wav).cpu()
     wav[torch.tensor([fault is not None for fault in faults])] = 0.0
     return wav, faults
 

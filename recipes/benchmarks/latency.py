@@ -22,7 +22,7 @@ from statistics import median
 import torch
 
 import audiocm
-from audiocm import TextToAudioPipeline, TextToSpeechPipeline
+from audiocm import GraphedTextToAudio, TextToAudioPipeline, TextToSpeechPipeline
 from audiocm.diffusion import solvers
 from audiocm.evaluation.provenance import commit
 from audiocm.files import write_json
@@ -56,6 +56,19 @@ def time_parts(pipe: TextToAudioPipeline, batch: int, seconds: float, repeats: i
     }
     times = {name: median_seconds(action, repeats, device) for name, action in actions.items()}
     return times | {"rtf": times["whole"] / (seconds * batch)}
+
+
+def time_recorded(pipe: TextToAudioPipeline, batch: int, seconds: float, repeats: int) -> dict[str, float]:
+    """Returns the seconds of a whole call, text to sound on the CPU, as one CUDA graph (`GraphedTextToAudio`) and
+    without, in turn, and the real-time factor of the recorded one."""
+    fast, prompts = GraphedTextToAudio(pipe, batch, seconds), [PROMPT] * batch
+    actions = {
+        "recorded": lambda: fast(prompts, 3.0, seeded(), on_failure="return"),
+        "eager": lambda: pipe(prompts, seconds, 1, 3.0, generator=seeded(), on_failure="return"),
+    }
+    times = [{name: median_seconds(action, 5, pipe.device) for name, action in actions.items()} for _ in range(repeats)]
+    middle = {name: median(one[name] for one in times) for name in actions}
+    return middle | {"rtf": middle["recorded"] / (seconds * batch)}
 
 
 def compare_sounds(
@@ -127,7 +140,10 @@ def main() -> None:
     row["batch"] = {str(n): time_parts(sounds[0], n, args.seconds, args.repeats) for n in (1, 16)}
     row["teacher_200_queries"] = compare_sounds(*sounds, args.seconds, max(1, args.repeats // 2))
     row["speech"] = compare_speech(*voices, args.repeats)
-    if not on_gpu:
+    if on_gpu:
+        halves = TextToAudioPipeline.from_pretrained(args.model, device=args.device, torch_dtype=torch.float16)
+        row["recorded, float16"] = {str(n): time_recorded(halves, n, args.seconds, args.repeats) for n in (1, 16, 64)}
+    else:
         row["cold_process_seconds"] = time_process(args.model)
     rows = json.loads(args.results.read_text()) if args.results.exists() else {}
     write_json(args.results, rows | {args.machine: row})

@@ -1,0 +1,122 @@
+"""A whole text-to-audio call, token numbers to sound, as one CUDA graph: what a GPU does takes less than its launches."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..checks import check_number, check_whole
+from ..devices import usual_defaults
+from ..diffusion import solvers
+from ..diffusion.denoiser import Condition
+from ..models.text_encoder import sentence_vector
+from .failures import MAX_FRAME_RMS, Failure, attempt, check_retries, fault_flags, named_faults, within_full_scale
+from .sampler import PerItemNoise, Seeds, Sounds, item_seeds
+from .text_to_audio_sampler import Prompt, TextToAudioSampler
+
+WARM_UP = 3  # calls before recording, which tune and allocate
+
+
+class GraphedTextToAudio:
+    """A one-call student for up to `batch` sounds of one length, recorded once and replayed by every call.
+
+        pipe = TextToAudioPipeline.from_pretrained("tta", device="cuda", torch_dtype=torch.float16)
+        fast = GraphedTextToAudio(pipe, batch=1, audio_length_in_s=10.0)
+        sound = fast("a dog barks", guidance_scale=3.0, generator=torch.Generator().manual_seed(0)).audios[0]
+
+    Prompts, seeds, guidance and temperature are free, and sounds are those of the pipeline to rounding. The recording
+    holds the weights that the pipeline had: make a new one after changing or moving them. On a CPU the same function
+    runs unrecorded. Raises ValueError if the pipeline is no student or does not make sounds of this length."""
+
+    def __init__(self, pipe: TextToAudioSampler, batch: int = 1, audio_length_in_s: float = 10.0):
+        if not pipe.is_student:
+            raise ValueError("a recorded call is that of a student: a teacher takes many steps")
+        self.pipe, self.batch = pipe, check_whole("batch", batch, least=1, most=1024)
+        pipe.check_inputs(["a sound"], audio_length_in_s, 1, pipe.guidance_range[0])
+        self.seconds, self.samples = audio_length_in_s, round(audio_length_in_s * pipe.sample_rate)
+        self.frames, device = pipe.codec.frames(audio_length_in_s), pipe.device
+        tokens = (batch, pipe.conditioner.max_tokens)
+        self.words = torch.zeros(tokens, dtype=torch.long, device=device)
+        self.word_mask = torch.ones(tokens, dtype=torch.long, device=device)
+        self.noise = torch.randn(batch, pipe.codec.channels, self.frames, device=device)
+        self.guidance = torch.ones(batch, device=device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+        if device.type == "cuda":
+            self._record()
+
+    @torch.no_grad()
+    def _record(self) -> None:
+        """Runs the call some times on a side stream, then records it."""
+        side = torch.cuda.Stream(self.noise.device)
+        side.wait_stream(torch.cuda.current_stream(self.noise.device))
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                self._run()
+        torch.cuda.current_stream(self.noise.device).wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.made = self._run()
+
+    def _run(self) -> tuple[Tensor, Tensor]:
+        """Returns the sounds of the inputs [batch, sample], within full scale, and their `fault_flags`."""
+        pipe = self.pipe
+        with torch.autocast(self.noise.device.type, enabled=False):
+            states = pipe.text_encoder(input_ids=self.words, attention_mask=self.word_mask).last_hidden_state
+        pooled = sentence_vector(states, self.word_mask)
+        cond = Condition(tokens=states, token_mask=self.word_mask.bool(), pooled=pooled, guidance=self.guidance)
+        cond.mask = torch.ones(self.batch, self.frames, dtype=torch.bool, device=self.noise.device)
+        if pipe.transformer.config.takes_duration:
+            cond.duration = torch.full((self.batch,), float(self.frames), device=self.noise.device)
+        latent = solvers.sample(pipe.transformer, pipe.path, self.noise, cond, solvers.student_times(pipe.path, 1))
+        wav = pipe.codec.decode(latent.float(), MAX_FRAME_RMS)[:, : self.samples].float()
+        return within_full_scale(wav), fault_flags(wav)
+
+    @usual_defaults()
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: Prompt,
+        guidance_scale: float | None = None,
+        generator: Seeds = None,
+        temperature: float | None = None,
+        max_retries: int = 3,
+        on_failure: str = "raise",
+    ) -> Sounds:
+        """Makes a sound for each of up to `batch` prompts; arguments, result and errors are those of the pipeline."""
+        pipe = self.pipe
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        w = pipe.config.guidance_scale if guidance_scale is None else guidance_scale
+        temperature = pipe.config.temperature if temperature is None else temperature
+        pipe.check_inputs(prompts, self.seconds, 1, w)
+        check_number("temperature", temperature, above=0, most=2)
+        check_retries(max_retries, on_failure)
+        if len(prompts) > self.batch:
+            raise ValueError(f"{len(prompts)} prompts for a call that was recorded for {self.batch}")
+        words = pipe.conditioner.number_words(prompts)
+        seeds = item_seeds(generator, len(prompts), 1)
+
+        def make(rows: list[int], seeds: list[int]) -> Iterable[tuple[Tensor, str | None]]:
+            self._fill(words["input_ids"][rows], words["attention_mask"][rows], seeds, w, temperature)
+            if self.graph is None:
+                self.made = self._run()
+            else:
+                self.graph.replay()
+            wav, flags = (tensor.cpu() for tensor in self.made)
+            faults = named_faults(flags[:, : len(rows)])
+            wav[: len(rows)][torch.tensor([fault is not None for fault in faults])] = 0.0
+            return zip(wav[: len(rows)], faults, strict=True)
+
+        attempts = attempt(make, seeds, max_retries)
+        failed = [(i, one) for i, one in enumerate(attempts) if one.fault]
+        failures = [Failure(i, prompts[i], one.fault, one.seeds) for i, one in failed]
+        retries = [len(one.seeds) - 1 for one in attempts]
+        output = Sounds(torch.stack([one.made for one in attempts]), pipe.sample_rate, failures, retries)
+        return pipe.finish(output, on_failure, True)
+
+    def _fill(self, ids: Tensor, mask: Tensor, seeds: Sequence[int], w: float, temperature: float) -> None:
+        """Writes the inputs of the first rows; the others keep what they had."""
+        rows, unit = len(seeds), PerItemNoise(seeds, self.noise.shape[1], self.pipe.transformer.config.max_frames)
+        self.words[:rows].copy_(ids)
+        self.word_mask[:rows].copy_(mask)
+        self.noise[:rows].copy_(temperature * unit(self.frames, "cpu"))
+        self.guidance.fill_(w)
