@@ -1,8 +1,7 @@
 """Shared by the stages of the one-step text-to-audio student: networks, settings and export. Not a recipe itself.
 
-The bundled `tta` went through guidance.py, regression.py, matching.py and adversarial_matching.py, each from where the
-one before ended, and is an average of their weights; README.md has the commands. consistency.py is the alternative for
-several calls.
+The bundled `tta` went through guidance.py, regression.py and adversarial_matching.py, each from where the one before
+ended. consistency.py is an alternative to the last.
 """
 
 from collections.abc import Iterator
