@@ -31,7 +31,7 @@ class Adapter:
     float32_layers: ClassVar[Sequence[str]] = ()  # layers that would round the time under bf16 autocast
     blocks: ClassVar[Sequence[str]] = ("BasicTransformerBlock",)  # classes that `Run.compile` compiles
     length: ClassVar[str] = "audio_length_in_s"  # the pipeline's argument for the length in seconds
-    seconds: ClassVar[float] = 10.0  # of a sound, where the caller names no length
+    seconds: float = 10.0  # of a sound, where the caller names no length
 
     def __init__(self, pipe: Any):
         self.pipe = pipe

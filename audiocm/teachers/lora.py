@@ -71,9 +71,10 @@ def add_lora(net: nn.Module, rank: int = 64, pattern: str = "", scale: float = 1
         raise ValueError("the network already has a low-rank difference: merge it first")
     layers = adaptable_layers(net, rank, pattern)
     if not layers:
-        raise ValueError(
-            f"no linear layer or convolution with {pattern!r} in its name has more numbers than rank {rank}"
-        )
+        if not adaptable_layers(net, 1, pattern):
+            raise ValueError(f"no linear layer or convolution has {pattern!r} in its name and more numbers than rank 1")
+        most = max(one for one in range(1, int(rank)) if adaptable_layers(net, one, pattern))
+        raise ValueError(f"the rank must be at most {most}, beyond which no layer has more numbers, not {rank}")
     from peft import LoraConfig
 
     _inject(net, LoraConfig(r=rank, lora_alpha=rank * scale, target_modules=layers))

@@ -122,4 +122,4 @@ def save_student(
         if is_difference:
             save_lora(student, partial)
         text = model_card(teacher, w, is_difference, card)
-        (partial / "README.md").write_text(text, encoding="utf-8")
+        (partial / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
