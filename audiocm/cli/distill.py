@@ -89,6 +89,7 @@ def distill_command(args: argparse.Namespace) -> int:
         teacher = load_teacher(args.teacher)
         if args.seconds is None:
             args.seconds = teacher.adapter.seconds
+        teacher.adapter.seconds = args.seconds  # of which the card speaks
         try:
             torch.manual_seed(args.seed)
             method = build_method(args, teacher)

@@ -153,6 +153,7 @@ def train_student(
             "data": f"{Path(args.data).name}, {data.seconds / 3600:.2f} hours",
             "training": f"{state['step']} steps of {args.batch * args.accumulate * ranks.num_processes} sounds, "
             f"{state['trained'] / 60:.1f} minutes",
+            "seconds of a sound": f"{args.seconds:g}",
             "learning rate": f"{args.lr:g}",
             "trained": "all weights" if not args.lora else f"a low-rank difference, rank {args.lora}",
             "seed": args.seed,

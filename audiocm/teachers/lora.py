@@ -151,6 +151,9 @@ def load_lora(net: nn.Module, folder: str | os.PathLike, scale: float = 1.0, mer
     weights, config = _read(file)
     from peft.utils import set_peft_model_state_dict
 
+    layers = dict(net.named_modules())
+    if unknown := [name for name in config.target_modules if name not in layers]:
+        raise ValueError(f"{file} does not fit {type(net).__name__}: it has no layer {sorted(unknown)[0]!r}")
     try:
         _inject(net, config)
         lost = set_peft_model_state_dict(net, weights, adapter_name=ADAPTER).unexpected_keys

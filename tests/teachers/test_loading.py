@@ -281,6 +281,15 @@ def test_a_student_of_a_bundled_teacher(bundled, inputs, tmp_path):
     expected = student(t[:, None, None] * x, t, None, w if guidance_range else cond)
     got = pipe("a dog", 1.0, latents=x, output_type="latent").audios
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
+    file = tmp_path / "student" / "pytorch_lora_weights.safetensors"
+    assert file.is_file() == (guidance_range is None)
+    if file.is_file():  # as `audiocm generate --lora` adds it to the teacher
+        from audiocm.teachers import load_lora
+
+        teacher = TextToAudioPipeline.from_pretrained("tta-teacher")
+        load_lora(teacher.transformer, file, merge=True)
+        torch.testing.assert_close(teacher("a dog", 1.0, 1, 1.0, latents=x, output_type="latent").audios, got)
+        assert "--steps 1 --guidance 1" in (tmp_path / "student" / "README.md").read_text()
 
 
 def test_a_condition_has_a_row_a_prompt(bundled):
