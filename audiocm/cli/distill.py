@@ -37,6 +37,9 @@ The student is OUTPUT/model: DiffusionPipeline.from_pretrained reads it, to be c
 guidance_scale=1.0. An interrupted command goes on when it is called again."""
 
 
+OF_FILES = ("transformers_version", "architectures", "dtype", "torch_dtype")  # settings that say how weights are stored
+
+
 def distill_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `audiocm distill`."""
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, EXAMPLES
@@ -136,21 +139,29 @@ def _device(name: str) -> tuple[torch.device, Any]:
 def _encode(args: argparse.Namespace, teacher: Teacher, recordings: Any, skipped: Any, ranks: Any) -> EncodedSet:
     """Encodes the data once, then takes the codec and the text encoders off the device."""
     from ..data.encoded import encode_recordings
+
+    folder = encoded_folder(teacher, args.seconds, Path(args.cache or args.output))
+    place = {"rank": ranks.process_index, "ranks": ranks.num_processes, "wait": ranks.wait_for_everyone}
+    data = encode_recordings(recordings, teacher, folder, args.seconds, 8, skipped, **place)
+    for name, part in networks_of(teacher).items():
+        if name != teacher.adapter.denoiser:
+            part.to("cpu")
+    if ranks.is_main_process:
+        sounds = len(recordings) - len(data.skipped.keys() - dict(skipped).keys())
+        print(f"{args.data}: {sounds} sounds, {data.seconds / 3600:.2f} hours, {len(data)} parts of {args.seconds:g} s")
+    return data
+
+
+def encoded_folder(teacher: Teacher, seconds: float, root: Path) -> Path:
+    """Returns the folder in `root` of sounds and captions that a teacher encoded in parts of `seconds`.
+
+    Its name changes with everything that latents and conditions come from: weights, settings and vocabularies."""
     from ..data.latents import codec_key
     from ..files import content_digest
 
     parts = {name: part for name, part in networks_of(teacher).items() if name != teacher.adapter.denoiser}
     weights = codec_key(*(parts[name] for name in sorted(parts)))
-    key = content_digest(weights, _settings_of(teacher), f"{args.seconds:g}")
-    folder = Path(args.cache or args.output) / f"encoded-{key}"
-    place = {"rank": ranks.process_index, "ranks": ranks.num_processes, "wait": ranks.wait_for_everyone}
-    data = encode_recordings(recordings, teacher, folder, args.seconds, 8, skipped, **place)
-    for part in parts.values():
-        part.to("cpu")
-    if ranks.is_main_process:
-        sounds = len(recordings) - len(data.skipped.keys() - dict(skipped).keys())
-        print(f"{args.data}: {sounds} sounds, {data.seconds / 3600:.2f} hours, {len(data)} parts of {args.seconds:g} s")
-    return data
+    return root / f"encoded-{content_digest(weights, _settings_of(teacher), f'{seconds:g}')}"
 
 
 def _settings_of(teacher: Teacher) -> str:
@@ -159,7 +170,7 @@ def _settings_of(teacher: Teacher) -> str:
     for name, part in sorted(components_of(teacher).items()):
         config = getattr(part, "config", None) or {}
         values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-        found[name] = {k: v for k, v in values.items() if k[0] != "_" and k != "transformers_version"}
+        found[name] = {k: v for k, v in values.items() if k[0] != "_" and k not in OF_FILES}
         if hasattr(part, "get_vocab"):
             found[name] = {"vocabulary": part.get_vocab(), "longest": part.model_max_length}
     return json.dumps(found, sort_keys=True, default=str)
