@@ -51,13 +51,20 @@ def decode_beginning(source: bytes | str | os.PathLike, seconds: float | None = 
         with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             wanted = file.frames if seconds is None else min(int(seconds * file.samplerate), file.frames)
             wav, rate, samples = file.read(wanted, dtype="float32"), file.samplerate, file.frames
-            sizes = _SIZES.search(file.extra_info)
+            missing = missing_end(file.extra_info)
     except (RuntimeError, OSError, TypeError, MemoryError) as error:
         raise UnusableClipError("corrupt", " ".join(str(error).split())) from error
-    announced, held = map(int, sizes.groups()) if sizes else (0, 0)
-    if held < (1 - _LOST) * announced < _PIPED:
-        raise UnusableClipError("corrupt", f"its end is missing: it holds {held} of {announced} bytes")
+    if missing:
+        raise UnusableClipError("corrupt", missing)
     return wav, rate, samples
+
+
+def missing_end(log: str) -> str:
+    """Returns what is missing of a file by libsndfile's log of its header (SoundFile.extra_info), or ""."""
+    sizes = _SIZES.search(log)
+    announced, held = map(int, sizes.groups()) if sizes else (0, 0)
+    is_missing = held < (1 - _LOST) * announced < _PIPED
+    return f"its end is missing: it holds {held} of {announced} bytes" if is_missing else ""
 
 
 def to_mono(wav: np.ndarray) -> np.ndarray:

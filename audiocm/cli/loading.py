@@ -49,5 +49,14 @@ def quiet_libraries() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", message="(prompt|text|a pause) ")
-        warnings.showwarning = lambda message, *_: print(f"audiocm: warning: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_: _say(f"audiocm: warning: {message}")
         yield
+
+
+def _say(text: str) -> None:
+    """Prints a line on stderr, above any progress bar."""
+    bars = sys.modules.get("tqdm")
+    if bars is None:
+        print(text, file=sys.stderr)
+    else:
+        bars.tqdm.write(text, file=sys.stderr)

@@ -33,7 +33,7 @@ def check_output_file(file: str, force: bool = False, option: str = "--output") 
 
     Raises ValueError, before any work is done, if it cannot be written, or exists and is not to be replaced."""
     path = Path(check_path(option, file))
-    _check_folder(path.parent, path)
+    check_folder(path.parent, path)
     if path.is_dir():
         raise ValueError(f"{option} {file}: is a folder, name a file")
     if path.is_file() and not force:
@@ -41,7 +41,7 @@ def check_output_file(file: str, force: bool = False, option: str = "--output") 
     return path
 
 
-def _check_folder(folder: Path, path: Path) -> None:
+def check_folder(folder: Path, path: Path) -> None:
     """Raises ValueError if `path` cannot be written in `folder`, which need not exist; removes partial files there."""
     try:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -74,7 +74,7 @@ class Destination:
             return
         if os.path.exists(self.path) and not os.path.isdir(self.path):
             raise ValueError(f"cannot write to the folder {output}: a file is in its place")
-        _check_folder(self.path, self.path)
+        check_folder(self.path, self.path)
         if not force and (old := self._sounds()):
             raise ValueError(
                 f"{output} holds the sounds of another run ({old[0]}): choose another folder, or --force replaces them"

@@ -8,6 +8,7 @@ import csv
 import io
 import os
 import re
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, resample, to_mono
+from ..audio.io import AUDIO_SUFFIXES, UNREAD_SUFFIXES, missing_end, resample, to_mono
 from ..files import content_digest, read_json_lines, read_text
 from ..schema import parse_json
 
@@ -80,6 +81,7 @@ def find_recordings(source: str | os.PathLike) -> tuple[list[Recording], dict[st
 
 
 NO_CAPTION = "has no caption"
+NO_FILE = "is a folder, a pipe or a device, not a file"
 
 
 def captions_in(value: Any) -> tuple[str, ...]:
@@ -108,13 +110,19 @@ def _captions(content: str, suffix: str) -> tuple[str, ...]:
 
 
 def _in_folder(root: Path, skipped: dict[str, str]) -> Iterator[Recording]:
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
+    seen = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)  # a link may lead back to where it is
+        folders[:] = [] if place in seen else sorted(one for one in folders if not one.startswith("."))
+        files = [] if place in seen else files
+        seen.add(place)
         names = set(files)
         for file in sorted(one for one in files if not one.startswith(".")):
             path = Path(folder, file)
             name, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
-            if suffix == ".tar":
+            if suffix in (".tar", *AUDIO_SUFFIXES) and path.exists() and not path.is_file():
+                skipped[name] = NO_FILE
+            elif suffix == ".tar":
                 yield from _in_tar(path, name, skipped)
             elif suffix in UNREAD_SUFFIXES:
                 skipped[name] = f"is of a format that is not read ({', '.join(sorted(AUDIO_SUFFIXES))} are)"
@@ -122,7 +130,7 @@ def _in_folder(root: Path, skipped: dict[str, str]) -> Iterator[Recording]:
                 captions: tuple[str, ...] = ()
                 beside = [one for one in (".json", ".txt") if path.stem + one in names]
                 try:
-                    if beside:
+                    if beside and path.with_suffix(beside[0]).is_file():
                         captions = _captions(read_text(path.with_suffix(beside[0]), "caption"), beside[0])
                 except ValueError as error:
                     skipped[name] = str(error)
@@ -135,25 +143,42 @@ def _in_manifest(path: Path, skipped: dict[str, str]) -> Iterator[Recording]:
         rows = read_json_lines(path)
     else:
         text = io.StringIO(read_text(path, "manifest"), newline="")
-        rows = list(csv.DictReader(text, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+        try:
+            rows = list(csv.DictReader(text, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+        except csv.Error as error:
+            raise ValueError(f"manifest {path}: {error}") from error
+    if not rows:
+        raise ValueError(f"manifest {path}: no entry (the first line of .csv and .tsv names the fields: file,caption)")
+    if not any(_is_used(row) for row in rows):
+        raise ValueError(f"manifest {path}: none of {len(rows)} entries is of the split train")
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise ValueError(f"manifest {path}, entry {number}: not a JSON object")
         file = next((row[name] for name in FILE_FIELDS if isinstance(row.get(name), str) and row[name].strip()), None)
         if file is None:
-            raise ValueError(f"manifest {path}, entry {number}: without a field {' or '.join(FILE_FIELDS)}")
-        if row.get("split") in (None, "", "train"):
+            raise ValueError(
+                f"manifest {path}, entry {number}: without a field {' or '.join(FILE_FIELDS)}; "
+                f"it has {', '.join(map(str, row))[:200]}"
+            )
+        if _is_used(row):
             yield from _recording(file, path.parent / file, captions_in(row), skipped)
+
+
+def _is_used(row: Any) -> bool:
+    """Returns whether a line of a manifest is of the split train, as one without a split is; others than objects are."""
+    return not isinstance(row, dict) or row.get("split") in (None, "", "train")
 
 
 def _recording(name: str, path: Path, captions: tuple[str, ...], skipped: dict[str, str]) -> Iterator[Recording]:
     """Yields the recording of a file, or adds it to `skipped`."""
     try:
         status = path.stat()
-    except OSError as error:
-        skipped[name] = f"cannot be read: {error.strerror}"
+    except (OSError, ValueError) as error:  # of a name with a null character
+        skipped[name] = f"cannot be read: {getattr(error, 'strerror', error)}"
         return
-    if captions:
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would wait for its writer
+        skipped[name] = NO_FILE
+    elif captions:
         key = content_digest(f"{name}|{status.st_size}|{status.st_mtime_ns}")
         yield Recording(name, str(path), captions, key, size=status.st_size)
     else:
@@ -213,6 +238,8 @@ def read_parts(recording: Recording, sample_rate: int, channels: int, samples: i
             file.seek(max(recording.offset, 0))
             source: Any = file if recording.offset < 0 else io.BytesIO(file.read(recording.size))
             with soundfile.SoundFile(source) as sound:
+                if missing := missing_end(sound.extra_info):
+                    raise ValueError(missing)
                 length, whole = max(1, round(samples * sound.samplerate / sample_rate)), False
                 while len(wav := sound.read(length, dtype="float32", always_2d=True)):
                     if whole and len(wav) < length / 2:

@@ -64,6 +64,7 @@ def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
         index = read_json(file, "model file", table({"components": components, **SETTINGS}, ["components"]))
         folders = {name: _shared_folder(folder, where) for name, where in index["components"].items()}
     elif (file := folder / "model_index.json").is_file():
+        _refuse_others(file)
         classes = {name: _class_rule("audiocm", one) for name, one in CLASSES.items()}
         classes |= dict.fromkeys(TEXT_ENCODER, _class_rule("transformers"))
         index = read_json(file, "model file", table({**classes, **SETTINGS}))
@@ -71,6 +72,17 @@ def read_index(folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
     else:
         raise ValueError(f"no model in {folder}: it has neither bundle.json nor model_index.json")
     return {name: index[name] for name in SETTINGS if name in index}, folders
+
+
+def _refuse_others(file: Path) -> None:
+    """Raises ValueError for a pipeline of diffusers, such as a student of a teacher of others."""
+    kind = read_json(file, "model file", table({}, others=lambda *_: None)).get("_class_name")
+    if (
+        isinstance(kind, str)
+        and kind.endswith("Pipeline")
+        and kind not in ("TextToAudioPipeline", "TextToSpeechPipeline")
+    ):
+        raise ValueError(f"{file.parent} holds diffusers' {kind}, which diffusers.DiffusionPipeline loads, not audiocm")
 
 
 def _relative_folder(value: Any, place: str) -> None:

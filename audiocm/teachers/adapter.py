@@ -18,6 +18,19 @@ from .denoiser import DenoiserNet
 from .schedulers import NoiseSchedule, one_call_scheduler, read_scheduler
 from .students import StudentNet, bake
 
+USAGE = """# there is no pipeline of this architecture: this is its network, in plain diffusers
+from diffusers import {cls}
+
+{denoiser} = {cls}.from_pretrained(FOLDER, subfolder="{denoiser}")
+
+# and this a sound, by audiocm
+import torch
+from audiocm import load_teacher, sample
+
+model = load_teacher(FOLDER)
+noise = torch.randn(1, *model.latent_shape({seconds}))
+audio = model.decode(sample(model.net, model.path, noise, model.condition(["a dog barks"], {seconds})))[0]"""
+
 
 class Adapter:
     """Says how the denoiser of a pipeline is called and conditioned, and how sound becomes a latent.
@@ -31,7 +44,7 @@ class Adapter:
     float32_layers: ClassVar[Sequence[str]] = ()  # layers that would round the time under bf16 autocast
     blocks: ClassVar[Sequence[str]] = ("BasicTransformerBlock",)  # classes that `Run.compile` compiles
     length: ClassVar[str] = "audio_length_in_s"  # the pipeline's argument for the length in seconds
-    seconds: ClassVar[float] = 10.0  # of a sound, where the caller names no length
+    seconds: float = 10.0  # of a sound, where the caller names no length
 
     def __init__(self, pipe: Any):
         self.pipe = pipe
@@ -116,15 +129,25 @@ class Adapter:
                 component.save_pretrained(folder / name)
         record_checksums(folder, with_parts=True)
 
-    def usage(self) -> str:
-        """Returns Python code that loads a saved student, for its card."""
+    def usage(self, of_lora: bool = False) -> str:
+        """Returns Python code that calls a saved student, or adds its low-rank difference to the teacher, for its card."""
+        if of_lora:
+            return self._usage_of_lora()
         if hasattr(self.pipe, "components"):
             load = "from diffusers import DiffusionPipeline\n\npipe = DiffusionPipeline.from_pretrained(FOLDER)"
-            options = f"{self.length}=10.0, num_inference_steps=1, guidance_scale=1.0"
+            options = f"{self.length}={self.seconds:g}, num_inference_steps=1, guidance_scale=1.0"
             return f'{load}\naudio = pipe("a dog barks", {options}).audios[0]'
         cls = type(getattr(self.pipe, self.denoiser)).__name__
-        loading = f'{self.denoiser} = {cls}.from_pretrained(FOLDER, subfolder="{self.denoiser}")'
-        return f"from diffusers import {cls}  # there is no pipeline of this architecture\n\n{loading}"
+        return USAGE.format(denoiser=self.denoiser, cls=cls, seconds=f"{self.seconds:g}")
+
+    def _usage_of_lora(self) -> str:
+        net, scheduler = getattr(self.pipe, self.denoiser), type(one_call_scheduler(self.pipe.scheduler)).__name__
+        by_diffusers = 'net.load_lora_adapter(FOLDER, prefix=None, weight_name="pytorch_lora_weights.safetensors")'
+        own = "audiocm.teachers.load_lora(net, FOLDER)"
+        return (
+            f"{by_diffusers if hasattr(net, 'load_lora_adapter') else own}  # net: the teacher's {self.denoiser}\n"
+            f'scheduler = diffusers.{scheduler}.from_pretrained(FOLDER, subfolder="scheduler")  # of its single call'
+        )
 
 
 AdapterClass = TypeVar("AdapterClass", bound=type[Adapter])

@@ -19,6 +19,9 @@ USAGE = """from audiocm import TextToAudioPipeline
 pipe = TextToAudioPipeline.from_pretrained(FOLDER)
 audio = pipe("a dog barks", 10.0).audios[0]"""
 
+LORA = """# audiocm generate "a dog barks" -o dog.wav --model TEACHER --lora FOLDER --steps 1 --guidance 1
+audiocm.teachers.load_lora(pipe.transformer, FOLDER)  # pipe: the teacher, to be called with one step and guidance 1"""
+
 
 def transformer_student(net: Any, inputs: tuple[Any, bool], lora: int | None) -> nn.Module:
     """Returns a student of a `LatentTransformer` with inputs (guidance_range, target_time)."""
@@ -85,5 +88,5 @@ class TextToAudio(Adapter):
     def save(self, student: Any, folder: Path, w: float | None) -> None:
         student_pipeline(self.pipe, student, w).save_pretrained(folder)
 
-    def usage(self) -> str:
-        return USAGE
+    def usage(self, of_lora: bool = False) -> str:
+        return LORA if of_lora else USAGE

@@ -5,16 +5,12 @@ from typing import Any
 
 from ..version import __version__
 
-LORA = """The low-rank difference alone is `pytorch_lora_weights.safetensors`; a network of the teacher takes it:
 
-```python
-net.load_lora_adapter(FOLDER, prefix=None, weight_name="pytorch_lora_weights.safetensors")  # UNet2DConditionModel
-audiocm.teachers.load_lora(net, FOLDER, scale=1.0)  # any network
-```"""
+def model_card(teacher: Any, w: float | None, lora: str, facts: Mapping[str, Any]) -> str:
+    """Returns the README.md of a student.
 
-
-def model_card(teacher: Any, w: float | None, has_lora_file: bool, facts: Mapping[str, Any]) -> str:
-    """Returns the README.md of a student; `facts` are written as given, a mapping as a row for each of its entries."""
+    lora: the code that adds its low-rank difference to the teacher, or "". `facts` are written as given, a mapping as a
+    row for each of its entries."""
     front = ["library_name: diffusers", "pipeline_tag: text-to-audio", "tags: [audiocm, consistency-distillation]"]
     if "license" in facts:
         front.insert(0, f"license: {facts['license']}")
@@ -29,4 +25,7 @@ def model_card(teacher: Any, w: float | None, has_lora_file: bool, facts: Mappin
         f"```python\n{teacher.adapter.usage()}\n```",
         "| | |\n|---|---|\n" + "\n".join(f"| {key.replace('_', ' ')} | {value} |" for key, value in rows.items()),
     ]
-    return "\n\n".join([*parts, *([LORA] if has_lora_file else [])]) + "\n"
+    if lora:
+        parts += ["The low-rank difference alone is `pytorch_lora_weights.safetensors`; the teacher takes it:"]
+        parts += [f"```python\n{lora}\n```"]
+    return "\n\n".join(parts) + "\n"

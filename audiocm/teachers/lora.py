@@ -71,9 +71,10 @@ def add_lora(net: nn.Module, rank: int = 64, pattern: str = "", scale: float = 1
         raise ValueError("the network already has a low-rank difference: merge it first")
     layers = adaptable_layers(net, rank, pattern)
     if not layers:
-        raise ValueError(
-            f"no linear layer or convolution with {pattern!r} in its name has more numbers than rank {rank}"
-        )
+        if not adaptable_layers(net, 1, pattern):
+            raise ValueError(f"no linear layer or convolution has {pattern!r} in its name and more numbers than rank 1")
+        most = max(one for one in range(1, int(rank)) if adaptable_layers(net, one, pattern))
+        raise ValueError(f"the rank must be at most {most}, beyond which no layer has more numbers, not {rank}")
     from peft import LoraConfig
 
     _inject(net, LoraConfig(r=rank, lora_alpha=rank * scale, target_modules=layers))
@@ -150,6 +151,9 @@ def load_lora(net: nn.Module, folder: str | os.PathLike, scale: float = 1.0, mer
     weights, config = _read(file)
     from peft.utils import set_peft_model_state_dict
 
+    layers = dict(net.named_modules())
+    if unknown := [name for name in config.target_modules if name not in layers]:
+        raise ValueError(f"{file} does not fit {type(net).__name__}: it has no layer {sorted(unknown)[0]!r}")
     try:
         _inject(net, config)
         lost = set_peft_model_state_dict(net, weights, adapter_name=ADAPTER).unexpected_keys

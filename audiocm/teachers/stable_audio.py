@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,17 @@ class StereoAdapter(Adapter):
     """Latents [channel, frame] of stereo waveforms [batch, 2, sample]."""
 
     denoiser = "transformer"
+
+    def __init__(self, pipe: Any, window: int | None = None):
+        """window: the samples of a network that takes no longer sounds."""
+        super().__init__(pipe)
+        self.longest = math.inf if window is None else window / self.sample_rate
+        self.seconds = min(self.seconds, self.longest)
+
+    def check_window(self, seconds: float) -> None:
+        """Raises ValueError for a sound that is longer than the window."""
+        if seconds > self.longest + 0.5 / self.sample_rate:
+            raise ValueError(f"seconds must be at most {self.longest:g}, the window of this teacher, not {seconds:g}")
 
     @property
     def channels(self) -> int:
@@ -58,7 +69,11 @@ class StableAudio(StereoAdapter):
     time_layer, float32_layers = "timestep_proj.0", ("time_proj",)
     blocks, length = ("StableAudioDiTBlock",), "audio_end_in_s"
 
+    def __init__(self, pipe: Any):
+        super().__init__(pipe, pipe.transformer.config.sample_size * pipe.vae.hop_length)
+
     def latent_shape(self, seconds: float) -> tuple[int, ...]:
+        self.check_window(seconds)
         return (self.pipe.transformer.config.in_channels, self.pipe.transformer.config.sample_size)
 
     @staticmethod
@@ -76,8 +91,7 @@ class StableAudio(StereoAdapter):
         return Condition(tokens=torch.zeros_like(self.condition([""], 1.0).tokens))
 
     def encode(self, wav: Tensor) -> Tensor:
-        window = self.pipe.transformer.config.sample_size * self.pipe.vae.hop_length
-        return self.pipe.vae.encode(self.padded(wav, window)).latent_dist.mode()
+        return self.pipe.vae.encode(self.padded(wav, round(self.longest * self.sample_rate))).latent_dist.mode()
 
 
 @register_adapter("StableAudio3Pipeline")

@@ -118,8 +118,9 @@ def save_student(
     with atomic_write(Path(folder)) as partial:
         partial.mkdir()
         teacher.adapter.save(student, partial, w)
-        is_difference = has_lora(student) and getattr(student, "time_layer", "") is None
+        inputs = ("time_layer", "guidance", "target")  # of w and s: of a StudentNet, and of audiocm's transformer
+        is_difference = has_lora(student) and all(getattr(student, name, None) is None for name in inputs)
         if is_difference:
             save_lora(student, partial)
-        text = model_card(teacher, w, is_difference, card)
-        (partial / "README.md").write_text(text, encoding="utf-8")
+        text = model_card(teacher, w, teacher.adapter.usage(of_lora=True) if is_difference else "", card)
+        (partial / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")

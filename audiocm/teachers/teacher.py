@@ -2,7 +2,8 @@
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..checks import check_path
 from ..devices import usual_defaults
 from ..diffusion import paths
 from ..diffusion.denoiser import Condition
@@ -34,17 +36,20 @@ class Teacher:
 
     def __init__(self, adapter: Adapter, name: str):
         self.adapter, self.name = adapter, name
-        for module in self._modules():
+        for part, module in self._modules().items():
             module.requires_grad_(False).eval()
+            for key, value in module.named_parameters():
+                if not value.isfinite().all():
+                    raise ValueError(f"{name}, component {part}: its weight {key} is not finite")
         with torch.no_grad():
             self.net: nn.Module = adapter.build_net().requires_grad_(False).eval()
         self.path: paths.Path = adapter.schedule.path
 
-    def _modules(self) -> list[nn.Module]:
-        """Returns the networks among the components."""
+    def _modules(self) -> dict[str, nn.Module]:
+        """Returns the networks among the components by their names."""
         pipe = self.adapter.pipe
         components = pipe.components if hasattr(pipe, "components") else vars(pipe)
-        return [component for component in components.values() if isinstance(component, nn.Module)]
+        return {part: component for part, component in components.items() if isinstance(component, nn.Module)}
 
     @property
     def sample_rate(self) -> int:
@@ -96,7 +101,7 @@ class Teacher:
 
     def to(self, device: torch.device | str) -> "Teacher":
         """Moves the net, text encoders and codec to a device and returns the teacher."""
-        for module in (*self._modules(), self.net):
+        for module in (*self._modules().values(), self.net):
             module.to(device)
         return self
 
@@ -108,9 +113,9 @@ def load_teacher(source: str | os.PathLike | Mapping[str, Any] | Any, **hub: Any
     hub: options of huggingface_hub.snapshot_download (revision, token, ...). Only safetensors weights are read, in
     float32, and no code of a folder is run; the network is used for a hub id alone. Raises
     ValueError, in one line, if there is no teacher, its architecture is not known, a component is missing, weights are
-    pickled, or its scheduler contradicts itself or is not supported, and ImportError for a package that it needs."""
+    pickled or not finite, or its scheduler contradicts itself or is not supported, and ImportError for a package that it needs."""
     if isinstance(source, (str, os.PathLike)):
-        return _load(str(source), hub)
+        return _load(check_path("the teacher", source), hub)
     name = "components" if isinstance(source, Mapping) else type(source).__name__
     components = source if isinstance(source, Mapping) else getattr(source, "components", None)
     if components is None:
@@ -145,6 +150,8 @@ def _load(name: str, hub: dict[str, Any]) -> Teacher:
     index = read_json(file, "model file", _INDEX) if file.is_file() else {}
     kind = index.get("_class_name", "")
     kind = kind[-1] if isinstance(kind, list) else kind
+    if index and not kind:
+        raise ValueError(f"model file {file} does not name the class of its pipeline (_class_name)")
     if kind == "TextToAudioPipeline" or (folder / "bundle.json").is_file():
         from ..pipelines.text_to_audio import TextToAudioPipeline
 
@@ -161,21 +168,40 @@ def _load(name: str, hub: dict[str, Any]) -> Teacher:
         raise ValueError(f"model file {file}: {unknown[0]} is no component that {adapter.__name__} reads")
     for part in wanted:
         check_folder(folder / part, has_weights=not part.startswith(("tokenizer", "scheduler", *OTHERS)))
-    try:
-        parts = {part: _component(folder / part, cls) for part, cls in wanted.items()}
+    parts = {}
+    for part, cls in wanted.items():
+        with _explained(f"{name}, component {part}"):
+            parts[part] = _component(folder / part, cls)
+    with _explained(name):
         pipe = _pipeline(kind, parts, index) if index else SimpleNamespace(**parts)
-    except ImportError as error:
-        raise explain_import_error(error) from error
-    except Exception as error:  # diffusers, transformers and tokenizers raise many types for damaged files
-        raise ValueError(f"{name} could not be read: {' '.join(str(error).split())[:300]}") from error
     try:
         return Teacher(adapter(pipe), name)
     except (TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{name} cannot be a teacher: {' '.join(str(error).split())[:300]}") from error
 
 
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Raises ValueError, or ImportError, in one line for whatever diffusers, transformers and tokenizers raise."""
+    try:
+        yield
+    except ImportError as error:
+        raise explain_import_error(error) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        for words, meaning in _REASONS.items():
+            if words in reason:
+                reason = reason.partition(words)[0] + meaning
+        raise ValueError(f"{what} could not be read: {reason}") from error
+
+
+_REASONS = {  # words from which on an error is replaced, where it only speaks of options that a folder has not
+    " If you want to instead overwrite": "; its weights and its config.json do not fit each other",
+    "You set `ignore_mismatched_sizes`": "its weights and its config.json do not fit each other",
+    "Unable to load weights from checkpoint": "its weights are damaged or no safetensors file",
+}
 _INDEX = table(
-    {"_class_name": lambda value, place: (text() if isinstance(value, str) else list_of(text(), 1, 2))(value, place)},
+    {"_class_name": lambda value, place: (list_of(text(), 1, 2) if isinstance(value, list) else text())(value, place)},
     others=lambda *_: None,
 )
 _CONFIG = table({"_class_name": optional(text()), "architectures": optional(list_of(text()))}, others=lambda *_: None)

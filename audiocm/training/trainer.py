@@ -206,38 +206,38 @@ class Trainer:
         self.untimed_seconds = time.monotonic() - self.start_time  # setting up is not training
         bar = tqdm(total=run.steps, initial=first, disable=not self.is_main, desc=run.name, mininterval=0.5)
         window_start, window_first, samples = time.monotonic(), first, 0  # of the steps whose rate is logged
-        while self.step_count < run.steps:
-            wall, trained, stop = self.clock()
-            over = run.train_seconds is not None and trained >= run.train_seconds
-            late = run.max_wall_seconds is not None and wall + 1.5 * self.save_seconds >= run.max_wall_seconds
-            if over or late or stop:
-                self.stop_signal = stop or self.stop_signal
-                timed_out = over and not stop
-                break
-            progress = max(self.step_count / run.steps, trained / run.train_seconds if run.train_seconds else 0.0)
-            rate = self.set_scalars(min(progress, 1.0))
-            batches = [part for _ in range(run.accumulate) for part in next(run.batches)]
-            self.advance(*batches)
-            self.step_count += 1
-            rows = sum(len(x[0] if isinstance(x, tuple) else x) for x in batches[::2])
-            samples += rows * self.accelerator.num_processes
-            bar.update()
-            logging = self.step_count % run.log_every == 0
-            if logging or self.device.type == "cpu":
-                self.raise_on_divergence()
-            if logging:
-                steps, seconds = self.step_count - window_first, time.monotonic() - window_start
-                rates = {"steps_per_second": steps / seconds, "samples_per_second": samples / seconds}
-                line = {**self.meters.read(), "progress": progress, "lr": rate, **rates}
-                self.log(line)
-                bar.set_postfix(loss=f"{line['loss']:.4g}", refresh=False)
-            if self.run_callbacks() or logging:
-                window_start, window_first, samples = time.monotonic(), self.step_count, 0
+        with bar:  # also after an error, whose line would follow it
+            while self.step_count < run.steps:
+                wall, trained, stop = self.clock()
+                over = run.train_seconds is not None and trained >= run.train_seconds
+                late = run.max_wall_seconds is not None and wall + 1.5 * self.save_seconds >= run.max_wall_seconds
+                if over or late or stop:
+                    self.stop_signal = stop or self.stop_signal
+                    timed_out = over and not stop
+                    break
+                progress = max(self.step_count / run.steps, trained / run.train_seconds if run.train_seconds else 0.0)
+                rate = self.set_scalars(min(progress, 1.0))
+                batches = [part for _ in range(run.accumulate) for part in next(run.batches)]
+                self.advance(*batches)
+                self.step_count += 1
+                rows = sum(len(x[0] if isinstance(x, tuple) else x) for x in batches[::2])
+                samples += rows * self.accelerator.num_processes
+                bar.update()
+                logging = self.step_count % run.log_every == 0
+                if logging or self.device.type == "cpu":
+                    self.raise_on_divergence()
+                if logging:
+                    steps, seconds = self.step_count - window_first, time.monotonic() - window_start
+                    rates = {"steps_per_second": steps / seconds, "samples_per_second": samples / seconds}
+                    line = {**self.meters.read(), "progress": progress, "lr": rate, **rates}
+                    self.log(line)
+                    bar.set_postfix(loss=f"{line['loss']:.4g}", refresh=False)
+                if self.run_callbacks() or logging:
+                    window_start, window_first, samples = time.monotonic(), self.step_count, 0
         complete = timed_out or self.step_count == run.steps
         validated = self.step_count % run.validate_every == 0 or self.step_count == first
         if complete and run.validate is not None and not validated:
             self.evaluate(True, False)
-        bar.close()
 
     def set_scalars(self, progress: float) -> float:
         """Writes progress, learning rates and the average's weight of this step to the device; returns the learning

@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from audiocm.cli import distill
+from audiocm.cli import distill_methods, distill_training
 from audiocm.cli.main import main
 from audiocm.data.encoded import EncodedBatches
 from audiocm.distillation import METHODS
@@ -172,6 +172,14 @@ def test_bad_sounds_are_named_and_left_out(call, root, tmp_path, capsys):
         (["-o", "t"], "output t is not empty (model_index.json) and holds no run of distill"),
         (["-o", "t/model_index.json"], "is a file: give a folder"),
         (["--seconds", "-1"], "--seconds must be a number above 0 and at most 10,000, not -1"),
+        (["--seconds", "0.001"], "--seconds 0.001 does not suit this teacher"),
+        (["--seconds", "0.02"], "sounds of 0.02 s cannot be encoded"),
+        (["--seed", -1], "--seed must be a whole number of at least 0"),
+        (["--cache", ""], "--cache must be a text that is not empty"),
+        (["--cache", "t/model_index.json"], "cannot write t/model_index.json: "),
+        (["-o", "t/model_index.json/x"], "cannot write t/model_index.json/x: "),
+        (["-o", "a\udcff"], "--output must be text in UTF-8"),
+        (["--lora", 1000], "the rank must be at most 31, beyond which no layer has more numbers"),
     ],
 )
 def test_wrong_options_are_one_line_and_leave_nothing(call, root, capsys, words, expected):
@@ -192,6 +200,20 @@ def rename_pipeline(folder):
     (folder / "model_index.json").write_text(text)
 
 
+def change_json(file, **values):
+    changed = json.loads(file.read_text()) | values
+    file.write_text(json.dumps({name: value for name, value in changed.items() if value is not None}))
+
+
+def spoil_weight(folder):
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    state["conv_in.bias"][0] = torch.nan
+    save_file(state, file, {"format": "pt"})
+
+
 def pickle_unet(folder):
     (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "diffusion_pytorch_model.bin")
 
@@ -203,6 +225,18 @@ def pickle_unet(folder):
         (lambda folder: (folder / "model_index.json").unlink() or shutil.rmtree(folder / "unet"), "unet is missing"),
         (lambda folder: shutil.rmtree(folder / "vae"), "vae is missing"),
         (pickle_unet, "are pickled"),
+        (spoil_weight, "component unet: its weight conv_in.bias is not finite"),
+        (lambda folder: change_json(folder / "model_index.json", _class_name=None), "does not name the class"),
+        (lambda folder: change_json(folder / "unet" / "config.json", norm_num_groups=5), "component unet could not be"),
+        (
+            lambda folder: change_json(folder / "vocoder" / "config.json", model_in_dim=20),
+            "component vocoder could not be read: its weights and its config.json do not fit each other",
+        ),
+        (lambda folder: change_json(folder / "vae" / "config.json", scaling_factor=0), "has a latent of zeros"),
+        (
+            lambda folder: change_json(folder / "scheduler" / "scheduler_config.json", clip_sample=True),
+            "clips the clean sample",
+        ),
         (
             lambda folder: [shutil.rmtree(one) if one.is_dir() else one.unlink() for one in folder.iterdir()],
             "no teacher in",
@@ -224,6 +258,30 @@ def test_data_that_cannot_be_used_is_one_line(call, root, tmp_path, capsys):
     assert "no such file or folder" in one_line(capsys) and not (root / "none").exists()
 
 
+def test_names_with_spaces_and_letters_of_any_script_are_kept(call, root, tmp_path):
+    """Also a folder of sounds whose name is no UTF-8, which the card writes with an escape."""
+    import os
+
+    shutil.copytree(root / "t", tmp_path / "my téacher 音")
+    sounds = tmp_path / os.fsdecode(b"sounds \xff")
+    shutil.copytree(root / "t" / "sounds", sounds)
+    output = tmp_path / "öut put 音"
+    options = ["-o", str(output), "--steps", 1, "--cache", str(output)]
+    assert call(*options, teacher=str(tmp_path / "my téacher 音"), data=str(sounds)) == 0
+    assert weights(output) and "sounds \\udcff" in (output / "model" / "README.md").read_text()
+    assert call(*options, teacher=str(tmp_path / "my téacher 音"), data=str(sounds)) == 0
+
+
+def test_another_vocabulary_or_scale_is_encoded_anew(call, root, tmp_path):
+    """The cache is found by all that makes latents and conditions, not by weights alone."""
+    shutil.copytree(root / "t", tmp_path / "other")
+    for i, change in enumerate([{}, {"scaling_factor": 0.5}, {"scaling_factor": 0.5}]):
+        change_json(tmp_path / "other" / "vae" / "config.json", **change)
+        options = ["-o", str(tmp_path / f"run{i}"), "--steps", 1, "--cache", str(tmp_path / "cache")]
+        assert call(*options, teacher=str(tmp_path / "other")) == 0
+        assert len(list((tmp_path / "cache").iterdir())) == (1 if i == 0 else 2)
+
+
 def test_another_run_in_the_folder_is_kept_unless_forced(call, root, capsys):
     assert call("-o", "kept", "--steps", 1) == 0
     capsys.readouterr()
@@ -238,7 +296,7 @@ def test_another_run_in_the_folder_is_kept_unless_forced(call, root, capsys):
 
 def test_too_little_memory_says_what_fits(call, root, monkeypatch, capsys):
     monkeypatch.setattr(memory, "available_bytes", lambda device: 2e7)
-    monkeypatch.setattr(distill, "LORA_RANK", 2)
+    monkeypatch.setattr(distill_training, "LORA_RANK", 2)
     assert call("-o", "none", "--steps", 1, "--batch", 4000) == 2
     line = one_line(capsys)
     pattern = (
@@ -250,7 +308,7 @@ def test_too_little_memory_says_what_fits(call, root, monkeypatch, capsys):
     plain, checkpointed, _ = map(int, found.groups())
     assert 1 <= plain < checkpointed < 4000
     assert call("-o", "none", "--steps", 1, "--batch", plain + 1) == 2
-    monkeypatch.setattr(distill, "LORA_RANK", 64)  # more than the layers of this network have
+    monkeypatch.setattr(distill_training, "LORA_RANK", 64)  # more than the layers of this network have
     monkeypatch.setattr(memory, "available_bytes", lambda device: -1e9)
     capsys.readouterr()
     assert call("-o", "none", "--steps", 1) == 2
@@ -284,12 +342,12 @@ def test_help_has_examples_and_lists_are_of_known_methods(capsys):
     out = capsys.readouterr().out
     assert ended.value.code == 0 and out.count("audiocm distill ") >= 4 and "webdataset" in out
     lists = (
-        distill.OTHERS,
-        distill.WITH_CRITIC,
-        distill.WITHOUT_TARGET,
-        distill.WITHOUT_GRAPH,
-        distill.OF_DATA,
-        distill.OF_ONE_WEIGHT,
+        distill_methods.OTHERS,
+        distill_methods.WITH_CRITIC,
+        distill_methods.WITHOUT_TARGET,
+        distill_methods.WITHOUT_GRAPH,
+        distill_methods.OF_DATA,
+        distill_methods.OF_ONE_WEIGHT,
     )
     assert {name for names in lists for name in names} <= set(METHODS)
 

@@ -13,7 +13,8 @@ import pytest
 import soundfile
 import torch
 
-from audiocm.data import encoded
+from audiocm.audio.io import write_wave
+from audiocm.data import encoded, encoded_set
 from audiocm.data.encoded import EncodedBatches, encode_recordings
 from audiocm.data.recordings import captions_in, find_recordings, read_parts
 from audiocm.diffusion.denoiser import Condition
@@ -227,6 +228,51 @@ def test_sounds_that_cannot_be_used_say_why(tmp_path, wav, words):
             parts_of(tmp_path, wav)
 
 
+def test_what_is_no_whole_file_is_left_out(tmp_path):
+    """A pipe would be waited for; a folder, a link to nowhere and a file without its end are no sounds either."""
+    write_wave(tmp_path / "whole.wav", level(0.2), RATE)
+    write_wave(tmp_path / "cut.wav", level(0.2, 4000), RATE)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:600])
+    os.mkfifo(tmp_path / "pipe.wav")
+    os.mkfifo(tmp_path / "shard.tar")
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "nowhere.wav").symlink_to("gone")
+    for name in ("whole", "cut", "pipe", "nowhere"):
+        (tmp_path / f"{name}.txt").write_text("a")
+    found, skipped = find_recordings(tmp_path)
+    assert [one.name for one in found] == ["cut.wav", "whole.wav"]
+    assert set(skipped) == {"pipe.wav", "nowhere.wav", "shard.tar"} and "pipe" in skipped["shard.tar"]
+    with pytest.raises(ValueError, match="its end is missing: it holds"):
+        read_parts(found[0], RATE, 1, 800)
+
+
+def test_linked_folders_are_searched_once(tmp_path):
+    (tmp_path / "real").mkdir()
+    write_wave(tmp_path / "real" / "a.wav", level(0.2), RATE)
+    (tmp_path / "real" / "a.txt").write_text("a")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "back").symlink_to(tmp_path / "data")
+    assert [one.name for one in find_recordings(tmp_path / "data")[0]] == ["link/a.wav"]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", "no entry"),
+        ("file,caption\n", "no entry"),
+        ("file,caption,split\na.wav,a,test\n", "none of 1 entries is of the split train"),
+        ("file;caption\na.wav;a\n", "it has file;caption"),
+        ("file,caption\na.wav," + "x" * 200_000 + "\n", "m.csv: field larger"),
+        ("file,caption\na\0.wav,a\n", "null"),
+    ],
+)
+def test_manifests_that_name_no_sound_say_why(tmp_path, text, words):
+    (tmp_path / "m.csv").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        find_recordings(tmp_path / "m.csv")
+
+
 # --- the cache -------------------------------------------------------------------------------------------------------
 
 
@@ -313,7 +359,7 @@ def test_bad_recordings_are_named_once_and_not_tried_again(tmp_path):
     for name in ("00.flac", "04.flac"):
         soundfile.write(folder / name, level(0.0), RATE)
         os.utime(folder / name, (1, 1))
-    with pytest.warns(UserWarning, match="5 of 5"), pytest.raises(ValueError, match="none of 5 recordings can be used"):
+    with pytest.raises(ValueError, match="none of 5 recordings can be used: 0"):
         encode(folder, Encoder())
 
 
@@ -352,7 +398,7 @@ def test_a_damaged_shard_is_one_line(tmp_path):
     encode(folder, Encoder())
     (file,) = (tmp_path / "cache" / "latents").glob("*.safetensors")
     file.write_bytes(b"x")
-    encoded._open.cache_clear()
+    encoded_set._open.cache_clear()
     with pytest.raises(ValueError, match="is missing or damaged"):
         encode(folder, Encoder()).latents(np.arange(1))
 

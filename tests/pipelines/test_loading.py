@@ -140,3 +140,13 @@ def test_a_model_trained_elsewhere_finds_the_bundled_components(tmp_path):
     (tmp_path / "codec" / "vae").mkdir(parents=True)
     _, components = loading.read_index(tmp_path / "mine")
     assert components["vae"].resolve() == (tmp_path / "codec" / "vae").resolve()
+
+
+def test_a_pipeline_of_diffusers_is_told_apart_from_a_damaged_one(tmp_path):
+    (tmp_path / "model_index.json").write_text(
+        json.dumps({"_class_name": "AudioLDMPipeline", "unet": ["diffusers", "X"]})
+    )
+    with pytest.raises(
+        ValueError, match=r"holds diffusers' AudioLDMPipeline, which diffusers\.DiffusionPipeline loads"
+    ):
+        TextToAudioPipeline.from_pretrained(tmp_path)

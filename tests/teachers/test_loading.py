@@ -281,8 +281,29 @@ def test_a_student_of_a_bundled_teacher(bundled, inputs, tmp_path):
     expected = student(t[:, None, None] * x, t, None, w if guidance_range else cond)
     got = pipe("a dog", 1.0, latents=x, output_type="latent").audios
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-3)
+    file = tmp_path / "student" / "pytorch_lora_weights.safetensors"
+    assert file.is_file() == (guidance_range is None)
+    if file.is_file():  # as `audiocm generate --lora` adds it to the teacher
+        from audiocm.teachers import load_lora
+
+        teacher = TextToAudioPipeline.from_pretrained("tta-teacher")
+        load_lora(teacher.transformer, file, merge=True)
+        torch.testing.assert_close(teacher("a dog", 1.0, 1, 1.0, latents=x, output_type="latent").audios, got)
+        assert "--steps 1 --guidance 1" in (tmp_path / "student" / "README.md").read_text()
 
 
 def test_a_condition_has_a_row_a_prompt(bundled):
     cond = bundled.condition(["a dog", "a cat"], 2.0)
     assert isinstance(cond, Condition) and cond.batch_size == 2 and cond.mask.shape[1] == bundled.latent_shape(2.0)[1]
+
+
+def test_sounds_of_stable_audio_are_no_longer_than_its_window():
+    teacher = make_case("stable-audio").teacher
+    assert teacher.adapter.seconds == 0.96 and teacher.latent_shape(0.96) == teacher.latent_shape(0.1)
+    with pytest.raises(ValueError, match=r"seconds must be at most 0\.96, the window of this teacher, not 10"):
+        teacher.latent_shape(10.0)
+
+
+def test_a_teacher_without_a_name_is_refused():
+    with pytest.raises(ValueError, match="the teacher must be the name"):
+        load_teacher("")

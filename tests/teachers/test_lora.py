@@ -54,7 +54,11 @@ def test_only_layers_larger_than_their_difference_get_one():
     )
     assert lora.adaptable_layers(net, 4) == ["wide", "conv"]
     assert lora.adaptable_layers(net, 4, "^conv$") == ["conv"]
-    for rank, words in ((40, "more numbers than rank 40"), (0, "at least 1"), (2.5, "at least 1")):
+    for rank, words in (
+        (40, "at most 15, beyond which no layer has more numbers, not 40"),
+        (0, "at least 1"),
+        (2.5, "at least 1"),
+    ):
         with pytest.raises(ValueError, match=words):
             lora.add_lora(net, rank)
     lora.add_lora(net, 4)

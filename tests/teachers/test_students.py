@@ -241,3 +241,20 @@ def test_a_fixed_weight_needs_no_input(tango):
     with pytest.raises(ValueError, match="no input for it"):
         told = methods.lcm(tango.teacher.net, path=tango.teacher.path, net_path=tango.teacher.path)
         told.loss(tango.teacher.student(), None, tango.noise(), tango.cond, 0.0)
+
+
+def test_the_card_of_an_architecture_without_a_pipeline_makes_a_sound(tango, tmp_path):
+    """Its code runs as it stands, at the length of the training."""
+    save_student(tango.teacher, tango.teacher.student(), tmp_path / "student")
+    code = (tmp_path / "student" / "README.md").read_text().split("```python\n")[1].split("\n```")[0]
+    code = code.replace("10)", "0.64)")
+    names = {"FOLDER": str(tmp_path / "student")}
+    exec(code, names)
+    assert type(names["unet"]).__name__ == "UNet2DConditionModel" and names["audio"].isfinite().all()
+    assert names["audio"].numel() >= 0.64 * 16000
+
+
+def test_the_card_of_a_low_rank_difference_names_the_scheduler_of_one_call(tango, tmp_path):
+    save_student(tango.teacher, tango.teacher.student(lora=4), tmp_path / "student")
+    text = (tmp_path / "student" / "README.md").read_text()
+    assert "net.load_lora_adapter(FOLDER" in text and "diffusers.LCMScheduler.from_pretrained(FOLDER" in text
