@@ -1,6 +1,7 @@
 from . import (
     components as components,
     failures as failures,
+    filling as filling,
     latent_pipeline as latent_pipeline,
     loading as loading,
     sampler as sampler,
