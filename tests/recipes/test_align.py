@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from audiocm.speech.phonemes import encode_phonemes
+from audiocm.speech.warping import warp_times
 from recipes.corpora.manifests import RATE
 from recipes.corpora.speech import align
-from recipes.corpora.speech.align import warp_times
 
 RESONANCES = ((300, 900), (800, 1300), (500, 2300), (350, 2900), (650, 1700))  # Hz, of five vowels
 
