@@ -36,47 +36,56 @@ def warp_times(ends: np.ndarray, synthetic: np.ndarray, recording: np.ndarray) -
 
 
 def warp_around(
-    ends: np.ndarray, before: int, after: int, synthetic: np.ndarray, recording: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Times the symbols of a line in a recording that says it but for some words in the middle.
+    starts: np.ndarray,
+    replaced: tuple[int, int],
+    is_said_before: bool,
+    is_said_after: bool,
+    synthetic: np.ndarray,
+    recording: np.ndarray,
+) -> np.ndarray:
+    """Times the symbols of a line in a recording that says it, but other words in place of some.
 
-    ends: when each symbol of the reading `synthetic` ends, seconds. before, after: how many of the first and of the
-    last symbols the recording says; 0: its speech begins, or ends, with other words. Returns when these first, and when
-    these last symbols begin and end in the recording, [before + 1] and [after + 1]. What lies between is what is said
-    otherwise: the part that costs least if each of its steps costs `OTHERWISE` of a mean distance.
+    starts: when each symbol of the reading `synthetic` begins, and the last ends, in seconds [symbol + 1]. replaced:
+    the first of the symbols that the recording does not say, and the one after the last. is_said_before, is_said_after:
+    whether there are words before and after these; without, the other words are all that is said there. Returns such
+    times in the recording, from 0 to its end. What is said otherwise is the part that costs least if each of its steps
+    costs `OTHERWISE` of a mean distance.
 
-    Raises ValueError if the recording does not say the symbols, or is far shorter or longer than the line."""
+    Raises ValueError if the recording does not say the other symbols, or is far shorter or longer than they are."""
     from scipy.spatial.distance import cdist
 
-    read, heard = speech_bounds(synthetic), speech_bounds(recording)
-    ends = np.clip(ends, *read) - read[0]
-    distance = cdist(*(cepstra(wav[round(a * RATE) : round(b * RATE)]).T for wav, (a, b) in
-                       ((synthetic, read), (recording, heard))))  # fmt: skip
-    rows, columns = distance.shape
-    starts = np.concatenate([[0.0], ends])
-    first = round(starts[before] * RATE / HOP) if before else 0
-    last = rows - round(starts[len(ends) - after] * RATE / HOP) if after else 0
-    edges = [min(EDGE, count // 2) for count in (first, last)]
-    mean, step = float(distance.mean()), np.arange(columns + 1)
-    left = _reached(distance[: first - edges[0]], columns) - OTHERWISE * mean * step
-    right = _reached(distance[rows - last + edges[1] :][::-1, ::-1], columns)[::-1] + OTHERWISE * mean * step
+    first, end = replaced
+    (read, read_end), (heard, heard_end) = speech_bounds(synthetic), speech_bounds(recording)
+    inner = np.clip(starts, read, read_end) - read
+    rows = cepstra(synthetic[round(read * RATE) : round(read_end * RATE)])
+    columns = cepstra(recording[round(heard * RATE) : round(heard_end * RATE)])
+    distance = cdist(rows.T, columns.T)
+    head = distance[: round(inner[first] * RATE / HOP) if is_said_before else 0]
+    tail = distance[round(inner[end] * RATE / HOP) if is_said_after else len(distance) :]
+    edges = [min(EDGE, len(side) // 2) for side in (head, tail)]
+    mean = float(distance.mean())
+    otherwise = OTHERWISE * mean * np.arange(distance.shape[1] + 1)
+    left = _costs(head[: len(head) - edges[0]]) - otherwise
+    right = _costs(tail[edges[1] :][::-1, ::-1])[::-1] + otherwise
     total = np.minimum.accumulate(left) + right
-    end = int(np.argmin(total))
-    begin = int(np.argmin(left[: end + 1]))
-    if not np.isfinite(total[end]):
-        raise ValueError("the recording is too short or too long for the text around the words")
-    room = (end - begin) // 2
-    begin, end = begin + min(edges[0], room), end - min(edges[1], room)
-    head = _path(distance[:first, :begin])
-    tail = _path(distance[rows - last :, end:])
-    matched = [distance[:first, :begin][tuple(head.T)], distance[rows - last :, end:][tuple(tail.T)]]
-    if np.concatenate(matched).mean() > UNFIT * mean:
-        raise ValueError("the recording does not say the text around the words")
-    begins = _along(head, starts[: before + 1]) if before else np.zeros(1)
-    finals = _along(tail, starts[len(ends) - after :] - (rows - last) * HOP / RATE) if after else np.zeros(1)
-    begins[-1], finals[0] = begin * HOP / RATE, 0.0
-    begins, finals = begins + heard[0], finals + end * HOP / RATE + heard[0]
-    return np.maximum.accumulate(begins), np.maximum.accumulate(finals.clip(max=heard[1]))
+    stop = int(np.argmin(total))
+    if not np.isfinite(total[stop]):
+        raise ValueError("the recording is too short or too long for the words of the text around")
+    begin = int(np.argmin(left[: stop + 1]))
+    room = (stop - begin) // 2
+    begin, stop = begin + min(edges[0], room), stop - min(edges[1], room)
+    sides = [(head[:, :begin], _path(head[:, :begin])), (tail[:, stop:], _path(tail[:, stop:]))]
+    if np.concatenate([side[tuple(path.T)] for side, path in sides]).mean() > UNFIT * mean:
+        raise ValueError("the recording does not say the words of the text around")
+    result = np.r_[np.zeros(first), np.linspace(begin, stop, end - first + 1), np.zeros(len(starts) - end - 1)]
+    result *= HOP / RATE
+    if is_said_before:
+        result[:first] = _along(sides[0][1], inner[:first])
+    if is_said_after:
+        result[end + 1 :] = result[end] + _along(sides[1][1], inner[end + 1 :] - inner[end])
+    result = np.maximum.accumulate(result + heard)
+    result[0], result[-1] = 0.0, len(recording) / RATE
+    return result
 
 
 def speech_bounds(wav: np.ndarray) -> tuple[float, float]:
@@ -104,11 +113,11 @@ def _path(distance: np.ndarray) -> np.ndarray:
     return np.stack([np.arange(count) * size // max(count, 1) for size in distance.shape], 1)
 
 
-def _reached(distance: np.ndarray, columns: int) -> np.ndarray:
-    """Returns the cost of matching all rows with the first n columns, for n from 0 to `columns`."""
+def _costs(distance: np.ndarray) -> np.ndarray:
+    """Returns the cost of matching all rows with the first n columns, for n from 0 to their number."""
     import librosa
 
-    cost = np.full(columns + 1, np.inf)
+    cost = np.full(distance.shape[1] + 1, np.inf)
     if not len(distance):
         cost[0] = 0.0
         return cost

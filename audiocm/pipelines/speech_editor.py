@@ -1,0 +1,331 @@
+"""Editing of recorded speech with a text-to-speech model: some words are said anew, or more is said after the others.
+
+The words of a recording are timed by warping the model's own reading of the text onto it, so that no recogniser is
+needed. New words last as long as in that reading, at the recording's tempo. Their pitch is the reading's, moved to the
+recording's; each of their bands is moved by what the model's rendition of the kept words lacks of the recording. A
+network with `takes_kept` is also told the recording around."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..audio.io import resample, to_mono
+from ..audio.pitch import estimate_f0
+from ..checks import check_whole
+from ..diffusion.denoiser import Condition
+from ..speech.encoder_net import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
+from ..speech.pieces import SPEEDS, quietest_place
+from ..speech.times import WordPlace, word_places
+from ..speech.warping import speech_bounds, warp_around
+from ..text.pronunciation import Lexicon
+from ..text.reading import Sentence, read_sentences
+from .failures import MAX_FRAME_RMS
+from .filling import DEFAULTS, LEVEL, EditSettings, PartEditor, check_sound
+
+PAUSE = 0.15  # seconds of silence, at least, between a recording and what is said after it
+CONTEXT = 3.0  # seconds of a recording of unknown words that are heard before what is said after it
+INTO, AWAY = 0.03, 0.06  # seconds around the end of a word in which it is cut, where it is quiet
+QUIET = 0.01  # seconds of that place
+TRANSPOSITION = 3.0  # at most, from the pitch of the model's reading to the recording's
+SHARPEST, DULLEST = 1.5, -6.0  # nepers by which a band of what was made is raised and lowered at most
+SMOOTH = 9  # bands over which that is smoothed
+LOUD = 2.0  # nepers below the loudest mel frame: louder ones are speech
+
+
+def read_line(text: str, lexicon: Lexicon | None = None) -> Sentence:
+    """Returns a text as one sentence, with the pauses of its punctuation only. Raises ValueError as `read_sentences`."""
+    parts = list(read_sentences(text, lexicon))
+    joined = {name: " ".join(getattr(part, name) for part in parts) for name in ("text", "phonemes", "words")}
+    return Sentence(pause=0.0, **joined)
+
+
+def check_words(text: str, words: Sequence[int]) -> tuple[int, int]:
+    """Returns the first and the last of the words of a text, counted from 1, that are to be said anew.
+
+    Raises ValueError unless they are whole numbers in order, inside the text, and leave a word of it."""
+    if not isinstance(words, list | tuple) or len(words) != 2:
+        raise ValueError(f"words must be the numbers of the first and the last word, such as (3, 4), not {words!r}")
+    first, last = (check_whole("words", word) for word in words)
+    count = len(text.split())
+    if first > last:
+        raise ValueError(f"words {first}:{last} are none: the first must not come after the last")
+    if first < 1 or last > count:
+        raise ValueError(f"words {first}:{last} must lie inside the text, whose words are 1:{count}")
+    if last - first + 1 == count:
+        raise ValueError(f"words {first}:{last} are the whole text: nothing would be kept; speak it instead")
+    return first, last
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A text as the model reads it: its batch of one row in a voice, its wav [sample] at the pipeline's rate, and the
+    seconds of its symbols; words: their places among the symbols."""
+
+    batch: SpeechBatch
+    words: list[WordPlace]
+    seconds: np.ndarray
+    wav: np.ndarray
+
+    @property
+    def starts(self) -> np.ndarray:
+        """When each symbol begins and the last ends, in seconds [symbol + 1]."""
+        return np.r_[0.0, np.cumsum(self.seconds)]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What becomes of a recording: its samples between two `cut` seconds give way to the symbols `first` to `end` of a
+    line, whose symbols then last `seconds`."""
+
+    line: _Line
+    cut: tuple[float, float]
+    first: int
+    end: int
+    seconds: np.ndarray
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the line has words that the recording says."""
+        return self.line.words[0].first < self.first or self.line.words[-1].end > self.end
+
+
+class SpeechEditor(PartEditor):
+    """Edits recordings of speech with a text-to-speech pipeline.
+
+    A wav is float [sample] or [sample, channel] in [-1, 1] at `rate` Hz, and so is the result, whose other samples are
+    the recording's own, bit for bit, outside a cross-fade of `filling.SEAM` seconds. Text and recording must fit the
+    network, which is 17 seconds of the bundled one.
+
+    voice: the model's voice that says the new words; None: the one that sounds most like the recording. Settings are
+    those of `EditSettings` but the prompt. All methods raise ValueError if an argument is not allowed or the recording
+    does not say the text, AudioError if what was made is silent, clipped or not finite with every seed tried."""
+
+    def replace_words(
+        self,
+        wav: np.ndarray,
+        rate: int,
+        text: str,
+        words: tuple[int, int],
+        voice: str | None = None,
+        settings: EditSettings = DEFAULTS,
+        lexicon: Lexicon | None = None,
+    ) -> np.ndarray:
+        """Says some words of a recording anew.
+
+        text: what the result says, all of it. words: the first and the last word of the text, counted from 1 as they are
+        written, that are said anew, whatever the recording says in their place; its other words are the recording's.
+        Words that are read together, such as "5:45 p.m.", are said anew together."""
+        first, last = check_words(text, words)
+        sentence, mono = read_line(text, lexicon), self._mono(wav, rate, settings)
+        line = self._read(sentence, mono, voice, settings)
+        before, after = _around(line.words, first, last)
+        replaced = before[-1].end if before else line.words[0].first, after[0].first if after else line.words[-1].end
+        starts = warp_around(line.starts, replaced, bool(before), bool(after), line.wav, mono)
+        cut = (
+            self._quiet(mono, starts[replaced[0]], INTO, AWAY) if before else starts[replaced[0]],
+            self._quiet(mono, starts[replaced[1]], AWAY, INTO) if after else starts[replaced[1]],
+        )
+        plan = _plan(line, replaced, starts, (cut[0], max(cut)), [*before, *after])
+        return self._carry_out(plan, wav, rate, mono, settings)
+
+    def extend(
+        self,
+        wav: np.ndarray,
+        rate: int,
+        text: str,
+        said: str | None = None,
+        voice: str | None = None,
+        settings: EditSettings = DEFAULTS,
+        lexicon: Lexicon | None = None,
+    ) -> np.ndarray:
+        """Says a text after the recording, in its voice.
+
+        said: what the recording says. Without it the text is said at the model's own tempo, as one of its own."""
+        sentence, mono = read_line(text, lexicon), self._mono(wav, rate, settings)
+        if said is None and len(mono) > CONTEXT * self.pipe.sample_rate + 1:
+            known = len(wav) - round(CONTEXT * rate)
+            return np.concatenate([wav[:known], self.extend(wav[known:], rate, text, None, voice, settings, lexicon)])
+        total, first = len(mono) / self.pipe.sample_rate, 1
+        if said is not None:
+            old = read_line(said, lexicon)
+            first = self._phonemes(old).symbols.shape[1] - 1  # without the silence at its end
+            names = ("text", "phonemes", "words")
+            sentence = replace(sentence, **{name: f"{getattr(old, name)} {getattr(sentence, name)}" for name in names})
+        line = self._read(sentence, mono, voice, settings)
+        made, kept = (first, len(line.seconds)), [word for word in line.words if word.end <= first]
+        starts = np.r_[0.0, np.full(len(line.seconds), total)]
+        if kept:
+            starts = warp_around(line.starts, made, True, False, line.wav, mono)
+        plan = _plan(line, made, starts, (total, total), kept)
+        plan.seconds[first] += max(0.0, PAUSE - (total - speech_bounds(mono)[1]))
+        return self._carry_out(plan, wav, rate, mono, settings)
+
+    def _mono(self, wav: np.ndarray, rate: int, settings: EditSettings) -> np.ndarray:
+        """Returns a recording as the model hears it, [sample] at its rate. Raises ValueError if it cannot be edited."""
+        check_sound(wav)
+        if settings.prompt is not None:
+            raise ValueError("speech is edited by its text: leave the prompt out")
+        self._check_length("the recording", len(wav) / rate)
+        mono = resample(to_mono(wav), rate, self.pipe.sample_rate)
+        return mono * np.float32(LEVEL / max(float(np.sqrt(np.mean(np.square(mono, dtype=np.float64)))), 1e-9))
+
+    def _check_length(self, what: str, seconds: float) -> None:
+        most = self.max_frames / self.codec.frame_rate
+        if seconds > most:
+            raise ValueError(f"{what} lasts {seconds:.1f} seconds: at most {most:.1f} can be edited at once")
+
+    def _phonemes(self, sentence: Sentence, voice: int = 0) -> SpeechBatch:
+        batch = phoneme_batch([sentence.phonemes], voice, self.pipe.speech_encoder.config.symbols)
+        return batch.to(self.pipe.device)
+
+    def _quiet(self, mono: np.ndarray, at: float, before: float, after: float) -> float:
+        """Returns the quietest place between `before` seconds before a time and `after` seconds after it."""
+        rate, width = self.pipe.sample_rate, round(QUIET * self.pipe.sample_rate)
+        first, end = max(0, round((at - before) * rate)), min(len(mono), round((at + after) * rate))
+        return (quietest_place(mono, first, end, width) + width // 2) / rate
+
+    @torch.no_grad()
+    def _read(self, sentence: Sentence, mono: np.ndarray, voice: str | None, settings: EditSettings) -> _Line:
+        """Returns the model's reading of a sentence, in a voice. Raises ValueError if it is too long, or for a voice that there is not."""
+        encoder, voices = self.pipe.speech_encoder, self.pipe.voices
+        if voice is not None and voice not in voices:
+            raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(voices)}")
+        batches = [self._phonemes(sentence, number) for number in range(len(voices))]
+        heard = self.codec.encode(torch.from_numpy(mono)[None].to(self.pipe.device)).mean(2)
+        readings = [encoder(batch) for batch in batches]
+        apart = [float((cond.prior.mean(2) - heard).square().sum()) for cond, _ in readings]
+        number = int(np.argmin(apart)) if voice is None else voices.index(voice)
+        batch, (cond, durations) = batches[number], readings[number]
+        self._check_length("the text", float(durations.sum()) / self.codec.frame_rate)
+        latent = self._sample(cond, torch.zeros_like(cond.prior), settings, settings.seed)
+        wav = self.codec.decode(latent, MAX_FRAME_RMS)[0].float().cpu().numpy()
+        symbols = [encoder.config.symbols[i] for i in batch.symbols[0].tolist()]
+        seconds = durations[0].double().cpu().numpy() / self.codec.frame_rate
+        return _Line(batch, word_places(sentence, symbols), seconds, wav)
+
+    def _carry_out(
+        self, plan: _Plan, wav: np.ndarray, rate: int, mono: np.ndarray, settings: EditSettings
+    ) -> np.ndarray:
+        """Returns the recording with the symbols of a plan said in place of what it cuts out."""
+        self._check_length("the result", float(plan.seconds.sum()))
+        first, end = (min(round(at * rate), len(wav)) for at in plan.cut)
+        count = max(1, round(plan.seconds[plan.first : plan.end].sum() * rate))
+        room = np.zeros((count, *wav.shape[1:]), wav.dtype)
+        hertz = self._pitch(plan, mono) if self.pipe.speech_encoder.config.follows_pitch else None
+
+        def fill_mel(reference: Tensor, known: Tensor, seed: int) -> Tensor:
+            return self._said(plan, hertz, reference, known, settings, seed)
+
+        part = np.concatenate([wav[:first], room, wav[end:]])
+        return self._fill_part(part, rate, first, first + count, fill_mel, settings)
+
+    def _pitch(self, plan: _Plan, mono: np.ndarray) -> np.ndarray | None:
+        """Returns F0 in Hz [point] of the result: the recording's and, in between, the reading's moved to its pitch."""
+        step = 1 / self.codec.frame_rate / SUBFRAMES
+        own, read = (estimate_f0(one, self.pipe.sample_rate, step) for one in (mono, plan.line.wav))
+        starts = np.r_[0.0, np.cumsum(plan.seconds)]
+        begin, end = starts[plan.first], starts[plan.end]
+        at = (np.arange(round(starts[-1] / step)) + 0.5) * step
+        is_made = (at >= begin) & (at < end)
+        in_own = np.where(at < begin, at, at - (end - begin) + plan.cut[1] - plan.cut[0])
+        in_reading = np.interp(at, starts, plan.line.starts)
+        own, read = (
+            contour[(place / step).astype(int).clip(0, len(contour) - 1)]
+            for contour, place in ((own, in_own), (read, in_reading))
+        )
+        alike = ~is_made if plan.is_known else is_made
+        pitches = own[~is_made & (own > 0)], read[alike & (read > 0)]
+        if not all(map(len, pitches)):
+            return None
+        ratio = np.clip(np.median(pitches[0]) / np.median(pitches[1]), 1 / TRANSPOSITION, TRANSPOSITION)
+        return np.where(is_made, read * ratio, own).astype(np.float32)
+
+    def _said(
+        self,
+        plan: _Plan,
+        hertz: np.ndarray | None,
+        reference: Tensor,
+        known: Tensor,
+        settings: EditSettings,
+        seed: int,
+    ) -> Tensor:
+        """Returns log-mels [channel, bin, frame] of a plan's line: the reference's in known frames, else made, with the
+        bands of the reference."""
+        encoder, frames = self.pipe.speech_encoder, reference.shape[2]
+        durations = torch.from_numpy(plan.seconds * self.codec.frame_rate).float()[None].to(reference.device)
+        durations[0, -1] = (durations[0, -1] + frames - durations.sum()).clamp_min(0)
+        pitch = None
+        if hertz is not None:
+            points = np.pad(hertz, (0, max(0, frames * SUBFRAMES - len(hertz))))[: frames * SUBFRAMES]
+            pitch = pitch_features(torch.from_numpy(points)[None]).to(reference.device)
+        batch = replace(plan.line.batch, pitch=pitch, mask=torch.ones_like(known)[None])
+        cond = encoder.condition(encoder.states(batch), batch, durations, frames)
+        made = self._sample(cond.repeat_interleave(len(reference)), reference, settings, seed, known)
+        given, own = self.codec.vae.decode(reference), self.codec.vae.decode(made)
+        is_known = known.repeat_interleave(given.shape[2] // frames)
+        return torch.where(is_known, given, own + bands_apart(given, own, is_known, plan.is_known))
+
+    def _sample(
+        self, cond: Condition, reference: Tensor, settings: EditSettings, seed: int, known: Tensor | None = None
+    ) -> Tensor:
+        """Samples latents [channel, latent channel, frame] around the prior.
+
+        A single call of a network that takes no known frames could not hear them: it is not told."""
+        w = self.pipe.config.guidance_scale if settings.guidance is None else settings.guidance
+        if self.pipe.is_student and not self.takes_kept and settings.steps in (None, 1):
+            known = None
+        options = {"mean": self.pipe.config.noise_mean * cond.prior, "temperature": settings.temperature or 1.0}
+        return self._denoise(cond, reference, settings, seed, float(w), known=known, **options)
+
+
+def bands_apart(given: Tensor, made: Tensor, known: Tensor, is_alike: bool = True) -> Tensor:
+    """Returns what log-mels lack of others, by band, [channel, bin, 1]: the mean difference of their frames of speech.
+
+    given, made [channel, bin, frame]; known: bool [frame], where `given` holds. is_alike: both say the same there; else
+    frames of `made` elsewhere are compared with these. At most SHARPEST, at least DULLEST, over SMOOTH bands."""
+    here = _louder(given, known)
+    there = here if is_alike else _louder(made, ~known)
+    apart = (given[:, :, here].mean(2) - made[:, :, there].mean(2)).clamp(DULLEST, SHARPEST)
+    padded = F.pad(apart, (SMOOTH // 2, SMOOTH // 2), mode="replicate")
+    return F.avg_pool1d(padded, SMOOTH, 1)[..., None]
+
+
+def _louder(mel: Tensor, where: Tensor) -> Tensor:
+    """Returns which of some frames are speech: not LOUD quieter than the loudest, bool [frame]."""
+    level = mel.mean((0, 1)).masked_fill(~where, -torch.inf)
+    return where & (level > level.max() - LOUD)
+
+
+def _around(places: Sequence[WordPlace], first: int, last: int) -> tuple[list[WordPlace], list[WordPlace]]:
+    """Returns the words before and after those that hold the written words from `first` to `last`, counted from 1.
+
+    Raises ValueError if there are none."""
+    before, after, written = [], [], 0
+    for place in places:
+        begin, written = written + 1, written + len(place.text.split())
+        if written < first:
+            before.append(place)
+        elif begin > last:
+            after.append(place)
+    if not before and not after:
+        raise ValueError(f"words {first}:{last} are read together with the whole text: nothing would be kept")
+    return before, after
+
+
+def _plan(
+    line: _Line, made: tuple[int, int], starts: np.ndarray, cut: tuple[float, float], kept: Sequence[WordPlace]
+) -> _Plan:
+    """Returns the plan of a line whose symbols begin at `starts` in a recording, and which `kept` words are said in it.
+
+    What is made lasts as long as in the line, times the factor by which the kept words last longer in the recording."""
+    first, end = made
+    lengths = [sum(float(at[word.end] - at[word.first]) for word in kept) for at in (starts, line.starts)]
+    tempo = np.clip(lengths[0] / lengths[1], 1 / SPEEDS[1], 1 / SPEEDS[0]) if kept else 1.0
+    seconds = line.seconds * tempo
+    seconds[:first] = np.diff(np.r_[starts[:first].clip(max=cut[0]), cut[0]])
+    seconds[end:] = np.diff(np.r_[cut[1], starts[end + 1 :].clip(min=cut[1])])
+    return _Plan(line, cut, first, end, seconds)
