@@ -9,7 +9,7 @@ RATE = 24000  # Hz
 HOP = 128  # samples per step of the warping, 5.3 ms
 EDGE = 10  # steps on each side of other words whose cepstra heard these: they are not matched
 OTHERWISE = 0.8  # cost of a step at which other words are said, as a share of the mean distance of two steps
-UNFIT = 0.8  # mean distance of matched steps, as such a share, from which a recording does not say the line
+UNFIT = 0.93  # cost, as a share of that of the recording with its steps in reverse, from which it does not say the line
 LOUD = 0.01  # of the loudest level; quieter ends of a wav are silence
 _PACES = np.array([[1, 1], [1, 2], [2, 1], [1, 3], [3, 1]])  # a third to three times the pace: no phoneme is skipped
 _LEVEL = 240  # samples of a level
@@ -63,26 +63,21 @@ def warp_around(
     head = distance[: round(inner[first] * RATE / HOP) if is_said_before else 0]
     tail = distance[round(inner[end] * RATE / HOP) if is_said_after else len(distance) :]
     edges = [min(EDGE, len(side) // 2) for side in (head, tail)]
-    mean = float(distance.mean())
-    otherwise = OTHERWISE * mean * np.arange(distance.shape[1] + 1)
-    left = _costs(head[: len(head) - edges[0]]) - otherwise
-    right = _costs(tail[edges[1] :][::-1, ::-1])[::-1] + otherwise
-    total = np.minimum.accumulate(left) + right
-    stop = int(np.argmin(total))
-    if not np.isfinite(total[stop]):
-        raise ValueError("the recording is too short or too long for the words of the text around")
-    begin = int(np.argmin(left[: stop + 1]))
+    inner_head, inner_tail = head[: len(head) - edges[0]], tail[edges[1] :]
+    step = OTHERWISE * float(distance.mean())
+    begin, stop, cost = _gap(inner_head, inner_tail, step)
+    if not np.isfinite(cost):
+        raise ValueError("the recording is too short or too long for the words of the text that it should say")
+    if cost > UNFIT * _gap(inner_head[:, ::-1], inner_tail[:, ::-1], step)[2]:
+        raise ValueError("the recording does not say the words of the text that it should say")
     room = (stop - begin) // 2
     begin, stop = begin + min(edges[0], room), stop - min(edges[1], room)
-    sides = [(head[:, :begin], _path(head[:, :begin])), (tail[:, stop:], _path(tail[:, stop:]))]
-    if np.concatenate([side[tuple(path.T)] for side, path in sides]).mean() > UNFIT * mean:
-        raise ValueError("the recording does not say the words of the text around")
     result = np.r_[np.zeros(first), np.linspace(begin, stop, end - first + 1), np.zeros(len(starts) - end - 1)]
     result *= HOP / RATE
     if is_said_before:
-        result[:first] = _along(sides[0][1], inner[:first])
+        result[:first] = _along(_path(head[:, :begin]), inner[:first])
     if is_said_after:
-        result[end + 1 :] = result[end] + _along(sides[1][1], inner[end + 1 :] - inner[end])
+        result[end + 1 :] = result[end] + _along(_path(tail[:, stop:]), inner[end + 1 :] - inner[end])
     result = np.maximum.accumulate(result + heard)
     result[0], result[-1] = 0.0, len(recording) / RATE
     return result
@@ -111,6 +106,16 @@ def _path(distance: np.ndarray) -> np.ndarray:
         return librosa.sequence.dtw(C=distance, step_sizes_sigma=_PACES, weights_add=np.zeros(len(_PACES)))[1][::-1]
     count = max(distance.shape) if min(distance.shape) else 0
     return np.stack([np.arange(count) * size // max(count, 1) for size in distance.shape], 1)
+
+
+def _gap(head: np.ndarray, tail: np.ndarray, step: float) -> tuple[int, int, float]:
+    """Returns the columns that are passed over at a cost of `step` each, the first and the one after the last, when
+    those before are matched with the rows of `head` and those after with the rows of `tail`, and the whole cost."""
+    passed = step * np.arange(head.shape[1] + 1)
+    left, right = _costs(head) - passed, _costs(tail[::-1, ::-1])[::-1] + passed
+    total = np.minimum.accumulate(left) + right
+    stop = int(np.argmin(total))
+    return int(np.argmin(left[: stop + 1])), stop, float(total[stop])
 
 
 def _costs(distance: np.ndarray) -> np.ndarray:
