@@ -42,7 +42,7 @@ def test_words_have_their_places_among_the_symbols():
     places = times.word_places(sentence, symbols)
     assert [place.text for place in places] == ["At", "5:45", "we", "left,", "again."]
     spoken = ["".join(symbols[place.first : place.end]) for place in places]
-    assert [spoken[0], *spoken[2:]] == ["æt", "wi", "lɛft", "əɡɛn"] and spoken[1].count(" ") == 2
+    assert spoken == ["æt", "fIv fɔɹTifIv", "wi", "lɛft", "əɡɛn"]
     assert "".join(symbols[places[3].end : places[4].first]) == ", " and symbols[places[-1].end] == "."
 
 
