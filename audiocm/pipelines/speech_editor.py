@@ -119,8 +119,8 @@ class SpeechEditor(PartEditor):
         text: what the result says, all of it. words: the first and the last word of the text, counted from 1 as they are
         written, that are said anew, whatever the recording says in their place; its other words are the recording's.
         Words that are read together, such as "5:45 p.m.", are said anew together."""
-        first, last = check_words(text, words)
         sentence, mono = read_line(text, lexicon), self._mono(wav, rate, settings)
+        first, last = check_words(text, words)
         line = self._read(sentence, mono, voice, settings)
         before, after = _around(line.words, first, last)
         replaced = before[-1].end if before else line.words[0].first, after[0].first if after else line.words[-1].end
@@ -164,6 +164,18 @@ class SpeechEditor(PartEditor):
         plan.seconds[first] += max(0.0, PAUSE - (total - speech_bounds(mono)[1]))
         return self._carry_out(plan, wav, rate, mono, settings)
 
+    def closest_voice(self, wav: np.ndarray, rate: int, text: str) -> str:
+        """Returns the model's voice that sounds most like a recording of about the same text."""
+        mono = self._mono(wav, rate, DEFAULTS)
+        return self.pipe.voices[self._closest(read_line(text), mono)]
+
+    @torch.no_grad()
+    def _closest(self, sentence: Sentence, mono: np.ndarray) -> int:
+        """Returns the number of the voice whose latents of a sentence have the mean nearest to that of a recording's."""
+        heard = self.codec.encode(torch.from_numpy(mono)[None].to(self.pipe.device)).mean(2)
+        priors = [self.pipe.speech_encoder(self._phonemes(sentence, i))[0].prior for i in range(len(self.pipe.voices))]
+        return int(np.argmin([float((prior.mean(2) - heard).square().sum()) for prior in priors]))
+
     def _mono(self, wav: np.ndarray, rate: int, settings: EditSettings) -> np.ndarray:
         """Returns a recording as the model hears it, [sample] at its rate. Raises ValueError if it cannot be edited."""
         check_sound(wav)
@@ -190,16 +202,12 @@ class SpeechEditor(PartEditor):
 
     @torch.no_grad()
     def _read(self, sentence: Sentence, mono: np.ndarray, voice: str | None, settings: EditSettings) -> _Line:
-        """Returns the model's reading of a sentence, in a voice. Raises ValueError if it is too long, or for a voice that there is not."""
+        """Returns the model's reading of a sentence, in a voice. Raises ValueError for another voice, or if it is too long."""
         encoder, voices = self.pipe.speech_encoder, self.pipe.voices
         if voice is not None and voice not in voices:
             raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(voices)}")
-        batches = [self._phonemes(sentence, number) for number in range(len(voices))]
-        heard = self.codec.encode(torch.from_numpy(mono)[None].to(self.pipe.device)).mean(2)
-        readings = [encoder(batch) for batch in batches]
-        apart = [float((cond.prior.mean(2) - heard).square().sum()) for cond, _ in readings]
-        number = int(np.argmin(apart)) if voice is None else voices.index(voice)
-        batch, (cond, durations) = batches[number], readings[number]
+        batch = self._phonemes(sentence, self._closest(sentence, mono) if voice is None else voices.index(voice))
+        cond, durations = encoder(batch)
         self._check_length("the text", float(durations.sum()) / self.codec.frame_rate)
         latent = self._sample(cond, torch.zeros_like(cond.prior), settings, settings.seed)
         wav = self.codec.decode(latent, MAX_FRAME_RMS)[0].float().cpu().numpy()
