@@ -2,19 +2,19 @@
 
 The words of a recording are timed by warping the model's own reading of the text onto it, so that no recogniser is
 needed. New words last as long as in that reading, at the recording's tempo. Their pitch is the reading's, moved to the
-recording's; each of their bands is moved by what the model's rendition of the kept words lacks of the recording. A
-network with `takes_kept` is also told the recording around."""
+recording's; their formants and the levels of their bands are moved by what the model's rendition of the kept words
+lacks of the recording. A network with `takes_kept` is also told the recording around."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..audio.io import resample, to_mono
 from ..audio.pitch import estimate_f0
+from ..audio.timbre import bands_apart, bin_centres, frequency_ratio, louder, stretch_frequencies
 from ..checks import check_whole
 from ..diffusion.denoiser import Condition
 from ..speech.encoder_net import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
@@ -31,9 +31,6 @@ CONTEXT = 3.0  # seconds of a recording of unknown words that are heard before w
 INTO, AWAY = 0.03, 0.06  # seconds around the end of a word in which it is cut, where it is quiet
 QUIET = 0.01  # seconds of that place
 TRANSPOSITION = 3.0  # at most, from the pitch of the model's reading to the recording's
-SHARPEST, DULLEST = 1.5, -6.0  # nepers by which a band of what was made is raised and lowered at most
-SMOOTH = 9  # bands over which that is smoothed
-LOUD = 2.0  # nepers below the loudest mel frame: louder ones are speech
 
 
 def read_line(text: str, lexicon: Lexicon | None = None) -> Sentence:
@@ -224,12 +221,36 @@ class SpeechEditor(PartEditor):
         count = max(1, round(plan.seconds[plan.first : plan.end].sum() * rate))
         room = np.zeros((count, *wav.shape[1:]), wav.dtype)
         hertz = self._pitch(plan, mono) if self.pipe.speech_encoder.config.follows_pitch else None
+        ratio = 1.0 if hertz is None or self.takes_kept else self._formants(plan, mono)
 
         def fill_mel(reference: Tensor, known: Tensor, seed: int) -> Tensor:
-            return self._said(plan, hertz, reference, known, settings, seed)
+            return self._said(plan, hertz, ratio, reference, known, settings, seed)
 
         part = np.concatenate([wav[:first], room, wav[end:]])
         return self._fill_part(part, rate, first, first + count, fill_mel, settings)
+
+    @property
+    def _centres(self) -> Tensor:
+        """Frequencies of the mel bins in Hz [bin]."""
+        return bin_centres(self.codec.vocoder.mel.filters, self.codec.sample_rate)
+
+    def _formants(self, plan: _Plan, mono: np.ndarray) -> float:
+        """Returns by what factor the frequencies of the recording are higher than those of the model's reading.
+
+        1 if both have no words in common."""
+        if not plan.is_known:
+            return 1.0
+        mel, rate = self.codec.vocoder.mel, self.pipe.sample_rate
+        padded = (np.pad(one, (0, -len(one) % mel.hop)) for one in (mono, plan.line.wav))
+        own, read = (mel(torch.from_numpy(one)[None].to(self.pipe.device))[0] for one in padded)
+        at = (np.arange(own.shape[1]) + 0.5) * mel.hop / rate
+        starts = np.r_[0.0, np.cumsum(plan.seconds)]
+        later = starts[plan.end] - plan.cut[1]
+        in_reading = np.interp(np.where(at < plan.cut[0], at, at + later), starts, plan.line.starts)
+        read = read[:, (in_reading * rate / mel.hop).astype(int).clip(0, read.shape[1] - 1)]
+        kept = torch.from_numpy((at < plan.cut[0]) | (at >= plan.cut[1])).to(own.device)
+        both = louder(own, kept) & louder(read, kept)
+        return frequency_ratio(own[:, both], read[:, both], self._centres) if both.sum() > 1 else 1.0
 
     def _pitch(self, plan: _Plan, mono: np.ndarray) -> np.ndarray | None:
         """Returns F0 in Hz [point] of the result: the recording's and, in between, the reading's moved to its pitch."""
@@ -256,24 +277,31 @@ class SpeechEditor(PartEditor):
         self,
         plan: _Plan,
         hertz: np.ndarray | None,
+        ratio: float,
         reference: Tensor,
         known: Tensor,
         settings: EditSettings,
         seed: int,
     ) -> Tensor:
         """Returns log-mels [channel, bin, frame] of a plan's line: the reference's in known frames, else made, with the
-        bands of the reference."""
+        bands of the reference.
+
+        hertz: F0 of the result; ratio: of the recording's frequencies to the model's, at which they are made."""
         encoder, frames = self.pipe.speech_encoder, reference.shape[2]
         durations = torch.from_numpy(plan.seconds * self.codec.frame_rate).float()[None].to(reference.device)
         durations[0, -1] = (durations[0, -1] + frames - durations.sum()).clamp_min(0)
         pitch = None
         if hertz is not None:
-            points = np.pad(hertz, (0, max(0, frames * SUBFRAMES - len(hertz))))[: frames * SUBFRAMES]
+            points = np.pad(hertz / np.float32(ratio), (0, max(0, frames * SUBFRAMES - len(hertz))))[
+                : frames * SUBFRAMES
+            ]
             pitch = pitch_features(torch.from_numpy(points)[None]).to(reference.device)
         batch = replace(plan.line.batch, pitch=pitch, mask=torch.ones_like(known)[None])
         cond = encoder.condition(encoder.states(batch), batch, durations, frames)
         made = self._sample(cond.repeat_interleave(len(reference)), reference, settings, seed, known)
         given, own = self.codec.vae.decode(reference), self.codec.vae.decode(made)
+        if ratio != 1:
+            own = stretch_frequencies(own, ratio, self._centres)
         is_known = known.repeat_interleave(given.shape[2] // frames)
         return torch.where(is_known, given, own + bands_apart(given, own, is_known, plan.is_known))
 
@@ -288,24 +316,6 @@ class SpeechEditor(PartEditor):
             known = None
         options = {"mean": self.pipe.config.noise_mean * cond.prior, "temperature": settings.temperature or 1.0}
         return self._denoise(cond, reference, settings, seed, float(w), known=known, **options)
-
-
-def bands_apart(given: Tensor, made: Tensor, known: Tensor, is_alike: bool = True) -> Tensor:
-    """Returns what log-mels lack of others, by band, [channel, bin, 1]: the mean difference of their frames of speech.
-
-    given, made [channel, bin, frame]; known: bool [frame], where `given` holds. is_alike: both say the same there; else
-    frames of `made` elsewhere are compared with these. At most SHARPEST, at least DULLEST, over SMOOTH bands."""
-    here = _louder(given, known)
-    there = here if is_alike else _louder(made, ~known)
-    apart = (given[:, :, here].mean(2) - made[:, :, there].mean(2)).clamp(DULLEST, SHARPEST)
-    padded = F.pad(apart, (SMOOTH // 2, SMOOTH // 2), mode="replicate")
-    return F.avg_pool1d(padded, SMOOTH, 1)[..., None]
-
-
-def _louder(mel: Tensor, where: Tensor) -> Tensor:
-    """Returns which of some frames are speech: not LOUD quieter than the loudest, bool [frame]."""
-    level = mel.mean((0, 1)).masked_fill(~where, -torch.inf)
-    return where & (level > level.max() - LOUD)
 
 
 def _around(places: Sequence[WordPlace], first: int, last: int) -> tuple[list[WordPlace], list[WordPlace]]:

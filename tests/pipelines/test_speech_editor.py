@@ -11,7 +11,7 @@ from audiocm.audio.io import resample
 from audiocm.audio.pitch import estimate_f0
 from audiocm.pipelines import speech_editor
 from audiocm.pipelines.filling import SEAM, EditSettings
-from audiocm.pipelines.speech_editor import SpeechEditor, bands_apart
+from audiocm.pipelines.speech_editor import SpeechEditor
 from audiocm.pipelines.text_to_speech_sampler import TextToSpeechSampler
 
 SAID = "She folded the letter twice and slipped it under the clock."
@@ -73,7 +73,7 @@ def test_a_word_is_said_anew_between_the_recordings_own_samples(bundled):
 
 def test_new_words_follow_the_voice_tempo_and_pitch_of_the_recording(bundled, monkeypatch):
     editor, said = bundled
-    plans, hertz, original = [], [], SpeechEditor._pitch
+    plans, hertz, ratios, original, formants = [], [], [], SpeechEditor._pitch, SpeechEditor._formants
 
     def watched(self, plan, mono):
         plans.append(plan)
@@ -81,6 +81,7 @@ def test_new_words_follow_the_voice_tempo_and_pitch_of_the_recording(bundled, mo
         return hertz[-1]
 
     monkeypatch.setattr(SpeechEditor, "_pitch", watched)
+    monkeypatch.setattr(SpeechEditor, "_formants", lambda *args: ratios.append(formants(*args)) or ratios[-1])
     slow = resample(said["heart"][0], 24000, 24000 * 1.25)  # 1.25 times as long, and as much lower
     for wav in (said["heart"][0], slow, said["prompts"][0]):
         editor.replace_words(wav, 24000, TEXT, (4, 4))
@@ -88,6 +89,7 @@ def test_new_words_follow_the_voice_tempo_and_pitch_of_the_recording(bundled, mo
     assert made[1] == pytest.approx(1.25 * made[0], rel=0.1)
     pitches = [np.median(one[one > 0]) for one in hertz]
     assert pitches[1] == pytest.approx(pitches[0] / 1.25, rel=0.05)
+    assert ratios == pytest.approx([1.0, 1 / 1.25, 1.0], rel=0.03)
     voices = [int(plan.line.batch.voice) for plan in plans]
     assert [editor.pipe.voices[number] for number in (voices[0], voices[2])] == ["heart", "prompts"]
     for plan, wav in zip(plans, (said["heart"][0], slow, said["prompts"][0]), strict=True):
@@ -150,21 +152,6 @@ def test_a_network_with_known_frames_is_told_them_and_any_other_is_set_to_them(t
         assert conditions[-1].kept is None
     assert torch.equal(latent[:, :, known], reference[:, :, known]) == (steps == 2)
     assert all(one.kept is None for one in conditions[: -1 if steps is None else -2])  # a reading has no recording
-
-
-def test_bands_are_those_of_the_recording():
-    torch.manual_seed(0)
-    made = torch.randn(2, 100, 40)
-    tilt = torch.linspace(-1, 1, 100)[:, None]
-    known = torch.arange(40) < 30
-    apart = bands_apart(made + tilt, made, known)
-    torch.testing.assert_close(
-        apart[:, 4:-4], tilt[4:-4].expand(2, -1, -1)
-    )  # a mean over 9 bands of a line is its middle
-    assert bands_apart(made + 9, made, known).max() == speech_editor.SHARPEST
-    assert bands_apart(made - 99, made, known).min() == speech_editor.DULLEST
-    flat = torch.where(known, torch.tensor(0.5), torch.tensor(2.0)).expand(1, 100, 40)
-    torch.testing.assert_close(bands_apart(flat, flat, known, is_alike=False), torch.full((1, 100, 1), -1.5))
 
 
 @pytest.mark.parametrize(
