@@ -16,7 +16,7 @@ BLUR = 5  # bands over which it smooths, so that harmonics do not count
 def louder(mel: Tensor, where: Tensor) -> Tensor:
     """Returns which of some frames are speech: not LOUD quieter than the loudest, bool [frame]. where: bool [frame]."""
     level = mel.flatten(0, -2).mean(0).masked_fill(~where, -torch.inf)
-    return where & (level > level.max() - LOUD)
+    return where & (level >= level.max() - LOUD)
 
 
 def bin_centres(filters: Tensor, sample_rate: int) -> Tensor:
@@ -54,9 +54,12 @@ def bands_apart(given: Tensor, made: Tensor, known: Tensor, is_alike: bool = Tru
     """Returns what log-mels lack of others, by band, [channel, bin, 1]: the mean difference of their frames of speech.
 
     given, made [channel, bin, frame]; known: bool [frame], where `given` holds. is_alike: both say the same there; else
-    frames of `made` elsewhere are compared with these. At most SHARPEST, at least DULLEST, over SMOOTH bands."""
+    frames of `made` elsewhere are compared with these. At most SHARPEST, at least DULLEST, over SMOOTH bands;
+    0 if there is no such frame."""
     here = louder(given, known)
     there = here if is_alike else louder(made, ~known)
+    if not (here.any() and there.any()):
+        return torch.zeros_like(given[:, :, :1])
     apart = (given[:, :, here].mean(2) - made[:, :, there].mean(2)).clamp(DULLEST, SHARPEST)
     padded = F.pad(apart, (SMOOTH // 2, SMOOTH // 2), mode="replicate")
     return F.avg_pool1d(padded, SMOOTH, 1)[..., None]

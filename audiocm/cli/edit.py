@@ -105,7 +105,7 @@ def check_sound_options(args: argparse.Namespace) -> None:
 
 def check_speech_options(args: argparse.Namespace) -> None:
     """Checks the options of an edit of speech, and parses them. Raises ValueError if one is wrong."""
-    from ..pipelines.speech_editor import check_words
+    from ..pipelines.speech_plan import check_words
     from ..text.reading import validate_text
 
     others = ("inpaint", "before", "vary", "strength", "extend_bandwidth", "prompt")

@@ -7,6 +7,7 @@ from . import (
     sampler as sampler,
     sound_editor as sound_editor,
     speech_editor as speech_editor,
+    speech_plan as speech_plan,
     text_to_audio as text_to_audio,
     text_to_audio_sampler as text_to_audio_sampler,
     text_to_speech as text_to_speech,

@@ -5,8 +5,7 @@ needed. New words last as long as in that reading, at the recording's tempo. The
 recording's; their formants and the levels of their bands are moved by what the model's rendition of the kept words
 lacks of the recording. A network with `takes_kept` is also told the recording around."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,79 +14,22 @@ from torch import Tensor
 from ..audio.io import resample, to_mono
 from ..audio.pitch import estimate_f0
 from ..audio.timbre import bands_apart, bin_centres, frequency_ratio, louder, stretch_frequencies
-from ..checks import check_whole
 from ..diffusion.denoiser import Condition
 from ..speech.encoder_net import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
-from ..speech.pieces import SPEEDS, quietest_place
-from ..speech.times import WordPlace, word_places
+from ..speech.pieces import quietest_place
+from ..speech.times import word_places
 from ..speech.warping import speech_bounds, warp_around
 from ..text.pronunciation import Lexicon
-from ..text.reading import Sentence, read_sentences
+from ..text.reading import Sentence
 from .failures import MAX_FRAME_RMS
 from .filling import DEFAULTS, LEVEL, EditSettings, PartEditor, check_sound
+from .speech_plan import EditPlan, Reading, check_words, plan_edit, read_line, words_around
 
 PAUSE = 0.15  # seconds of silence, at least, between a recording and what is said after it
 CONTEXT = 3.0  # seconds of a recording of unknown words that are heard before what is said after it
 INTO, AWAY = 0.03, 0.06  # seconds around the end of a word in which it is cut, where it is quiet
 QUIET = 0.01  # seconds of that place
 TRANSPOSITION = 3.0  # at most, from the pitch of the model's reading to the recording's
-
-
-def read_line(text: str, lexicon: Lexicon | None = None) -> Sentence:
-    """Returns a text as one sentence, with the pauses of its punctuation only. Raises ValueError as `read_sentences`."""
-    parts = list(read_sentences(text, lexicon))
-    joined = {name: " ".join(getattr(part, name) for part in parts) for name in ("text", "phonemes", "words")}
-    return Sentence(pause=0.0, **joined)
-
-
-def check_words(text: str, words: Sequence[int]) -> tuple[int, int]:
-    """Returns the first and the last of the words of a text, counted from 1, that are to be said anew.
-
-    Raises ValueError unless they are whole numbers in order, inside the text, and leave a word of it."""
-    if not isinstance(words, list | tuple) or len(words) != 2:
-        raise ValueError(f"words must be the numbers of the first and the last word, such as (3, 4), not {words!r}")
-    first, last = (check_whole("words", word) for word in words)
-    count = len(text.split())
-    if first > last:
-        raise ValueError(f"words {first}:{last} are none: the first must not come after the last")
-    if first < 1 or last > count:
-        raise ValueError(f"words {first}:{last} must lie inside the text, whose words are 1:{count}")
-    if last - first + 1 == count:
-        raise ValueError(f"words {first}:{last} are the whole text: nothing would be kept; speak it instead")
-    return first, last
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A text as the model reads it: its batch of one row in a voice, its wav [sample] at the pipeline's rate, and the
-    seconds of its symbols; words: their places among the symbols."""
-
-    batch: SpeechBatch
-    words: list[WordPlace]
-    seconds: np.ndarray
-    wav: np.ndarray
-
-    @property
-    def starts(self) -> np.ndarray:
-        """When each symbol begins and the last ends, in seconds [symbol + 1]."""
-        return np.r_[0.0, np.cumsum(self.seconds)]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What becomes of a recording: its samples between two `cut` seconds give way to the symbols `first` to `end` of a
-    line, whose symbols then last `seconds`."""
-
-    line: _Line
-    cut: tuple[float, float]
-    first: int
-    end: int
-    seconds: np.ndarray
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the line has words that the recording says."""
-        return self.line.words[0].first < self.first or self.line.words[-1].end > self.end
 
 
 class SpeechEditor(PartEditor):
@@ -119,14 +61,14 @@ class SpeechEditor(PartEditor):
         sentence, mono = read_line(text, lexicon), self._mono(wav, rate, settings)
         first, last = check_words(text, words)
         line = self._read(sentence, mono, voice, settings)
-        before, after = _around(line.words, first, last)
+        before, after = words_around(line.words, first, last)
         replaced = before[-1].end if before else line.words[0].first, after[0].first if after else line.words[-1].end
         starts = warp_around(line.starts, replaced, bool(before), bool(after), line.wav, mono)
         cut = (
             self._quiet(mono, starts[replaced[0]], INTO, AWAY) if before else starts[replaced[0]],
             self._quiet(mono, starts[replaced[1]], AWAY, INTO) if after else starts[replaced[1]],
         )
-        plan = _plan(line, replaced, starts, (cut[0], max(cut)), [*before, *after])
+        plan = plan_edit(line, replaced, starts, (cut[0], max(cut)), [*before, *after])
         return self._carry_out(plan, wav, rate, mono, settings)
 
     def extend(
@@ -142,10 +84,9 @@ class SpeechEditor(PartEditor):
         """Says a text after the recording, in its voice.
 
         said: what the recording says. Without it the text is said at the model's own tempo, as one of its own."""
-        sentence, mono = read_line(text, lexicon), self._mono(wav, rate, settings)
-        if said is None and len(mono) > CONTEXT * self.pipe.sample_rate + 1:
-            known = len(wav) - round(CONTEXT * rate)
+        if said is None and (known := len(check_sound(wav)) - round(CONTEXT * rate)) > 0:
             return np.concatenate([wav[:known], self.extend(wav[known:], rate, text, None, voice, settings, lexicon)])
+        sentence, mono = read_line(text, lexicon), self._mono(wav, rate, settings)
         total, first = len(mono) / self.pipe.sample_rate, 1
         if said is not None:
             old = read_line(said, lexicon)
@@ -157,7 +98,7 @@ class SpeechEditor(PartEditor):
         starts = np.r_[0.0, np.full(len(line.seconds), total)]
         if kept:
             starts = warp_around(line.starts, made, True, False, line.wav, mono)
-        plan = _plan(line, made, starts, (total, total), kept)
+        plan = plan_edit(line, made, starts, (total, total), kept)
         plan.seconds[first] += max(0.0, PAUSE - (total - speech_bounds(mono)[1]))
         return self._carry_out(plan, wav, rate, mono, settings)
 
@@ -198,7 +139,7 @@ class SpeechEditor(PartEditor):
         return (quietest_place(mono, first, end, width) + width // 2) / rate
 
     @torch.no_grad()
-    def _read(self, sentence: Sentence, mono: np.ndarray, voice: str | None, settings: EditSettings) -> _Line:
+    def _read(self, sentence: Sentence, mono: np.ndarray, voice: str | None, settings: EditSettings) -> Reading:
         """Returns the model's reading of a sentence, in a voice. Raises ValueError for another voice, or if it is too long."""
         encoder, voices = self.pipe.speech_encoder, self.pipe.voices
         if voice is not None and voice not in voices:
@@ -210,10 +151,10 @@ class SpeechEditor(PartEditor):
         wav = self.codec.decode(latent, MAX_FRAME_RMS)[0].float().cpu().numpy()
         symbols = [encoder.config.symbols[i] for i in batch.symbols[0].tolist()]
         seconds = durations[0].double().cpu().numpy() / self.codec.frame_rate
-        return _Line(batch, word_places(sentence, symbols), seconds, wav)
+        return Reading(batch, word_places(sentence, symbols), seconds, wav)
 
     def _carry_out(
-        self, plan: _Plan, wav: np.ndarray, rate: int, mono: np.ndarray, settings: EditSettings
+        self, plan: EditPlan, wav: np.ndarray, rate: int, mono: np.ndarray, settings: EditSettings
     ) -> np.ndarray:
         """Returns the recording with the symbols of a plan said in place of what it cuts out."""
         self._check_length("the result", float(plan.seconds.sum()))
@@ -234,7 +175,7 @@ class SpeechEditor(PartEditor):
         """Frequencies of the mel bins in Hz [bin]."""
         return bin_centres(self.codec.vocoder.mel.filters, self.codec.sample_rate)
 
-    def _formants(self, plan: _Plan, mono: np.ndarray) -> float:
+    def _formants(self, plan: EditPlan, mono: np.ndarray) -> float:
         """Returns by what factor the frequencies of the recording are higher than those of the model's reading.
 
         1 if both have no words in common."""
@@ -252,7 +193,7 @@ class SpeechEditor(PartEditor):
         both = louder(own, kept) & louder(read, kept)
         return frequency_ratio(own[:, both], read[:, both], self._centres) if both.sum() > 1 else 1.0
 
-    def _pitch(self, plan: _Plan, mono: np.ndarray) -> np.ndarray | None:
+    def _pitch(self, plan: EditPlan, mono: np.ndarray) -> np.ndarray | None:
         """Returns F0 in Hz [point] of the result: the recording's and, in between, the reading's moved to its pitch."""
         step = 1 / self.codec.frame_rate / SUBFRAMES
         own, read = (estimate_f0(one, self.pipe.sample_rate, step) for one in (mono, plan.line.wav))
@@ -275,7 +216,7 @@ class SpeechEditor(PartEditor):
 
     def _said(
         self,
-        plan: _Plan,
+        plan: EditPlan,
         hertz: np.ndarray | None,
         ratio: float,
         reference: Tensor,
@@ -316,34 +257,3 @@ class SpeechEditor(PartEditor):
             known = None
         options = {"mean": self.pipe.config.noise_mean * cond.prior, "temperature": settings.temperature or 1.0}
         return self._denoise(cond, reference, settings, seed, float(w), known=known, **options)
-
-
-def _around(places: Sequence[WordPlace], first: int, last: int) -> tuple[list[WordPlace], list[WordPlace]]:
-    """Returns the words before and after those that hold the written words from `first` to `last`, counted from 1.
-
-    Raises ValueError if there are none."""
-    before, after, written = [], [], 0
-    for place in places:
-        begin, written = written + 1, written + len(place.text.split())
-        if written < first:
-            before.append(place)
-        elif begin > last:
-            after.append(place)
-    if not before and not after:
-        raise ValueError(f"words {first}:{last} are read together with the whole text: nothing would be kept")
-    return before, after
-
-
-def _plan(
-    line: _Line, made: tuple[int, int], starts: np.ndarray, cut: tuple[float, float], kept: Sequence[WordPlace]
-) -> _Plan:
-    """Returns the plan of a line whose symbols begin at `starts` in a recording, and which `kept` words are said in it.
-
-    What is made lasts as long as in the line, times the factor by which the kept words last longer in the recording."""
-    first, end = made
-    lengths = [sum(float(at[word.end] - at[word.first]) for word in kept) for at in (starts, line.starts)]
-    tempo = np.clip(lengths[0] / lengths[1], 1 / SPEEDS[1], 1 / SPEEDS[0]) if kept else 1.0
-    seconds = line.seconds * tempo
-    seconds[:first] = np.diff(np.r_[starts[:first].clip(max=cut[0]), cut[0]])
-    seconds[end:] = np.diff(np.r_[cut[1], starts[end + 1 :].clip(min=cut[1])])
-    return _Plan(line, cut, first, end, seconds)

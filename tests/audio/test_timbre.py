@@ -72,6 +72,7 @@ def test_bands_are_those_of_the_other_speaker():
     )  # a mean over 9 bands of a line is its middle
     assert timbre.bands_apart(made + 9, made, known).max() == timbre.SHARPEST
     assert timbre.bands_apart(made - 99, made, known).min() == timbre.DULLEST
+    assert not timbre.bands_apart(made + 9, made, known & ~known).any()
     flat = torch.where(known, torch.tensor(0.5), torch.tensor(2.0)).expand(1, 100, 40)
     torch.testing.assert_close(timbre.bands_apart(flat, flat, known, is_alike=False), torch.full((1, 100, 1), -1.5))
 

@@ -9,10 +9,11 @@ from tiny_speech import tiny_net, tiny_speech
 
 from audiocm.audio.io import resample
 from audiocm.audio.pitch import estimate_f0
-from audiocm.pipelines import speech_editor
+from audiocm.pipelines import speech_editor, speech_plan
 from audiocm.pipelines.filling import SEAM, EditSettings
 from audiocm.pipelines.speech_editor import SpeechEditor
 from audiocm.pipelines.text_to_speech_sampler import TextToSpeechSampler
+from audiocm.speech.times import WordPlace
 
 SAID = "She folded the letter twice and slipped it under the clock."
 TEXT = "She folded the paper twice and slipped it under the clock."
@@ -183,12 +184,10 @@ def test_bad_input_is_told(tiny, edit, message):
 
 
 def test_words_that_are_read_together_are_said_anew_together():
-    line = speech_editor.read_line("At 5:45 p.m. we left. Then it rained.")
+    line = speech_plan.read_line("At 5:45 p.m. we left. Then it rained.")
     assert line.text == "At 5:45 p.m. we left. Then it rained." and line.pause == 0
-    places = [
-        speech_editor.WordPlace(text, text, i, i + 1) for i, text in enumerate(["At", "5:45 p.m.", "we", "left."])
-    ]
-    before, after = speech_editor._around(places, 3, 3)
+    places = [WordPlace(text, text, i, i + 1) for i, text in enumerate(["At", "5:45 p.m.", "we", "left."])]
+    before, after = speech_plan.words_around(places, 3, 3)
     assert [[word.text for word in side] for side in (before, after)] == [["At"], ["we", "left."]]
     with pytest.raises(ValueError, match="read together with the whole text"):
-        speech_editor._around(places[1:2], 2, 2)
+        speech_plan.words_around(places[1:2], 2, 2)
