@@ -29,6 +29,7 @@ from .pipelines.graphed import GraphedTextToAudio as GraphedTextToAudio
 from .pipelines.latent_pipeline import AudioOutput as AudioOutput
 from .pipelines.loading import bundled_models as bundled_models
 from .pipelines.sound_editor import EditSettings as EditSettings, SoundEditor as SoundEditor
+from .pipelines.speech_editor import SpeechEditor as SpeechEditor
 from .pipelines.text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .pipelines.text_to_speech import SpeechOutput as SpeechOutput, TextToSpeechPipeline as TextToSpeechPipeline
 from .speech.encoder import SpeechEncoder as SpeechEncoder

@@ -1,1 +1,8 @@
-from . import augmentation as augmentation, io as io, loudness as loudness, pitch as pitch, spectral as spectral
+from . import (
+    augmentation as augmentation,
+    io as io,
+    loudness as loudness,
+    pitch as pitch,
+    spectral as spectral,
+    timbre as timbre,
+)

@@ -1,4 +1,4 @@
-"""`audiocm edit`: a sound file to another one, of which a part is made anew."""
+"""`audiocm edit`: a file of sound or speech to another one, of which a part is made anew."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..pipelines.sound_editor import EditSettings, SoundEditor
+    from ..pipelines.speech_editor import SpeechEditor
 
 EXAMPLES = """examples:
   audiocm edit door.wav -o out.wav --inpaint 1.2:2.0 --prompt "a door slams"
@@ -21,6 +22,11 @@ EXAMPLES = """examples:
   audiocm edit rain.wav -o out.wav --strength 0.6 --prompt "heavy rain on a roof"
   audiocm edit old.wav -o out.wav --extend-bandwidth 4000
   audiocm edit mono.wav -o out.wav --stereo
+  audiocm edit speech.wav -o out.wav --text "Meet me on Friday at the station." --words 4:4
+  audiocm edit speech.wav -o out.wav --continue --said "Meet me on Monday." --text "And bring the keys."
+
+Speech: --text is all that the result says, and --words names the words of it, counted from 1, that are said anew; the
+others are the recording's, at most 17 seconds. With --continue the text is said after the recording.
 
 Files of any rate, length and number of channels; the result has the input's rate, channels and sample format. What is
 not edited is the input's own samples, outside a cross-fade of 20 ms on each side of what was made."""
@@ -34,19 +40,24 @@ def edit_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", required=True, metavar="FILE", help="a .wav, .flac or .ogg file")
     add("--force", action="store_true", help="replace a file that exists")
     add("--inpaint", metavar="START:END", help="make the sound between these seconds anew")
-    add("--continue", dest="after", type=float, metavar="SECONDS", help="continue the sound")
+    after = {"dest": "after", "type": float, "nargs": "?", "const": True, "metavar": "SECONDS"}
+    add("--continue", **after, help="continue the sound; speech by --text, without SECONDS")
     add("--before", type=float, metavar="SECONDS", help="let the sound begin earlier")
     add("--vary", type=float, metavar="AMOUNT", help="another take: 0 the sound itself, 1 nothing of it")
     add("--strength", type=float, metavar="AMOUNT", help="change the sound to --prompt: 0 not at all, 1 wholly")
     add("--extend-bandwidth", type=float, metavar="HZ", help="make up what lies above this frequency")
     add("--stereo", action="store_true", help="make a mono sound stereo")
+    add("--text", help="of speech: what the result says, or with --continue what is said after the recording")
+    add("--words", metavar="FIRST:LAST", help="the words of --text, counted from 1, that are said anew: 3:4, or 3")
+    add("--said", metavar="TEXT", help="with --continue: what the recording says, so that its tempo and tone go on")
+    add("--voice", help="of speech: the model's voice (default: the one most like the recording)")
     add("--prompt", help="what is to be heard (default: whatever fits the sound)")
     add("--steps", type=int, help="network calls (default: 1, of a teacher 25; 4 for --extend-bandwidth)")
     add("--guidance", type=float, help="classifier-free guidance (default: the model's)")
     add("--temperature", type=float, help="standard deviation of the noise (default: the model's)")
     add("--seed", type=int, default=0, help="seed (default 0); another one makes another take")
     add("--retries", type=int, default=3, help="tries with other seeds for a sound that fails (default 3)")
-    add("--model", default="tta", help="tta, tta-teacher, a folder or a hub id (default tta)")
+    add("--model", help="tta, tta-teacher, of speech tts, tts-teacher, a folder or a hub id (default tta or tts)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default auto)")
 
 
@@ -59,12 +70,20 @@ def parse_interval(text: str) -> tuple[float, float]:
     return start, end
 
 
-def edit_command(args: argparse.Namespace) -> None:
-    """Runs `audiocm edit`. Raises ValueError for wrong options, before the model is loaded if that is possible."""
-    from ..audio.io import UnusableClipError, file_format
-    from ..audio.originals import read_original, write_original
-    from .output import check_output_file
+def parse_words(text: str) -> tuple[int, int]:
+    """Returns the two numbers of "FIRST:LAST", or of "N" twice. Raises ValueError if they are not whole numbers."""
+    try:
+        first, last = (int(part) for part in (text.split(":") if ":" in text else (text, text)))
+    except ValueError:
+        raise ValueError(f"--words takes two whole numbers FIRST:LAST, as 3:4, or one, not {text!r}") from None
+    return first, last
 
+
+def check_sound_options(args: argparse.Namespace) -> None:
+    """Checks the options of an edit of a sound, and parses them. Raises ValueError if one is wrong."""
+    for name in ("words", "said", "voice"):
+        if getattr(args, name) is not None:
+            raise ValueError(f"--{name} is for speech: give --text, what is to be said")
     edits = {
         "--inpaint": args.inpaint is not None,
         "--continue and --before": (args.after, args.before) != (None, None),
@@ -80,6 +99,40 @@ def edit_command(args: argparse.Namespace) -> None:
         raise ValueError("--strength changes a sound to --prompt: give one, or --vary for another take")
     if args.inpaint is not None:
         args.inpaint = parse_interval(args.inpaint)
+    if args.after is True:
+        raise ValueError("--continue takes the seconds of a sound, as --continue 3, or --text for speech")
+
+
+def check_speech_options(args: argparse.Namespace) -> None:
+    """Checks the options of an edit of speech, and parses them. Raises ValueError if one is wrong."""
+    from ..pipelines.speech_plan import check_words
+    from ..text.reading import validate_text
+
+    others = ("inpaint", "before", "vary", "strength", "extend_bandwidth", "prompt")
+    given = [name for name in others if getattr(args, name) is not None] + ["stereo"] * args.stereo
+    if given:
+        raise ValueError(f"--text edits speech: leave --{given[0].replace('_', '-')} out")
+    if (args.words is None) == (args.after is None):
+        raise ValueError("with --text give either --words FIRST:LAST, or --continue to say it after the recording")
+    if args.after not in (None, True):
+        raise ValueError("--continue with --text takes no seconds: the text lasts as long as it is said")
+    if args.said is not None and args.words is not None:
+        raise ValueError("--said is for --continue: with --words the text says what is kept")
+    for text in filter(None.__ne__, (args.text, args.said)):
+        validate_text(text)
+    if args.words is not None:
+        args.words = check_words(args.text, parse_words(args.words))
+
+
+def edit_command(args: argparse.Namespace) -> None:
+    """Runs `audiocm edit`. Raises ValueError for wrong options, before the model is loaded if that is possible."""
+    from ..audio.io import UnusableClipError, file_format
+    from ..audio.originals import read_original, write_original
+    from .output import check_output_file
+
+    is_speech = args.text is not None
+    (check_speech_options if is_speech else check_sound_options)(args)
+    args.model = args.model or ("tts" if is_speech else "tta")
     file_format(args.output)
     if Path(args.output).absolute() == Path(args.input).absolute():
         raise ValueError(f"{args.output} is the input itself: give another file")
@@ -91,17 +144,30 @@ def edit_command(args: argparse.Namespace) -> None:
     with quiet_libraries():
         start = time.perf_counter()
         from ..pipelines.sound_editor import EditSettings, SoundEditor, check_sound
+        from ..pipelines.speech_editor import SpeechEditor
 
         check_sound(wav)
-        editor = SoundEditor(load_pipeline(args.model, args.device))
         names = ("prompt", "seed", "guidance", "temperature")
         settings = EditSettings(
             **{name: getattr(args, name) for name in names}, steps=args.steps, max_retries=args.retries
         )
-        edited, out_rate = _edit(editor, wav, rate, settings, args)
+        if is_speech:
+            editor = SpeechEditor(load_pipeline(args.model, args.device, "TextToSpeechSampler"))
+            edited, out_rate = _edit_speech(editor, wav, rate, settings, args), rate
+        else:
+            edited, out_rate = _edit(SoundEditor(load_pipeline(args.model, args.device)), wav, rate, settings, args)
         write_original(args.output, edited, out_rate, subtype)
     elapsed = time.perf_counter() - start
     print(f"{args.output}: {len(edited) / out_rate:.2f} s of sound in {elapsed:.1f} s, model {args.model}")
+
+
+def _edit_speech(
+    editor: SpeechEditor, wav: np.ndarray, rate: int, settings: EditSettings, args: argparse.Namespace
+) -> np.ndarray:
+    """Returns the edited recording."""
+    if args.words is not None:
+        return editor.replace_words(wav, rate, args.text, args.words, args.voice, settings)
+    return editor.extend(wav, rate, args.text, args.said, args.voice, settings)
 
 
 def _edit(

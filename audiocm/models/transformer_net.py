@@ -150,6 +150,16 @@ class TransformerNet(StoredWeights, Configured, nn.Module):
         net.load_state_dict(self.state_dict(), strict=False)
         return net
 
+    def load_weights_of(self, net: "TransformerNet") -> None:
+        """Loads the weights of a network of this shape; where that one takes no known frames and this one does, both
+        are equal until this one is trained, since the weights of these inputs are 0.
+
+        Raises RuntimeError if the shapes differ elsewhere."""
+        weights = dict(net.state_dict())
+        if self.takes_kept and not net.takes_kept:
+            weights["input.weight"] = F.pad(weights["input.weight"], (0, self.config.channels + 1))
+        self.load_state_dict(weights)
+
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Linear):

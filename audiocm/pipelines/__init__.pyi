@@ -2,10 +2,13 @@ from . import (
     components as components,
     failures as failures,
     graphed as graphed,
+    filling as filling,
     latent_pipeline as latent_pipeline,
     loading as loading,
     sampler as sampler,
     sound_editor as sound_editor,
+    speech_editor as speech_editor,
+    speech_plan as speech_plan,
     text_to_audio as text_to_audio,
     text_to_audio_sampler as text_to_audio_sampler,
     text_to_speech as text_to_speech,
@@ -16,6 +19,7 @@ from .graphed import GraphedTextToAudio as GraphedTextToAudio
 from .latent_pipeline import AudioOutput as AudioOutput
 from .loading import bundled_models as bundled_models, save_bundle as save_bundle
 from .sound_editor import EditSettings as EditSettings, SoundEditor as SoundEditor
+from .speech_editor import SpeechEditor as SpeechEditor
 from .text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .text_to_audio_sampler import TextToAudioSampler as TextToAudioSampler
 from .text_to_speech import SpeechOutput as SpeechOutput, TextToSpeechPipeline as TextToSpeechPipeline

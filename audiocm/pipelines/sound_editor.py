@@ -5,72 +5,45 @@ latents, mels and phases, and puts only what was made into the sound: all other 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..audio.io import resample
-from ..audio.seams import fade_in, high_pass, match_level, splice
+from ..audio.seams import fade_in, high_pass, match_level
 from ..audio.spectral import griffin_lim
-from ..checks import check_number, check_text, check_whole
-from ..diffusion import editing, solvers
-from .failures import MAX_FRAME_RMS, SILENCE_RMS, AudioError, attempt, audio_faults
-from .sampler import LatentSampler, PerItemNoise
+from ..checks import check_number, check_whole
+from .failures import MAX_FRAME_RMS, AudioError, audio_faults
+from .filling import (
+    DEFAULTS,
+    PHASE_ITERATIONS,
+    SEAM as SEAM,
+    EditSettings as EditSettings,
+    PartEditor,
+    check_sound as check_sound,
+    joined_band as joined_band,
+    joined_mel as joined_mel,
+    mirrored as mirrored,
+)
+from .sampler import LatentSampler
 
 CONTEXT = 3.0  # seconds of the sound on each side that the model hears, and up to one more
-SEAM = 0.02  # seconds of a cross-fade
-MARGIN = 1  # latent frames on each side of an interval that are made with it, since they heard a part of it
-LEVEL = 0.1  # RMS at which the model hears a sound
-PHASE_ITERATIONS = 16  # of Griffin-Lim around known phases
-MAX_STEPS = 1000
 LOOP_GAP = 1.0  # seconds between the end and the beginning of a loop that join them
-BAND_CALLS, TEACHER_STEPS = 4, 25  # by default, of a student that extends a band, and of a teacher
+BAND_CALLS = 4  # by default, of a student that extends a band
 DEFAULT_PROMPT = "a sound"  # what a network that ignores its words is given
 
 
-@dataclass(frozen=True)
-class EditSettings:
-    """How a sound is made: None stands for the model's default.
-
-    prompt       what is wanted; None: whatever fits the sound around (guidance 0)
-    steps        network calls of a student, solver steps of a teacher"""
-
-    prompt: str | None = None
-    seed: int = 0
-    steps: int | None = None
-    guidance: float | None = None
-    temperature: float | None = None
-    max_retries: int = 3
-
-    def __post_init__(self):
-        """Raises ValueError for a setting that is not allowed."""
-        if self.prompt is not None:
-            check_text("prompt", self.prompt)
-        check_whole("seed", self.seed, least=0, below=2**63)
-        check_whole("max_retries", self.max_retries, least=0)
-        if self.steps is not None:
-            check_whole("steps", self.steps, least=1, most=MAX_STEPS)
-        for name in ("guidance", "temperature"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), **({"above": 0, "most": 2} if name == "temperature" else {}))
-
-
-class SoundEditor:
+class SoundEditor(PartEditor):
     """Edits sounds with a text-to-audio pipeline.
 
     A wav is float [sample] or [sample, channel] in [-1, 1] at `rate` Hz, and so is the result; the channels of a sound
-    are made from equal noise. `pipe` is a text-to-audio pipeline. All methods raise ValueError if an argument is not allowed, AudioError if what was made
-    is silent, clipped or not finite with every seed tried."""
-
-    def __init__(self, pipe: LatentSampler):
-        self.pipe, self.codec = pipe, pipe.codec
-        self.max_frames: int = pipe.transformer.config.max_frames
-        self.takes_kept: bool = bool(pipe.transformer.config.takes_kept)
+    are made from equal noise. `pipe` is a text-to-audio pipeline. All methods raise ValueError if an argument is not
+    allowed, AudioError if what was made is silent, clipped or not finite with every seed tried."""
 
     def inpaint(
-        self, wav: np.ndarray, rate: int, start: float, end: float, settings: EditSettings = EditSettings()
+        self, wav: np.ndarray, rate: int, start: float, end: float, settings: EditSettings = DEFAULTS
     ) -> np.ndarray:
         """Makes the sound between `start` and `end` seconds anew."""
         seconds = len(check_sound(wav)) / rate
@@ -89,7 +62,7 @@ class SoundEditor:
         rate: int,
         after: float = 0.0,
         before: float = 0.0,
-        settings: EditSettings = EditSettings(),
+        settings: EditSettings = DEFAULTS,
     ) -> np.ndarray:
         """Continues the sound by `after` seconds, and begins it `before` seconds earlier."""
         check_sound(wav)
@@ -102,9 +75,7 @@ class SoundEditor:
                 wav = self._fill(np.pad(wav, padding), rate, first, first + count, settings)
         return wav
 
-    def transform(
-        self, wav: np.ndarray, rate: int, strength: float, settings: EditSettings = EditSettings()
-    ) -> np.ndarray:
+    def transform(self, wav: np.ndarray, rate: int, strength: float, settings: EditSettings = DEFAULTS) -> np.ndarray:
         """Makes another take of the sound, or with a prompt another sound of its shape.
 
         strength: 0 the sound itself, 1 nothing of it. The sound's latents are noised to that fraction of the path's
@@ -123,7 +94,7 @@ class SoundEditor:
         return self._in_windows(wav, rate, make, settings)
 
     def extend_bandwidth(
-        self, wav: np.ndarray, rate: int, cutoff: float, settings: EditSettings = EditSettings(), strength: float = 0.5
+        self, wav: np.ndarray, rate: int, cutoff: float, settings: EditSettings = DEFAULTS, strength: float = 0.5
     ) -> np.ndarray:
         """Makes up what lies above `cutoff` Hz, at the model's rate if that is higher; what lies below is the sound's.
 
@@ -141,9 +112,7 @@ class SoundEditor:
 
         return base + high_pass(self._in_windows(base, out_rate, make, settings), out_rate, cutoff)
 
-    def widen(
-        self, wav: np.ndarray, rate: int, width: float = 0.5, settings: EditSettings = EditSettings()
-    ) -> np.ndarray:
+    def widen(self, wav: np.ndarray, rate: int, width: float = 0.5, settings: EditSettings = DEFAULTS) -> np.ndarray:
         """Makes a mono sound stereo, [sample, 2], whose mean over the channels is the sound.
 
         The side signal is half the difference of two takes of the sound, at `width` times its level, above 120 Hz."""
@@ -220,21 +189,14 @@ class SoundEditor:
 
     def _fill(self, wav: np.ndarray, rate: int, first: int, end: int, settings: EditSettings) -> np.ndarray:
         """Returns wav with its samples from `first` to `end` made anew, and the seams around them."""
-        own = self.pipe.sample_rate
-        begin = max(0, int(first / rate - CONTEXT))  # a whole second is a whole sample at any rate
+        begin = max(0, int(first / rate - CONTEXT)) * rate  # a whole second is a whole sample at any rate
         stop = min(len(wav), round(end + CONTEXT * rate))
-        part = wav[begin * rate : stop]
-        first, end = first - begin * rate, end - begin * rate
-        heard, gain = self._heard(part, rate, np.r_[0:first, end : len(part)])
-        interval = round(first * own / rate), round(end * own / rate)
 
-        def make(_: list[int], seeds: list[int]) -> Iterator[tuple[np.ndarray, str | None]]:
-            made = self._made_between(heard, interval, settings, seeds[0])
-            fault = next(filter(None, audio_faults(made[:, slice(*interval)])), None)
-            yield self._at_rate(made, gain, rate, part), fault
+        def fill_mel(reference: Tensor, known: Tensor, seed: int) -> Tensor:
+            return self.codec.vae.decode(self._fill_latents(reference, known, settings, seed))
 
-        spliced = splice(part, self._first_good(make, settings), first, end, round(SEAM * rate))
-        return np.concatenate([wav[: begin * rate], spliced, wav[stop:]])
+        made = self._fill_part(wav[begin:stop], rate, first - begin, end - begin, fill_mel, settings)
+        return np.concatenate([wav[:begin], made, wav[stop:]])
 
     def _in_windows(
         self, wav: np.ndarray, rate: int, make: Callable[[Tensor, EditSettings, int], Tensor], settings: EditSettings
@@ -264,53 +226,6 @@ class SoundEditor:
                 return result
             begin += window - fade
 
-    def _first_good(self, make: Callable, settings: EditSettings) -> np.ndarray:
-        tried = attempt(make, [settings.seed], settings.max_retries)[0]
-        if tried.fault:
-            raise AudioError(f"what was made {tried.fault} with every seed tried: {', '.join(map(str, tried.seeds))}")
-        return tried.made
-
-    def _heard(self, part: np.ndarray, rate: int, known: np.ndarray) -> tuple[Tensor, float]:
-        """Returns a part of a sound as the model hears it, [channel, sample] at its rate and level, and the gain.
-
-        Raises ValueError if what is known of it is silent."""
-        level = float(np.sqrt(np.mean(np.square(part[known], dtype=np.float64)))) if len(known) else 0.0
-        if level < SILENCE_RMS / 10:
-            raise ValueError("the sound around is silent: there is nothing to go by; generate a sound instead")
-        gain = LEVEL / level
-        heard = resample(part * gain, rate, self.pipe.sample_rate)
-        return torch.from_numpy(np.atleast_2d(heard.T).astype(np.float32)).to(self.pipe.device), gain
-
-    def _at_rate(self, made: Tensor, gain: float, rate: int, part: np.ndarray) -> np.ndarray:
-        """Returns what was made at the rate, level, length and shape of a part of the sound."""
-        wav = resample(made.float().cpu().numpy().T, self.pipe.sample_rate, rate)[: len(part)] / gain
-        wav = np.pad(wav, [(0, len(part) - len(wav)), (0, 0)])
-        peak = float(np.abs(wav).max())
-        wav = wav * (0.99 / peak if peak > 1 else 1.0)
-        return wav.reshape(part.shape).astype(part.dtype)
-
-    @torch.no_grad()
-    def _made_between(self, heard: Tensor, interval: tuple[int, int], settings: EditSettings, seed: int) -> Tensor:
-        """Returns heard [channel, sample] with the interval of samples made anew; its other samples come close to it."""
-        first, end = interval
-        frame = self.codec.samples_per_frame
-        sound = mirrored(heard, first, end)
-        sound = torch.nn.functional.pad(sound, (0, -sound.shape[1] % frame), mode="replicate")
-        reference = self.codec.encode(sound)
-        index = torch.arange(reference.shape[2], device=heard.device)
-        known = (index < first // frame - MARGIN) | (index >= -(-end // frame) + MARGIN)
-        latent = self._fill_latents(reference, known, settings, seed)
-        mel = self.codec.vocoder.mel
-        start = torch.arange(sound.shape[1] // mel.hop, device=heard.device) * mel.hop
-        pad = (mel.n_fft - mel.hop) // 2
-        given = (start + mel.hop + pad <= first) | (start - pad >= end)
-        spectrum = mel.stft(sound)
-        log_mel = joined_mel(mel.from_spectrum(spectrum), self.codec.vae.decode(latent), given)
-        log_mel = mel.limit(log_mel, MAX_FRAME_RMS)
-        estimate = self.codec.vocoder.initial_spectrum(log_mel)
-        made = griffin_lim(mel, log_mel, estimate, PHASE_ITERATIONS, known=given, known_spectrum=spectrum)
-        return made[:, : heard.shape[1]]
-
     def _fill_latents(self, reference: Tensor, known: Tensor, settings: EditSettings, seed: int) -> Tensor:
         """Fills the unknown frames of a reference [channel, latent channel, frame], in windows if it is too long."""
         context = int(CONTEXT * self.codec.frame_rate)
@@ -327,7 +242,6 @@ class SoundEditor:
             part += 1
         return latent
 
-    @torch.no_grad()
     def _sample(
         self,
         reference: Tensor,
@@ -338,37 +252,12 @@ class SoundEditor:
         hook: Callable[[Tensor, float], Tensor] | None = None,
     ) -> Tensor:
         """Samples latents [channel, latent channel, frame] from a reference noised by `strength`, with known frames."""
-        pipe, path, device = self.pipe, self.pipe.path, reference.device
-        rows, frames = len(reference), reference.shape[2]
-        steps = settings.steps or (1 if pipe.is_student else TEACHER_STEPS)
+        pipe = self.pipe
         w = pipe.config.guidance_scale if settings.guidance is None else settings.guidance
         w = pipe.guidance_range[0] if settings.prompt is None else w
-        pipe.check_sampling(steps, w)
-        cond = pipe.sound_condition([settings.prompt or DEFAULT_PROMPT] * rows, frames)
-        net, cond = pipe.apply_guidance(cond, float(w))
+        cond = pipe.sound_condition([settings.prompt or DEFAULT_PROMPT] * len(reference), reference.shape[2])
         temperature = pipe.config.temperature if settings.temperature is None else settings.temperature
-        unit = PerItemNoise([seed] * rows, reference.shape[1], self.max_frames)
-
-        def draw_noise(_: Tensor | None = None) -> Tensor:
-            return temperature * unit(frames, device)
-
-        times = (solvers.student_times if pipe.is_student else solvers.ode_times)(path, int(steps))
-        if strength < 1:
-            top, bottom = (torch.tensor([time], dtype=torch.float64) for time in (path.t_max, path.t_min))
-            highest = path.interpolate(top, bottom, 1 - strength)
-            share = torch.linspace(0, 1, int(steps) + pipe.is_student, dtype=torch.float64)
-            times = [*path.interpolate(highest, bottom, share)[: int(steps)].tolist(), 0.0]
-        options = {"solver": solvers.student_step if pipe.is_student else solvers.heun, "draw_noise": draw_noise}
-        options |= {"gamma": 1.0 if pipe.is_student else 0.0, "start": reference if strength < 1 else None}
-        if known is not None and self.takes_kept:
-            cond.kept, cond.kept_mask = reference, known.expand(rows, -1)
-        elif known is not None and pipe.is_student:
-            hook = editing.keep_known(reference, ~known)
-            options["start"] = editing.fill_unknown(reference, ~known)
-        elif known is not None:
-            hook = editing.replace_known(path, reference, ~known, draw_noise)
-            options["gamma"] = 0.5
-        made = solvers.sample(net, path, draw_noise(), cond, times, hook=hook, **options)
+        made = self._denoise(cond, reference, settings, seed, w, strength, known, hook, temperature=temperature)
         return made if known is None else torch.where(known, reference, made)
 
     @torch.no_grad()
@@ -435,61 +324,3 @@ def without_end(wav: np.ndarray, rate: int) -> np.ndarray:
     levels = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
     loud = np.flatnonzero(levels >= 0.25 * np.quantile(levels, 0.9))
     return wav[: (int(loud[-1]) + 1) * hop] if loud[-1] + 1 < len(frames) else wav
-
-
-def check_sound(wav: np.ndarray) -> np.ndarray:
-    """Returns a wav that can be edited. Raises ValueError if it is empty, silent, not finite or of another shape."""
-    if not isinstance(wav, np.ndarray) or wav.ndim not in (1, 2) or not np.issubdtype(wav.dtype, np.floating):
-        raise ValueError("the sound must be a float array [sample] or [sample, channel]")
-    if not len(wav):
-        raise ValueError("the sound is empty")
-    if not np.isfinite(wav).all():
-        raise ValueError("the sound holds samples that are not finite")
-    if float(np.abs(wav).max()) < SILENCE_RMS:
-        raise ValueError("the sound is silent: there is nothing to go by")
-    return wav
-
-
-def mirrored(sound: Tensor, first: int, end: int) -> Tensor:
-    """Returns a sound [channel, sample] whose samples from `first` to `end` mirror what lies beside them.
-
-    What the encoder hears next to the interval is then neither silence nor what is to be replaced."""
-    result = sound.clone()
-    index = torch.arange(end - first, device=sound.device)
-    before, after = sound[:, :first].flip(1), sound[:, end:].flip(1)
-    sides = []
-    for side, distance in ((before, index), (after.flip(1), (end - first - 1) - index)):
-        sides.append(side[:, distance % side.shape[1]] if side.shape[1] else None)
-    share = ((index + 0.5) / max(len(index), 1))[None]
-    if sides[0] is None or sides[1] is None:
-        result[:, first:end] = sides[1] if sides[0] is None else sides[0]
-    else:
-        result[:, first:end] = (1 - share).sqrt() * sides[0] + share.sqrt() * sides[1]
-    return result
-
-
-def joined_mel(given: Tensor, made: Tensor, known: Tensor, frames: int = 8, limit: float = 0.7) -> Tensor:
-    """Returns log-mels [channel, bin, frame]: `given` in known frames, else `made` at the level that fits both sides.
-
-    The level on each side is the mean difference in the last `frames` known frames, at most `limit` nepers."""
-    unknown = (~known).nonzero()[:, 0]
-    if not len(unknown):
-        return given
-    first, end = int(unknown[0]), int(unknown[-1]) + 1
-    difference = (given - made).mean(1, keepdim=True).clamp(-limit, limit)
-    sides = [difference[:, :, max(0, first - frames) : first], difference[:, :, end : end + frames]]
-    left, right = (side.mean(2, keepdim=True) if side.shape[2] else None for side in sides)
-    left, right = right if left is None else left, left if right is None else right
-    if left is None or right is None:
-        return made
-    share = torch.linspace(0, 1, end - first, device=made.device)
-    level = left + share * (right - left)
-    return torch.cat([given[:, :, :first], made[:, :, first:end] + level, given[:, :, end:]], 2)
-
-
-def joined_band(given: Tensor, made: Tensor, known: Tensor, bins: int = 6, limit: float = 2.0) -> Tensor:
-    """Returns log-mels [channel, bin, frame]: `given` in known bins [bin, 1], above them `made` at the level that fits
-    the highest `bins` known ones, frame by frame, at most `limit` nepers."""
-    top = int(known.sum())
-    level = (given - made)[:, max(0, top - bins) : top].mean(1, keepdim=True).clamp(-limit, limit)
-    return torch.where(known, given, made + level)

@@ -39,6 +39,8 @@ class SpeechBatch:
     durations: Tensor | None = None  # float [batch, token] in frames; rows of nan: unknown
     pitch: Tensor | None = None  # float [batch, 3 * SUBFRAMES, frame], see `pitch_features`
     null: Tensor | None = None  # bool [batch]: the denoiser's condition is dropped
+    kept: Tensor | None = None  # float [batch, channel, frame]: latents of a recording that is edited
+    kept_mask: Tensor | None = None  # bool [batch, frame]: the frames of it that are given
 
     def to(self, device: torch.device | str) -> "SpeechBatch":
         """Returns the batch on a device."""
@@ -155,7 +157,7 @@ class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
         return whole_frames(self.log_durations(states, speech).exp() * speech.token_mask / speed)[0]
 
     def condition(self, states: Tensor, speech: SpeechBatch, durations: Tensor, frames: int) -> Condition:
-        """Returns the denoiser's Condition of so many frames: token states, voice vector, mask and prior."""
+        """Returns the denoiser's Condition of so many frames: token states, voice vector, mask, prior, and what is kept."""
         total = durations.sum(1).round().long()
         mask = torch.arange(frames, device=states.device) < total[:, None] if speech.mask is None else speech.mask
         h = torch.einsum("bwn,bfn->bwf", states, distribute_frames(durations, frames).to(states.dtype))
@@ -164,7 +166,8 @@ class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
         prior = self.prior(h, mask).float()
         voice = self.voice(speech.voice)
         text = {"tokens": states.transpose(1, 2), "token_mask": speech.token_mask, "pooled": voice}
-        return Condition(**text, mask=mask, prior=prior, null=speech.null)
+        kept = {"kept": speech.kept, "kept_mask": speech.kept_mask}
+        return Condition(**text, **kept, mask=mask, prior=prior, null=speech.null)
 
     def forward(self, speech: SpeechBatch, speed: float | Tensor = 1.0) -> tuple[Condition, Tensor]:
         """Returns the Condition and durations [batch, token], predicted if the batch has none; waits for the device."""

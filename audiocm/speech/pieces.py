@@ -61,14 +61,23 @@ def without_context(piece: SpokenPiece, sample_rate: int) -> SpokenPiece:
     first = len(piece.symbols) - 1 - (len(piece.symbols) - 4) // 3  # "_" L " " L " " L "_"
     start, end = sum(piece.seconds[: first - 3]) + piece.seconds[first - 3] / 2, sum(piece.seconds[:first])
     begin, fade = round(start * sample_rate), round(FADE * sample_rate)
-    energy = np.square(piece.audio[begin : round(end * sample_rate) + fade].astype(np.float64))
-    cut = begin + int(np.lib.stride_tricks.sliding_window_view(energy, fade).sum(1).argmin())
+    cut = quietest_place(piece.audio, begin, round(end * sample_rate) + fade, fade)
     audio = piece.audio[cut:].copy()
     audio[:fade] *= np.linspace(0, 1, fade, dtype=np.float32)
     silence = end - cut / sample_rate
     more = max(0, round((LEAD - silence) * sample_rate))
     seconds = (silence + more / sample_rate, *piece.seconds[first:])
     return SpokenPiece(np.pad(audio, (more, 0)), piece.sentence, (SILENCE, *piece.symbols[first:]), seconds)
+
+
+def quietest_place(wav: np.ndarray, first: int, end: int, width: int) -> int:
+    """Returns the sample at which the quietest `width` samples of a wav [sample] between `first` and `end` begin.
+
+    `first` itself if there are fewer."""
+    energy = np.square(wav[first:end].astype(np.float64))
+    if len(energy) < width:
+        return first
+    return first + int(np.lib.stride_tricks.sliding_window_view(energy, width).sum(1).argmin())
 
 
 class Timeline:

@@ -54,6 +54,15 @@ class SentenceTimes:
         return [(symbol, end - start) for symbol, start, end in self.phonemes]
 
 
+class WordPlace(NamedTuple):
+    """A word as `WordTime` has it, its first symbol in a sentence's phonemes, and the one after its last."""
+
+    text: str
+    spoken: str
+    first: int
+    end: int
+
+
 class _Group(NamedTuple):
     """Written words, their spoken ones, and the number of spoken runs of phonemes that they are."""
 
@@ -70,22 +79,32 @@ def sentence_times(
     symbols, seconds: its phonemes with the silence around them, as they were synthesised."""
     phonemes = [PhonemeTime(SILENCE, start, start + pause)] if pause else []
     begin = at = start + pause
-    runs: list[tuple[float, float]] = []
-    is_inside = False
     for i, (symbol, length) in enumerate(zip(symbols, seconds, strict=True)):
         until = end if i == len(symbols) - 1 else at + length
         phonemes.append(PhonemeTime(symbol, at, until))
-        if symbol in VOWELS + CONSONANTS:
-            runs = [*runs[:-1], (runs[-1][0], until)] if is_inside else [*runs, (at, until)]
-        is_inside = symbol in VOWELS + CONSONANTS
         at = until
+    spoken = phonemes[1:] if pause else phonemes
+    places = word_places(sentence, symbols)
+    words = tuple(WordTime(w.text, w.spoken, spoken[w.first].start, spoken[w.end - 1].end) for w in places)
+    return SentenceTimes(sentence.text, begin, end, words, tuple(phonemes))
+
+
+def word_places(sentence: Sentence, symbols: Sequence[str]) -> list[WordPlace]:
+    """Returns where the words of a sentence lie among its symbols, in order; pauses are between them."""
+    runs: list[tuple[int, int]] = []
+    is_inside = False
+    for i, symbol in enumerate(symbols):
+        is_sound = symbol in VOWELS + CONSONANTS
+        if is_sound:
+            runs = [*runs[:-1], (runs[-1][0], i + 1)] if is_inside else [*runs, (i, i + 1)]
+        is_inside = is_sound
     words, first = [], 0
     for group in _groups(sentence.text, sentence.words, sentence.phonemes):
         mine = runs[first : first + group.runs]
         first += group.runs
         if mine:
-            words.append(WordTime(group.text, group.spoken, mine[0][0], mine[-1][1]))
-    return SentenceTimes(sentence.text, begin, end, tuple(words), tuple(phonemes))
+            words.append(WordPlace(group.text, group.spoken, mine[0][0], mine[-1][1]))
+    return words
 
 
 def shift_times(times: SentenceTimes, seconds: float, pause: float = 0.0) -> SentenceTimes:

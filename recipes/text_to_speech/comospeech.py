@@ -13,7 +13,7 @@ from audiocm.distillation import methods
 from audiocm.models.transformer import LatentTransformer
 from audiocm.training.run import Run
 from recipes.text_to_audio.data import CACHE
-from recipes.text_to_speech.data import CORPORA, VAE
+from recipes.text_to_speech.data import CORPORA, EDITING, VAE
 from recipes.text_to_speech.student import GUIDANCE, TEACHER, load_teacher, student_run
 
 
@@ -27,6 +27,7 @@ def run(
     minutes: float = 4.7,
     steps: int = 100_000,
     scale: float = 1.0,
+    editing: float = EDITING,
     lr: float = 1e-4,
     compile: bool = True,
     jobs: int = 1,
@@ -37,6 +38,6 @@ def run(
     frozen = load_teacher(teacher)
     net = LatentTransformer.from_pretrained(start) if start else frozen.net.student(w)
     method = methods.comospeech(guided_net(frozen.net), intervals, **frozen.method_options(w))
-    data = {"corpora": corpora, "vae": vae, "scale": scale, "jobs": jobs, "cache": cache, "seed": seed}
-    settings = {"minutes": minutes, "compile": compile, "steps": steps, "lr": lr, "target_ema": 0.95}
+    data = {"corpora": corpora, "vae": vae, "scale": scale, "editing": editing, "jobs": jobs, "cache": cache}
+    settings = {"seed": seed, "minutes": minutes, "compile": compile, "steps": steps, "lr": lr, "target_ema": 0.95}
     return student_run("comospeech", net, method, frozen, w, **data, **settings)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from audiocm.audio.io import read_wave
 from audiocm.audio.pitch import estimate_f0
+from audiocm.checks import check_number
 from audiocm.codec.vae import MelVAE
 from audiocm.data.batches import LatentBatches
 from audiocm.data.latents import Latents, cached_latents, codec_key, concatenate_latents, pack, unpack
@@ -38,6 +39,7 @@ CORPORA = [Path("data/voice"), Path("data/singing"), Path("data/prompts")]
 VAE = f"{CODEC}/vae"
 BUCKETS = [(192, 96), (128, 144), (80, 240), (48, 400)]  # (batch, frames): about the same number of frames a step
 MAX_FRAMES = 400
+EDITING = 0.25  # share of samples of which a part is known
 
 
 def _annotate(clip: Clip) -> dict | str:
@@ -131,10 +133,13 @@ def load_batches(
     scale: float = 1.0,
     cache: Path = CACHE,
     n_jobs: int = 1,
+    editing: float = 0.0,
 ) -> LatentBatches:
     """Returns batches (latents, SpeechBatch) of one split of all corpora, rare voices more often than their share.
 
-    `scale` multiplies the batch sizes. Raises ValueError if no corpus has a clip of the split."""
+    `scale` multiplies the batch sizes; `editing` is the share of samples of which a part is known. Raises ValueError if
+    no corpus has a clip of the split, or `editing` is no share."""
+    check_number("editing", editing, least=0, most=1)
     parts = []
     for root in corpora:
         if clips := [clip for clip in read_speech_corpus(root) if clip.split == split]:
@@ -148,7 +153,7 @@ def load_batches(
     )
     counts = {voice: sum(clip.voice == voice for clip in latents.clips) for voice in voices}
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
-    sampling = {"dropout": 0.1, "weight": lambda clip: counts[clip.voice] ** -0.5}
+    sampling = {"dropout": 0.1, "weight": lambda clip: counts[clip.voice] ** -0.5, "editing": editing}
     return LatentBatches(latents, utterances, buckets, seed=seed, device=device, **sampling)
 
 

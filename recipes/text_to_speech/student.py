@@ -2,7 +2,7 @@
 
 The bundled `tts` is the mean of zipvoice.py and zipvoice_self.py, which continues the former; recipes/README.md has the
 commands. comospeech.py is the alternative in the tables. Only the denoiser is trained; the encoder remains the
-teacher's.
+teacher's. A teacher that takes known frames (teacher.py) has students that do: a share `--editing` of the samples has them.
 """
 
 import json
@@ -73,13 +73,18 @@ def student_run(
     jobs: int,
     cache: Path,
     seed: int,
+    editing: float,
     **settings: Any,
 ) -> Run:
-    """Returns the training of a student, with the settings that all methods share."""
+    """Returns the training of a student, with the settings that all methods share.
+
+    editing: share of samples of which a part is known; 0 is taken for a teacher or a student without known frames."""
     if compile and teacher.net.device.type == "cuda":
         compile_blocks(teacher.net)
     voices, device = tuple(teacher.encoder.config.voices), teacher.net.device
-    batches = load_batches(corpora, voices, vae, device, seed, scale=scale, cache=cache, n_jobs=jobs)
+    editing = editing if teacher.net.takes_kept and net.takes_kept else 0.0
+    options = {"scale": scale, "cache": cache, "n_jobs": jobs, "editing": editing}
+    batches = load_batches(corpora, voices, vae, device, seed, **options)
     source = ConditionedBatches(batches, teacher.encoder, choose_timing(batches, vae))
     settings |= {"warmup": 200, "ema": 0.999, "log_every": 100, "seed": seed, "export": make_export(teacher, w)}
     return latent_run(f"tts_{name}", net, method, source, minutes, compile, **settings)

@@ -3,11 +3,15 @@
     audiocm train recipes/text_to_speech/teacher.py --output runs/tts_first
     audiocm train recipes/text_to_speech/teacher.py --output runs/tts_teacher --start runs/tts_first/model --lr 3e-4
 
-CoMoSpeech (Ye et al. 2023) and Grad-TTS (Popov et al. 2021). The two commands made the bundled `tts-teacher` and
-`speech-encoder`: 5 minutes each on one H100, 5,417 and 5,673 steps; with 50 Euler steps word errors 8.3 %, DNSMOS 3.18,
-speaker similarity 0.90 (samples/tts_scores.json). A new voice: `--corpora FOLDER --start
+CoMoSpeech (Ye et al. 2023) and Grad-TTS (Popov et al. 2021). With `--minutes 5 --editing 0` the two commands made the
+bundled `tts-teacher` and `speech-encoder`: on one H100, 5,417 and 5,673 steps; with 50 Euler steps word errors 8.3 %,
+DNSMOS 3.18, speaker similarity 0.90 (samples/tts_scores.json). A new voice: `--corpora FOLDER --start
 audiocm/pretrained/tts-teacher`. Exact durations are used where a corpus has them, alignment search elsewhere. Writes
 model/ and, beside it, speech-encoder/.
+
+By default the network also takes the known frames of a recording, which a share `--editing` of the samples has, so that
+one training serves reading and the editing of speech (Voicebox, Le et al. 2023, section 3.2); the defaults of these
+two calls together are 30 minutes. A `--start` without known frames is trained on as one with them.
 """
 
 from collections.abc import Callable
@@ -28,6 +32,7 @@ from recipes.text_to_audio.data import CACHE, latent_run
 from recipes.text_to_audio.teacher import LEVELS
 from recipes.text_to_speech.data import (
     CORPORA,
+    EDITING,
     MAX_FRAMES,
     VAE,
     choose_timing,
@@ -84,7 +89,9 @@ def held_out_errors(
 
 
 def load_weights(net: SpeechModel, start: str) -> None:
-    """Loads the weights of an earlier teacher's model folder; new voices start as the mean of the voices it knows."""
+    """Loads the weights of an earlier teacher's model folder; new voices start as the mean of the voices it knows.
+
+    Raises ValueError if it takes known frames and this network does not."""
     encoder = net.encoder
     old = load_speech_encoder(start, encoder.device)
     known, weights = list(old.config.voices), old.state_dict()
@@ -93,14 +100,17 @@ def load_weights(net: SpeechModel, start: str) -> None:
     with torch.no_grad():
         for row, voice in zip(encoder.voice.weight, encoder.config.voices, strict=True):
             row.copy_(rows[known.index(voice)] if voice in known else rows.mean(0))
-    net.transformer.load_state_dict(LatentTransformer.from_pretrained(start).state_dict())
+    transformer = LatentTransformer.from_pretrained(start)
+    if transformer.takes_kept and not net.transformer.takes_kept:
+        raise ValueError(f"{start} takes known frames: editing must be over 0")
+    net.transformer.load_weights_of(transformer)
 
 
 def run(
     corpora: list[Path] = CORPORA,
     vae: str = VAE,
     start: str = "",
-    minutes: float = 5.0,
+    minutes: float = 15.0,
     steps: int = 200_000,
     scale: float = 1.0,
     width: int = 320,
@@ -108,6 +118,7 @@ def run(
     encoder_width: int = 256,
     encoder_depth: int = 5,
     noise_mean: float = 1.0,
+    editing: float = EDITING,
     lr: float = 5e-4,
     warmup: int = 500,
     compile: bool = True,
@@ -117,17 +128,20 @@ def run(
 ) -> Run:
     """Returns the training: `minutes` in all calls together, at most `steps`. `start` is a teacher to train on.
 
-    noise_mean: 1 centres the noise on the prior (CoMoSpeech), 0 on zero. Raises ValueError for another value."""
+    noise_mean: 1 centres the noise on the prior (CoMoSpeech), 0 on zero. editing: share of samples of which a part is
+    known, which the network is then told; 0 for a network that takes no known frames. Raises ValueError for another
+    value."""
     if noise_mean not in (0.0, 1.0):
         raise ValueError(f"noise_mean {noise_mean:g}: must be 1 (around the prior) or 0 (zero-mean)")
     device, voices = best_device(), corpus_voices(corpora)
-    source = load_batches(corpora, voices, vae, device, seed, scale=scale, cache=cache, n_jobs=jobs)
+    source = load_batches(corpora, voices, vae, device, seed, scale=scale, cache=cache, n_jobs=jobs, editing=editing)
     valid = load_batches(corpora, voices, vae, device, seed + 1, "valid", min(scale, 0.25), cache, jobs)
     held_out = [next(valid) for _ in range(4)]
     channels = source.silence.shape[0]
     encoder = SpeechEncoder(channels, encoder_width, encoder_depth, voices=voices, follows_pitch=True)
     inputs = {"token_width": encoder_width, "pooled_width": encoder_width, "prior_channels": channels}
     shape = {"width": width, "depth": depth, "heads": max(1, width // 64), "max_frames": MAX_FRAMES}
+    shape["takes_kept"] = editing > 0
     net = SpeechModel(encoder, LatentTransformer(channels, **shape, **inputs))
     if start:
         load_weights(net, start)

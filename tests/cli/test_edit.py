@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 from tiny_model import tiny_pipeline
+from tiny_speech import tiny_speech
 
 from audiocm.cli import edit
 from audiocm.cli.main import main
+from audiocm.pipelines import speech_editor
+
+TEXT = "A dog barks loudly at the old postman."
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +24,9 @@ def place(tmp_path, monkeypatch):
     soundfile.write("mono.wav", levels[:, 0], 44100, "PCM_16")
     soundfile.write("silent.wav", 0 * levels, 44100, "PCM_16")
     soundfile.write("broken.wav", np.where(np.arange(44100) == 999, np.nan, levels[:, 0] / 2.0**31), 44100, "FLOAT")
-    pipe = tiny_pipeline()
-    monkeypatch.setattr(edit, "load_pipeline", lambda *_: pipe)
+    pipes = {"TextToAudioSampler": tiny_pipeline(), "TextToSpeechSampler": tiny_speech()}
+    monkeypatch.setattr(edit, "load_pipeline", lambda _, __, kind="TextToAudioSampler": pipes[kind])
+    monkeypatch.setattr(speech_editor, "warp_around", lambda starts, *_: starts / starts[-1])  # said evenly in a second
     return tmp_path
 
 
@@ -56,6 +61,27 @@ def test_kept_samples_are_those_of_the_file():
     np.testing.assert_array_equal(soundfile.read("same.wav", dtype="int32")[0], before)
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        (["--text", TEXT, "--words", "3:4"], (0.1, 0.1)),
+        (["--text", TEXT, "--words", "3"], (0.1, 0.2)),
+        (["--text", TEXT, "--continue"], (0.97, 0)),
+        (["--text", TEXT, "--said", "Listen to this now.", "--voice", "ben", "--continue"], (0.97, 0)),
+    ],
+)
+def test_speech_is_edited_between_the_samples_of_the_file(options, kept, capsys):
+    assert main(["edit", "in.wav", "-o", "out.wav", *options]) == 0
+    info = soundfile.info("out.wav")
+    assert (info.samplerate, info.channels, info.subtype) == (44100, 2, "PCM_24")
+    before, after = (soundfile.read(name, dtype="int32")[0] for name in ("in.wav", "out.wav"))
+    first, end = (round(seconds * 44100) for seconds in kept)
+    np.testing.assert_array_equal(after[:first], before[:first])
+    np.testing.assert_array_equal(after[len(after) - end :], before[len(before) - end :])
+    assert (after[: len(before)] != before[: len(after)]).any()
+    assert "model tts" in capsys.readouterr().out
+
+
 def test_mono_becomes_stereo():
     assert main(["edit", "mono.wav", "-o", "out.wav", "--stereo"]) == 0
     assert soundfile.info("out.wav").channels == 2
@@ -66,6 +92,26 @@ def test_mono_becomes_stereo():
     [
         (["in.wav", "-o", "out.wav"], "give one of --inpaint"),
         (["in.wav", "-o", "out.wav", "--vary", "1", "--stereo"], "not --vary with --stereo"),
+        (["in.wav", "-o", "out.wav", "--continue"], "--continue takes the seconds of a sound"),
+        (["in.wav", "-o", "out.wav", "--words", "3:4"], "--words is for speech: give --text"),
+        (["in.wav", "-o", "out.wav", "--vary", "1", "--said", "Hello."], "--said is for speech: give --text"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT], "with --text give either --words FIRST:LAST, or --continue"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "3", "--continue"], "give either --words"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--continue", "2"], "takes no seconds"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "3", "--said", "Yes."], "--said is for --continue"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "3", "--vary", "1"], "--text edits speech: leave --vary"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "3", "--prompt", "x"], "leave --prompt out"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "a:b"], "whole numbers FIRST:LAST, as 3:4, or one, not 'a:b'"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "7:9"], "words 7:9 must lie inside the text, whose words are 1:8"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "1:8"], "are the whole text"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "4:3"], "words 4:3 are none"),
+        (["in.wav", "-o", "out.wav", "--text", "", "--words", "1"], "the text is empty"),
+        (["in.wav", "-o", "out.wav", "--text", "Привет, мир", "--words", "1"], "the text has Cyrillic letters"),
+        (["in.wav", "-o", "out.wav", "--text", "Yes.", "--said", "你好吗", "--continue"], "the text has Cjk letters"),
+        (["in.wav", "-o", "out.wav", "--text", TEXT, "--words", "3", "--voice", "carl"], "unknown voice 'carl'"),
+        (["silent.wav", "-o", "out.wav", "--text", TEXT, "--words", "3"], "the sound is silent"),
+        (["silent.wav", "-o", "out.wav", "--text", TEXT, "--continue"], "the sound is silent"),
+        (["broken.wav", "-o", "out.wav", "--text", TEXT, "--words", "3"], "samples that are not finite"),
         (["in.wav", "-o", "out.wav", "--inpaint", "1"], "START:END, as 1.2:2.0, not '1'"),
         (["in.wav", "-o", "out.wav", "--inpaint", "a:b"], "START:END"),
         (["in.wav", "-o", "out.wav", "--inpaint", "0.5:7"], "must lie inside the sound"),

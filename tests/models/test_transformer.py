@@ -112,6 +112,21 @@ def test_only_known_frames_of_an_edited_sound_have_an_effect():
     assert torch.equal(net(x, t, None, cond), edited)
 
 
+def test_known_frames_are_taken_up_by_a_network_without_them():
+    plain, wider, x, t = tiny_transformer(), tiny_transformer(1, takes_kept=True), torch.randn(2, 4, 9), torch.ones(2)
+    cond = tiny_condition(2, 9, kept=torch.randn(2, 4, 9), kept_mask=torch.ones(2, 9, dtype=torch.bool))
+    assert not torch.allclose(wider(x, t, None, cond), plain(x, t, None, cond))
+    wider.load_weights_of(plain)
+    torch.testing.assert_close(wider(x, t, None, cond), plain(x, t, None, cond))
+    (wider(x, t, None, cond) ** 2).mean().backward()
+    assert (wider.input.weight.grad[:, -5:].abs().amax(0) > 0).all()  # 4 channels and their mask: they learn
+    other = tiny_transformer(2, takes_kept=True)
+    other.load_weights_of(wider)
+    torch.testing.assert_close(other(x, t, None, cond), plain(x, t, None, cond))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        plain.load_weights_of(wider)
+
+
 def test_jvp_equals_finite_differences():
     """d/dh net(x + h dx, t + h dt, s + h ds), MATH attention; central differences in float64."""
     net = tiny_transformer(target_time=True, guidance_range=(0.0, 6.0))

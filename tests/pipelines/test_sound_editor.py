@@ -188,7 +188,7 @@ def test_bad_input_is_told(editors, edit, message):
 def test_what_is_silent_is_made_again_and_then_told(editors, monkeypatch):
     editor, wav, seeds = editors["student"], noise(1.5, 24000), []
 
-    def silent(heard, interval, settings, seed):
+    def silent(heard, interval, fill_mel, seed):
         seeds.append(seed)
         return heard * (0 if len(seeds) < 3 else 1)
 

@@ -140,6 +140,7 @@ def test_teacher_students_and_speech(place, monkeypatch):
     load_weights(again, str(teacher))
     assert torch.equal(encoder.voice.weight, old.voice.weight.expand(2, -1))  # the mean of one voice, and that voice
     assert all(torch.equal(a, b) for a, b in zip(again.transformer.parameters(), net.parameters(), strict=True))
+    assert net.takes_kept  # one training serves reading and editing
     common = {"teacher": teacher, "steps": 4, "minutes": 1}
     student = train(place, "comospeech", "student", **common)
     first = train(place, "zipvoice", "zipvoice", **common)
@@ -158,6 +159,37 @@ def test_teacher_students_and_speech(place, monkeypatch):
         assert main(["speak", TEXTS[0], "-o", str(file), "--model", model, "--steps", steps]) == 0
         length, wanted = soundfile.info(file).duration, len(toy(TEXTS[0])) / 24000
         assert abs(length - wanted) < 0.3 * wanted
+
+
+def test_every_stage_trains_with_known_frames(place, monkeypatch):
+    """A teacher without known frames is trained on as one with them, and so are its students; editing 0 stays without."""
+    monkeypatch.setattr(data, "BUCKETS", [(192, 32), (128, 64)])
+    small = {"width": 32, "depth": 1, "encoder_width": 16, "encoder_depth": 1, "steps": 2, "minutes": 1, "warmup": 1}
+    plain = train(place, "teacher", "plain", **small, editing=0.0)
+    assert not LatentTransformer.from_pretrained(plain).takes_kept
+    seen = []
+    original = LatentTransformer.forward
+
+    def watched(net, x_t, t, s=None, cond=None):
+        seen.append(None if cond.kept is None else cond.kept_mask.any(1).float().mean().item())
+        return original(net, x_t, t, s, cond)
+
+    monkeypatch.setattr(LatentTransformer, "forward", watched)
+    train(place, "zipvoice", "plain_student", teacher=plain, steps=2, minutes=1)
+    assert set(seen) == {None}  # no batch of a teacher without them has known frames
+    kept = train(place, "teacher", "kept", **small, start=plain)
+    assert max(filter(None, seen)) > 0.05
+    stages = {"comospeech": "", "zipvoice": "", "zipvoice_self": place / "runs" / "kept_zipvoice" / "model"}
+    for stage, start in stages.items():
+        seen.clear()
+        options = {"start": start} if start else {}
+        student = train(place, stage, f"kept_{stage}", teacher=kept, steps=2, minutes=1, **options)
+        assert LatentTransformer.from_pretrained(student).takes_kept
+        assert None not in seen and max(seen) > 0.05
+    with pytest.raises(ValueError, match="takes known frames: editing must be over 0"):
+        train(place, "teacher", "narrower", **small, start=kept, editing=0.0)
+    with pytest.raises(ValueError, match="editing must be"):
+        train(place, "teacher", "more", **small, editing=1.5)
 
 
 def test_a_voice_is_moved_towards_another_and_nothing_else_is():

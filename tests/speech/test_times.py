@@ -36,6 +36,16 @@ def test_the_words_of_a_sentence_begin_and_end_with_their_phonemes():
     assert all(a.end == b.start for a, b in pairwise(found.phonemes)) and found.phonemes[-1].end == found.end
 
 
+def test_words_have_their_places_among_the_symbols():
+    sentence = read("At 5:45 we left, again.")
+    symbols = [SYMBOLS[k] for k in encode_phonemes(sentence.phonemes)[0]]
+    places = times.word_places(sentence, symbols)
+    assert [place.text for place in places] == ["At", "5:45", "we", "left,", "again."]
+    spoken = ["".join(symbols[place.first : place.end]) for place in places]
+    assert spoken == ["æt", "fIv fɔɹTifIv", "wi", "lɛft", "əɡɛn"]
+    assert "".join(symbols[places[3].end : places[4].first]) == ", " and symbols[places[-1].end] == "."
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

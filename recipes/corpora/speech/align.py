@@ -2,9 +2,8 @@
 
     python -m recipes.corpora.speech.align --corpus data/prompts [--jobs 2] [--recogniser FOLDER]
 
-For recordings that are read as the text is written. Runs on a CPU and trains nothing: dynamic time warping of cepstra
-(Sakoe & Chiba 1978), by librosa; each clip's cepstra have zero mean and unit variance, so that two speakers can be
-compared. Writes NAME.json (phonemes, seconds, measured F0) beside every clip that has none. It timed the 469 clips of
+For recordings that are read as the text is written. Runs on a CPU and trains nothing (audiocm/speech/warping.py).
+Writes NAME.json (phonemes, seconds, measured F0) beside every clip that has none. It timed the 469 clips of
 the bundled voice `prompts`.
 
 With --recogniser, the transformers folder of a CTC model of IPA symbols such as your copy of
@@ -31,35 +30,13 @@ from audiocm.data.utterances import pronounce_clip
 from audiocm.models.folders import SAFE
 from audiocm.speech.alignment import forced_alignment
 from audiocm.speech.phonemes import encode_phonemes
+from audiocm.speech.warping import warp_times
 from audiocm.text.alphabet import PAUSES, SILENCE, SYMBOLS
 from recipes.corpora.manifests import RATE
 from recipes.corpora.speech.hibari import ControllableVoice
 from recipes.corpora.speech.voices import write_annotation
 
-HOP = 128  # samples per step of the warping, 5.3 ms
 IPA = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "W": "aʊ", "Y": "ɔɪ", "ʤ": "dʒ", "ʧ": "tʃ", "T": "ɾ", "ᵊ": "ə", "ᵻ": "ɪ"}
-
-
-def cepstra(wav: np.ndarray) -> np.ndarray:
-    """Returns 13 cepstral coefficients with two derivatives, [39, step], of zero mean and unit variance each."""
-    import librosa
-
-    mfcc = librosa.feature.mfcc(y=wav, sr=RATE, n_mfcc=13, n_fft=1024, hop_length=HOP, n_mels=60)
-    rows = np.concatenate([mfcc, librosa.feature.delta(mfcc), librosa.feature.delta(mfcc, order=2)])
-    return (rows - rows.mean(1, keepdims=True)) / (rows.std(1, keepdims=True) + 1e-6)
-
-
-def warp_times(ends: np.ndarray, synthetic: np.ndarray, recording: np.ndarray) -> np.ndarray:
-    """Maps times in the wav `synthetic` (seconds) to those in `recording`, in rising order; the last is its end."""
-    import librosa
-
-    steps = np.array([[1, 1], [1, 2], [2, 1], [1, 3], [3, 1]])  # a third to three times the pace: no phoneme is skipped
-    costs = np.zeros(len(steps))
-    _, path = librosa.sequence.dtw(cepstra(synthetic), cepstra(recording), step_sizes_sigma=steps, weights_add=costs)
-    path = path[::-1]
-    times = np.interp(ends * RATE / HOP, path[:, 0], path[:, 1]) * HOP / RATE
-    times[-1] = len(recording) / RATE
-    return np.maximum.accumulate(np.clip(times, 0, len(recording) / RATE))
 
 
 @lru_cache(maxsize=1)
