@@ -1,8 +1,8 @@
 from . import (
     components as components,
     failures as failures,
-    graphed as graphed,
     filling as filling,
+    graphed as graphed,
     latent_pipeline as latent_pipeline,
     loading as loading,
     sampler as sampler,
