@@ -1,12 +1,11 @@
 """Averages the weights of models trained from one another (Wortsman et al. 2022), or moves one voice towards another.
 
-    python -m recipes.average_weights models NEWEST MIDDLE OLDEST --shares 0.3,0.5,0.2 --temperature 0.92 --output OUT
+    python -m recipes.average_weights models FIRST SECOND [--shares 0.5,0.5] [--temperature 0.92] --output OUT
     python -m recipes.average_weights voices SPEECH_ENCODER --voice prompts --to heart --share 0.2 --output OUT
 
-Takes seconds on a CPU. The first command made the bundled `tta` (samples/tta_average_choice.json), its equal-share form
-`tts`. The second moved the bundled voice `prompts`: of shares from 0 to 1, 0.2 lowered its word errors from 19.4 to
-12.7 % and kept its similarity (0.849, then 0.864), on 40 sentences that no table reports. Shares and temperature are to
-be chosen on such data.
+Takes seconds on a CPU. The first command, with equal shares, made the bundled `tts`. The second moved the bundled voice
+`prompts`: of shares from 0 to 1, 0.2 lowered its word errors from 19.4 to 12.7 % and kept its similarity (0.849, then
+0.864), on 40 sentences that no table reports. Shares and temperature are to be chosen on such data.
 """
 
 import argparse

@@ -5,17 +5,18 @@
     python -m recipes.text_to_audio.evaluate score
     python -m recipes.text_to_audio.evaluate time --device cpu
 
-Made samples/tta_scores.json with `--sweep 0,1,2,2.5,3,4,6 --row "student-1 w=2=tta@2" --row "student-1 w=2.5=tta@2.5"`,
-which add other guidance weights: a sweep's rows are of captions alone, a row's of prompts too. Words are the captions
-of 300 test clips, whose clips are the reference, and 100 free prompts (prompts.jsonl) with several takes each. On two
-CPU cores a sound of 4 s takes 0.2 s (student) to 12 s (teacher, 198 queries).
+Made samples/tta_scores.json with `--guidance 2 --systems student-1,student-2` and `--earlier` for the other rows, the
+teacher's at guidance 3. `--sweep 0,1,2,4` adds other guidance weights of the student on captions alone, `--row` other
+models. Words are the captions of 300 test clips, whose clips are the reference (295 where a rebuilt corpus lacks five),
+and 100 free prompts (prompts.jsonl) with several takes each. On two idle CPU cores a sound of 4 s takes 0.3 s (student)
+to 4 s (teacher, 70 queries).
 
 `plan` needs the corpus, and draws clips anew without `--plan`. `generate` needs the models. `score` is `audiocm score`
 with the settings of recipes/judges.py and needs YAMNet and aiSFX. `time` should run on an idle machine. All continue
 where they stopped. Rows whose sounds are not in `--output` are taken from `--earlier`, if the real clips have the same
 scores there.
 
-Students are chosen on other clips and prompts than those of the table (samples/tta_average_choice.json), for example:
+Students are to be chosen on other clips and prompts than those of the table, for example:
 
     evaluate() { python -m recipes.text_to_audio.evaluate "$@" --output runs/choice --row A=runs/a/model; }
     evaluate plan --other-than samples/tta_plan.json --prompts recipes/text_to_audio/choice_prompts.jsonl --takes 2

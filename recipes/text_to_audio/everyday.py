@@ -188,38 +188,49 @@ def score_row(rows: Sequence[dict], known: set[str]) -> dict:
     return {"clips": len(rows), "scores": scores, "things": by_thing}
 
 
-def thing_table(lines: Sequence[dict], rows: dict[str, dict], real: Sequence[dict]) -> str:
+def thing_table(lines: Sequence[dict], rows: dict[str, dict]) -> str:
     """Returns a markdown table of hits with a row for each group and thing and a column for each system."""
-    table = {}
+    table, real = {}, rows.get("real", {"things": {}})["things"]
     for line in lines:
         group, thing = line["group"], line["thing"]
-        splits = [e["split"] for e in real if e["thing"] == thing]
+        counts = real.get(thing, {"count": 0, "training clips": 0})
         means = {name: row["scores"].get(f"{HITS}, {group}") for name, row in rows.items()}
         table[f"**{group}**"] = {"real clips": "", "scores": {name: one for name, one in means.items() if one}}
         hits = {name: row["things"][thing] for name, row in rows.items() if thing in row["things"]}
-        table[thing] = {"real clips": f"{len(splits)}{'*' * ('train' in splits)}", "scores": hits}
+        table[thing] = {"real clips": f"{counts['count']}{'*' * (counts['training clips'] > 0)}", "scores": hits}
     text = markdown(table, list(rows), ("real clips",)).replace("| system |", "| thing |", 1)
     return f"{text}\n\\* Training clips are among them.\n"
 
 
+def earlier_systems(path: str, about: dict) -> dict[str, dict]:
+    """Returns the rows of an earlier results file. Raises ValueError if another bench, judge or form made them."""
+    old = json.loads(read_text(path))
+    if wrong := [name for name in ("bench", "embedders", "form") if old["card"].get(name) != about[name]]:
+        raise ValueError(f"{path}: has another {wrong[0]} than this run: their rows cannot stand side by side")
+    return {name: {"scored_at": old["card"].get("commit")} | row for name, row in old["systems"].items()}
+
+
 def score(args: argparse.Namespace) -> None:
     """Writes the results file and its tables. Raises ValueError if there is no row or if one is not complete."""
-    lines, out, rows = read_json_lines(args.prompts), Path(args.output), {}
+    lines, out = read_json_lines(args.prompts), Path(args.output)
     judge = cast(Tagger, load_tagger("yamnet"))
     decode_rows(args, lines)
     real = json.loads(read_text(out / "real.json")) if (out / "real.json").exists() else []
+    counts = {"things": len({line["thing"] for line in lines}), "prompts": len(lines)}
+    about = card([judge], PREPROCESSING, 0, bench=content_digest(read_text(args.prompts)), **counts)
+    rows = earlier_systems(args.earlier, about) if args.earlier else {}
+    known = {e["thing"] for e in real} or set(rows.get("real", {"things": ()})["things"])
     folders = [path for path in out.glob("*") if path.is_dir()]
     for folder in sorted(folders, key=lambda path: (path.name != "real", path.name != "codec", path.name)):
         is_real, facts = folder.name in ("real", "codec"), folder / "facts.json"
         entries = real if is_real else named_sounds(lines, [path.stem for path in list_clips(folder)], folder)
-        row = score_row(judged(folder, entries, judge), {e["thing"] for e in real})
+        row = score_row(judged(folder, entries, judge), known)
         rows[folder.name] = (json.loads(read_text(facts)) if facts.exists() else {}) | row
     if not rows:
         raise ValueError(f"{out}: holds no sounds; the action generate makes them")
-    counts = {"things": len({line["thing"] for line in lines}), "prompts": len(lines), "real clips": len(real)}
-    about = card([judge], PREPROCESSING, 0, bench=content_digest(read_text(args.prompts)), **counts)
+    about |= {"real clips": rows["real"]["clips"] if "real" in rows else 0}
     table = write_results(Path(args.results), {"card": about, "systems": rows}, COLUMNS)
-    Path(args.results).with_suffix(".md").write_text(f"{table}\n{thing_table(lines, rows, real)}", encoding="utf-8")
+    Path(args.results).with_suffix(".md").write_text(f"{table}\n{thing_table(lines, rows)}", encoding="utf-8")
     print(table)
 
 
@@ -231,6 +242,7 @@ def main() -> None:
     parser.add_argument("--latents", action="append", default=[], help="a file of latents; may be repeated")
     parser.add_argument("--corpus", type=lambda s: s.split(","), default=[], help="corpora of the rows real and codec")
     parser.add_argument("--prompts", default=str(Path(__file__).with_name("everyday_prompts.jsonl")))
+    parser.add_argument("--earlier", default="", help="score: a results file whose other rows are kept")
     parser.add_argument("--output", default="runs/everyday", help="folder of the sounds")
     parser.add_argument("--codec", default="tta", help="the model whose codec decodes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
