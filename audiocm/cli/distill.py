@@ -190,10 +190,16 @@ def _report(args: argparse.Namespace, output: Path, w: float | None) -> None:
 
 
 def _push(folder: Path, name: str) -> None:
-    """Uploads a folder to the hub."""
+    """Uploads a folder to the hub. Raises ValueError if that fails."""
     from huggingface_hub import HfApi
 
-    api = HfApi()
-    api.create_repo(name, exist_ok=True)
-    api.upload_folder(repo_id=name, folder_path=str(folder))
+    try:
+        api = HfApi()
+        api.create_repo(name, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=str(folder))
+    except Exception as error:  # of the hub, and of the packages that reach it
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f"{folder} is complete, but could not be uploaded to {name} ({reason}): the same command tries it again"
+        ) from error
     print(f"uploaded to {name}")

@@ -6,6 +6,7 @@ import json
 import os
 import tarfile
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -361,6 +362,20 @@ def test_bad_recordings_are_named_once_and_not_tried_again(tmp_path):
         os.utime(folder / name, (1, 1))
     with pytest.raises(ValueError, match="none of 5 recordings can be used: 0"):
         encode(folder, Encoder())
+
+
+def test_prompts_that_are_cut_are_one_warning(tmp_path):
+    class Cutting(Encoder):
+        def condition(self, prompts, seconds):
+            for prompt in prompts:
+                warnings.warn(f"prompt {prompt!r} has 9 tokens and is cut to 8", stacklevel=2)
+            warnings.warn("something else", stacklevel=2)
+            return super().condition(prompts, seconds)
+
+    with pytest.warns(UserWarning) as caught:
+        encode(write_folder(tmp_path / "data", 3), Cutting())
+    said = [str(one.message) for one in caught]
+    assert len(said) == 2 and "is cut to 8, and so are " in said[0] and said[1] == "something else"
 
 
 def test_a_killed_encoding_goes_on(tmp_path, monkeypatch):
