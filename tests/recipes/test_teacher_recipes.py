@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 
 import diffusers
@@ -16,7 +17,7 @@ from audiocm.audio.io import read_wave, write_wave
 from audiocm.data.latents import unpack
 from audiocm.files import read_json_lines, write_json_lines
 from audiocm.models.text_encoder import BUNDLED_ENCODER, load_text_encoder, load_tokenizer
-from recipes.teachers import audioldm, bundled, results, small_audioldm, sounds
+from recipes.teachers import audioldm, bundled, results, small_audioldm, sounds, tiny, tiny_forms
 from recipes.teachers.tiny import write_sounds
 
 
@@ -168,3 +169,13 @@ def test_the_table_of_the_bundled_teacher_keeps_what_it_has(tmp_path, monkeypatc
         len(made) == 1 and stored["good"]["scores"] and "nothing" in stored["bad"]["failed"] and "model folder" in table
     )
     assert (tmp_path / "run" / "results" / "generated" / "good-0.tar").is_file()
+
+
+@pytest.mark.parametrize("form", tiny_forms.BUILDERS)
+def test_tiny_teachers_of_all_forms_are_read(tmp_path, form, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tiny", str(tmp_path / "t"), "--form", form])
+    tiny.main()
+    assert "8 sounds" in capsys.readouterr().out and len(list((tmp_path / "t" / "sounds").glob("*.wav"))) == 8
+    teacher = load_teacher(tmp_path / "t")
+    seconds = min(0.64, teacher.adapter.seconds)
+    assert teacher.condition(["a tone"], seconds).batch_size == 1 and len(teacher.latent_shape(seconds)) >= 2
