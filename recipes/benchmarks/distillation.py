@@ -6,7 +6,7 @@
 
 One command takes less than nine minutes on an H100 (`--limit`, 510 s), and adds its model to
 samples/distillation_benchmark.json after every part: a part that fails is there with its error, one that time did not suffice for
-as not run, and the others go on. `--tiny` tries the same on a CPU with small networks, into runs/distillation_benchmark.json.
+as not run, and the others go on. The same command on the same kind of device goes on with what was not run. `--tiny` tries the same on a CPU with small networks, into runs/distillation_benchmark.json.
 
 All rows compute the same loss, that of LCM with w as an input: two teacher calls a sample, one of the target and one of the
 student with its gradient, with AdamW, gradient clipping and a target average, in bf16 autocast.
@@ -22,11 +22,11 @@ without decoding ten seconds (VAE and vocoder in float32), beside 200 guided que
 """
 
 import argparse
-import contextlib
 import gc
 import json
 import os
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -72,6 +72,26 @@ class Benchmark:
         self.waiting: list[str] = []  # parts that have not ended
         self.lock = threading.RLock()  # of the rows, which the end of time completes
         self.schedule = read_scheduler(self.model.scheduler())
+        self.call = 1  # of the commands that measured this model
+
+    def card(self) -> dict[str, Any]:
+        """Returns what the results were measured with."""
+        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU"
+        card = {"device": device, "torch": torch.__version__, "diffusers": diffusers.__version__, "commit": commit()}
+        if self.device.type == "cuda":
+            card["memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / GIB, 1)
+        return card | {"tiny": self.args.tiny, "asked_batch": self.args.batch}
+
+    def resume(self) -> None:
+        """Takes over what earlier commands measured with the same device, packages and commit, but not what was not run."""
+        path = self.args.results
+        known = json.loads(path.read_text(encoding="utf-8")).get(self.name) if path.is_file() else None
+        if known is None or known["card"] != self.card():
+            return
+        self.rows = [row for row in known["rows"] if "not_run" not in row]
+        self.measured = {row["part"]: row for row in self.rows if "failed" not in row}
+        self.call = 1 + max((row["call"] for row in self.rows), default=0)
+        self.summary = known["summary"]
 
     def left(self) -> float:
         """Returns the seconds that are left."""
@@ -83,6 +103,7 @@ class Benchmark:
     def record(self, **row: Any) -> dict[str, Any]:
         """Prints a result and writes all of them."""
         row = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+        row |= {"part": self.waiting[0] if self.waiting else row["variant"], "call": self.call}
         with self.lock:
             self.rows.append(row)
             self.say(json.dumps(row))
@@ -93,12 +114,7 @@ class Benchmark:
         """Puts this model's results into the file, beside those of others."""
         path = self.args.results
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU"
-        card = {"device": device, "torch": torch.__version__, "diffusers": diffusers.__version__, "commit": commit()}
-        if self.device.type == "cuda":
-            card["memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / GIB, 1)
-        card |= {"tiny": self.args.tiny, "limit_seconds": self.args.limit}
-        known[self.name] = {"card": card, "summary": self.summary, "rows": self.rows}
+        known[self.name] = {"card": self.card(), "summary": self.summary, "rows": self.rows}
         write_json(path, known)
 
     def networks(self, lora: int | None = None) -> tuple[nn.Module, nn.Module, Method]:
@@ -324,8 +340,11 @@ class Benchmark:
             "script, largest batch": (60, lambda: self._at_largest("script", "script")),
             "audiocm, largest batch": (60, lambda: self._at_largest(*self._fastest())),
         }
-        self.waiting = list(parts)
+        done = {row["part"] for row in self.rows}
+        self.waiting = [name for name in parts if name not in done]
         for name, (seconds, action) in parts.items():
+            if name in done:
+                continue
             if name == "audiocm, largest batch" and self._fastest()[0] == "compiled":
                 seconds += 2 * self.measured["compiled"]["warm_up_seconds"]
             self.run_part(name, 0 if self.args.tiny else seconds, action)
@@ -343,8 +362,12 @@ class Benchmark:
         with self.lock:
             self.waiting.remove(name)
             self.summarize()
-        with contextlib.suppress(Exception):  # after an error of CUDA
+        try:
             self.free()
+            torch.zeros(1, device=self.device).item()
+        except RuntimeError:  # some errors of CUDA stay until the process ends: the other parts get a new one
+            options = [one for one in sys.argv[1:] if one != "--anew"] + ["--limit", f"{self.left():.0f}"]
+            os.execv(sys.executable, [sys.executable, "-m", "recipes.benchmarks.distillation", *options])
 
     def _batch_of(self, part: str, rows: int) -> int:
         """Returns the batch that a part was measured at, at which the next one is compared with it."""
@@ -365,9 +388,11 @@ class Benchmark:
     def end(self) -> None:
         """Records that the parts which have not ended were not, or not completely, run."""
         with self.lock:
-            for k, name in enumerate(self.waiting):
-                self.record(variant=name, not_run="time was over " + ("while it ran" if k == 0 else "before it"))
-            self.waiting = []
+            when = "while it ran"
+            while self.waiting:
+                self.record(variant=self.waiting[0], not_run=f"time was over {when}")
+                self.waiting.pop(0)
+                when = "before it"
 
     def summarize(self) -> None:
         """Writes how much faster audiocm is, at the same batch and each at its best, as far as it was measured."""
@@ -421,6 +446,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=510.0, help="seconds of this command (default 510)")
     parser.add_argument("--results", type=Path, help="default samples/distillation_benchmark.json, or runs/ if tiny")
     parser.add_argument("--tiny", action="store_true", help="small networks, for a test on a CPU")
+    parser.add_argument("--anew", action="store_true", help="measure again what an earlier command measured")
     args = parser.parse_args()
     args.results = args.results or Path("runs" if args.tiny else "samples") / "distillation_benchmark.json"
     if args.results.is_file():
@@ -429,7 +455,8 @@ def main() -> None:
         except ValueError as error:
             parser.error(f"--results {args.results} is damaged, and would be lost: {error}")
     benchmark = Benchmark(args.model, args)
-    benchmark.write()
+    if not args.anew:
+        benchmark.resume()
     stop_in_time(args.limit, benchmark)
     benchmark.run()
 

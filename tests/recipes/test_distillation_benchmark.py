@@ -82,6 +82,23 @@ def test_a_failing_part_leaves_the_others(tmp_path, monkeypatch):
     assert summary["times_faster_with_decoding"] == pytest.approx(faster, rel=0.01)
     assert 0 < rows["lora", 2]["million_trained"] < summary["million_parameters"]
     assert rows["audiocm", 2]["estimated_gib"] > 0 and "first_compiled_step_seconds" not in summary
+    # the same command measures what is missing only
+    known = json.loads((tmp_path / "r.json").read_text())
+    known["stable-audio"]["rows"][2] = {"variant": "latency", "part": "latency", "call": 1, "not_run": "no time"}
+    (tmp_path / "r.json").write_text(json.dumps(known))
+    again, measured = benchmark("stable-audio", tmp_path), []
+    again.resume()
+    monkeypatch.setattr(
+        again, "latency", lambda: measured.append(1) or again.record(variant="latency", batch=1, **of(latency))
+    )
+    again.run()
+    after = json.loads((tmp_path / "r.json").read_text())["stable-audio"]
+    assert measured == [1] and [row["call"] for row in after["rows"]] == [1, 1, 1, 1, 1, 1, 2]
+    assert after["summary"] == summary
+
+
+def of(row):
+    return {key: value for key, value in row.items() if key.endswith(("_ms", "_seconds", "decoding", "faster"))}
 
 
 def test_parts_without_time_are_marked_as_not_run(tmp_path, monkeypatch):
