@@ -254,7 +254,7 @@ class Benchmark:
         row |= {
             "million_trained": trained / 1e6,
             "limit_gib": LORA_GIB,
-            "is_within": self.device.type == "cuda" and row["peak_gib"] <= LORA_GIB,
+            "is_within": row["peak_gib"] <= LORA_GIB if row["peak_gib"] else None,
         }
         return self.record(**row)
 
@@ -352,7 +352,7 @@ class Benchmark:
     def run_part(self, name: str, seconds: float, action: Callable[[], dict[str, Any]]) -> None:
         """Measures a part; records why there is no result if it fails, or if less time than it takes is left."""
         if self.left() < seconds:
-            self.record(variant=name, not_run=f"{self.left():.0f} s are left, it may take {seconds:.0f} s")
+            self.record(variant=name, not_run=f"{max(0, self.left()):.0f} s are left, it may take {seconds:.0f} s")
         else:
             try:
                 self.measured[name] = action()

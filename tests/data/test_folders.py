@@ -247,6 +247,15 @@ def test_what_is_no_whole_file_is_left_out(tmp_path):
         read_parts(found[0], RATE, 1, 800)
 
 
+def test_cases_of_names_do_not_count(tmp_path):
+    write_wave(tmp_path / "a.wav", level(0.2), RATE)
+    (tmp_path / "a.wav").rename(tmp_path / "Take1.WAV")
+    (tmp_path / "TAKE1.TXT").write_text("a dog")
+    (tmp_path / "m.csv").write_text("File, Caption ,SPLIT\nTake1.WAV,a cat,train\n")
+    assert find_recordings(tmp_path)[0][0].captions == ("a dog",)
+    assert find_recordings(tmp_path / "m.csv")[0][0].captions == ("a cat",)
+
+
 def test_linked_folders_are_searched_once(tmp_path):
     (tmp_path / "real").mkdir()
     write_wave(tmp_path / "real" / "a.wav", level(0.2), RATE)
