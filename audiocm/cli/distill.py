@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,8 +169,8 @@ def _settings_of(teacher: Teacher) -> str:
     """Returns what besides weights makes latents and conditions: settings of networks, and words of tokenizers."""
     found = {}
     for name, part in sorted(components_of(teacher).items()):
-        config = getattr(part, "config", None) or {}
-        values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+        config = getattr(part, "config", None)
+        values = config.to_dict() if hasattr(config, "to_dict") else config if isinstance(config, Mapping) else {}
         found[name] = {k: v for k, v in values.items() if k[0] != "_" and k not in OF_FILES}
         if hasattr(part, "get_vocab"):
             found[name] = {"vocabulary": part.get_vocab(), "longest": part.model_max_length}
@@ -190,10 +191,16 @@ def _report(args: argparse.Namespace, output: Path, w: float | None) -> None:
 
 
 def _push(folder: Path, name: str) -> None:
-    """Uploads a folder to the hub."""
+    """Uploads a folder to the hub. Raises ValueError if that fails."""
     from huggingface_hub import HfApi
 
-    api = HfApi()
-    api.create_repo(name, exist_ok=True)
-    api.upload_folder(repo_id=name, folder_path=str(folder))
+    try:
+        api = HfApi()
+        api.create_repo(name, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=str(folder))
+    except Exception as error:  # of the hub, and of the packages that reach it
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f"{folder} is complete, but could not be uploaded to {name} ({reason}): the same command tries it again"
+        ) from error
     print(f"uploaded to {name}")

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..checks import check_number, check_path, check_text, check_whole
 from .distill_methods import WITH_CRITIC
-from .output import check_folder
 
 SETTINGS = "distill.json"
 # what another call with the same output folder may not change
@@ -68,6 +67,7 @@ def run_settings(args: argparse.Namespace) -> dict[str, Any]:
 def check_output(output: Path, args: argparse.Namespace) -> None:
     """Raises ValueError if the folder holds something else than this run; deletes another run with --force."""
     from ..training.checkpoint import newest_checkpoint
+    from .output import check_folder
 
     if output.exists() and not output.is_dir():
         raise ValueError(f"output {output} is a file: give a folder")

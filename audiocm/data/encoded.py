@@ -6,10 +6,11 @@ memory-mapped; in memory are only numbers that say where each row is, 30 bytes a
 
 import os
 import shutil
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..diffusion.denoiser import Condition
-from ..files import atomic_write, content_digest, read_json_lines, write_json_lines
+from ..files import atomic_write, content_digest, read_json_lines, remove_partials, write_json_lines
 from .encoded_batches import EncodedBatches as EncodedBatches
 from .encoded_set import MASKED, EncodedSet as EncodedSet
 from .manifest import warn_of_skipped
@@ -95,6 +96,7 @@ def encode_recordings(
     samples = part_samples(encoder, seconds)
     for one in places:
         one.mkdir(parents=True, exist_ok=True)
+        remove_partials(one)
     told_length = tuple(encoder.latent_shape(seconds)) == tuple(encoder.latent_shape(seconds / 2))
 
     known = _keys(places[0])
@@ -111,8 +113,9 @@ def encode_recordings(
     encoded = {(line["caption"], line["seconds"]) for line in _lines(places[1])}
     new = _split([pair for pair in number_of if pair not in encoded], SHARD_CAPTIONS)
     wait()
-    for shard in tqdm(new[rank::ranks], desc="encoding captions", disable=not new or rank > 0):
-        _write_conditions(shard, encoder, 4 * batch, places[1])
+    with _one_warning_of_cut_prompts():
+        for shard in tqdm(new[rank::ranks], desc="encoding captions", disable=not new or rank > 0):
+            _write_conditions(shard, encoder, 4 * batch, places[1])
     wait()
     if rank == 0 and rows:
         warn_of_skipped(left_out, len(recordings) + len(skipped or {}))
@@ -140,6 +143,20 @@ def encode_recordings(
         sum(row.seconds for row in rows),
         left_out,
     )
+
+
+@contextmanager
+def _one_warning_of_cut_prompts() -> Iterator[None]:
+    """Gives the first of the warnings of prompts that are cut, with the number of the others, and others as they are."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    cut = [str(one.message) for one in caught if "is cut to" in str(one.message)]
+    if cut:
+        warnings.warn(cut[0] + (f", and so are {len(cut) - 1} others" if cut[1:] else ""), stacklevel=3)
+    for one in caught:
+        if "is cut to" not in str(one.message):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _split(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

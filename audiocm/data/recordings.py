@@ -116,7 +116,7 @@ def _in_folder(root: Path, skipped: dict[str, str]) -> Iterator[Recording]:
         folders[:] = [] if place in seen else sorted(one for one in folders if not one.startswith("."))
         files = [] if place in seen else files
         seen.add(place)
-        names = set(files)
+        names = {one.lower(): one for one in files}
         for file in sorted(one for one in files if not one.startswith(".")):
             path = Path(folder, file)
             name, suffix = path.relative_to(root).as_posix(), path.suffix.lower()
@@ -128,14 +128,19 @@ def _in_folder(root: Path, skipped: dict[str, str]) -> Iterator[Recording]:
                 skipped[name] = f"is of a format that is not read ({', '.join(sorted(AUDIO_SUFFIXES))} are)"
             elif suffix in AUDIO_SUFFIXES:
                 captions: tuple[str, ...] = ()
-                beside = [one for one in (".json", ".txt") if path.stem + one in names]
+                beside = _beside(path.stem, names)
                 try:
-                    if beside and path.with_suffix(beside[0]).is_file():
-                        captions = _captions(read_text(path.with_suffix(beside[0]), "caption"), beside[0])
+                    if beside is not None and Path(folder, beside).is_file():
+                        captions = _captions(read_text(Path(folder, beside), "caption"), Path(beside).suffix.lower())
                 except ValueError as error:
                     skipped[name] = str(error)
                     continue
                 yield from _recording(name, path, captions, skipped)
+
+
+def _beside(stem: str, names: Mapping[str, str]) -> str | None:
+    """Returns the file of captions of a sound, which may be written in other cases: .json before .txt."""
+    return next((names[one] for one in (f"{stem.lower()}.json", f"{stem.lower()}.txt") if one in names), None)
 
 
 def _in_manifest(path: Path, skipped: dict[str, str]) -> Iterator[Recording]:
@@ -154,6 +159,7 @@ def _in_manifest(path: Path, skipped: dict[str, str]) -> Iterator[Recording]:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise ValueError(f"manifest {path}, entry {number}: not a JSON object")
+        row = {str(name).strip().lower(): one for name, one in row.items()}
         file = next((row[name] for name in FILE_FIELDS if isinstance(row.get(name), str) and row[name].strip()), None)
         if file is None:
             raise ValueError(
@@ -166,7 +172,9 @@ def _in_manifest(path: Path, skipped: dict[str, str]) -> Iterator[Recording]:
 
 def _is_used(row: Any) -> bool:
     """Returns whether a line of a manifest is of the split train, as one without a split is; others than objects are."""
-    return not isinstance(row, dict) or row.get("split") in (None, "", "train")
+    if not isinstance(row, dict):
+        return True
+    return next((one for name, one in row.items() if str(name).strip().lower() == "split"), None) in (None, "", "train")
 
 
 def _recording(name: str, path: Path, captions: tuple[str, ...], skipped: dict[str, str]) -> Iterator[Recording]:

@@ -4,8 +4,9 @@
     python -m recipes.benchmarks.distillation tango          # 866M, batch 16
     python -m recipes.benchmarks.distillation stable-audio   # 1057M, batch 8
 
-One command takes less than nine minutes on an H100, and adds its model to samples/distillation_benchmark.json after every
-measurement. `--tiny` tries the same on a CPU with small networks.
+One command takes less than nine minutes on an H100 (`--limit`, 510 s), and adds its model to
+samples/distillation_benchmark.json after every part: a part that fails is there with its error, one that time did not suffice for
+as not run, and the others go on. The same command on the same kind of device goes on with what was not run. `--tiny` tries the same on a CPU with small networks, into runs/distillation_benchmark.json.
 
 All rows compute the same loss, that of LCM with w as an input: two teacher calls a sample, one of the target and one of the
 student with its gradient, with AdamW, gradient clipping and a target average, in bf16 autocast.
@@ -14,21 +15,22 @@ student with its gradient, with AdamW, gradient clipping and a target average, i
     audiocm    `training.Trainer`: guidance in one call, flat parameters, the step replayed as a CUDA graph
     compiled   the same with the blocks of teacher, target and student compiled, of the kinds that the adapter names
 
-Each is measured at the same batch, and at its largest one, which comes from its peaks at the batch and half of it. Latency
-is of one call at batch 1 with bf16 weights, with and without decoding ten seconds (VAE and vocoder in float32).
+Each is measured at the same batch, and at its largest one, which comes from its peaks at the batch and half of it; at a batch that
+does not fit, a half of it is tried. `lora` trains a low-rank difference (LCM with one w) at batch 4, with no more memory than
+24 GiB. `first_step_seconds` of `compiled` is what compiling costs. Latency is of one call at batch 1 with bf16 weights, with and
+without decoding ten seconds (VAE and vocoder in float32), beside 200 guided queries of the teacher, 200 times one.
 """
 
 import argparse
-import copy
 import gc
 import json
 import os
 import statistics
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,250 +38,25 @@ import diffusers
 import torch
 from torch import Tensor, nn
 
-from audiocm.diffusion.denoiser import Condition, Net
+from audiocm.diffusion.denoiser import Condition
 from audiocm.diffusion.guidance import guided_net
-from audiocm.diffusion.paths import broadcast_like
 from audiocm.distillation import Method, get_method
-from audiocm.distillation.states import teacher_field
 from audiocm.evaluation.provenance import commit
 from audiocm.files import write_json
-from audiocm.teachers.audioldm import AudioLDM2, Tango
 from audiocm.teachers.denoiser import DenoiserNet
 from audiocm.teachers.schedulers import read_scheduler
-from audiocm.teachers.stable_audio import StableAudio
 from audiocm.teachers.students import StudentNet
-from audiocm.training.compile import compile_blocks
 from audiocm.training.memory import GIB, estimate_memory
-from audiocm.training.run import Run, best_device
-from audiocm.training.trainer import Trainer
+from audiocm.training.run import best_device
+from recipes.benchmarks.distillation_steps import script_step, trainer_step
+from recipes.benchmarks.published_sizes import MODELS, Model
 from recipes.benchmarks.timing import wall_seconds
 
 W = (3.0, 15.0)  # LCM's range of guidance weights
 USED_MEMORY = 0.92  # of the card, at the largest batch
 QUERIES = 200  # of a teacher, each of two rows
 CALLS = 20  # of which a latency is the median
-
-
-# --- the networks ----------------------------------------------------------------------------------------------------
-
-SMALL = {
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-}
-SMALL |= {"block_out_channels": (16, 32), "layers_per_block": 1, "norm_num_groups": 8, "attention_head_dim": 4}
-
-
-@dataclass(frozen=True)
-class Model:
-    """A published architecture: its denoiser, small or not, and random inputs of the true shapes."""
-
-    adapter: Any
-    denoiser: Callable[[bool], nn.Module]
-    scheduler: Callable[[], Any]
-    shape: tuple[int, ...]  # of a latent of ten seconds
-    small_shape: tuple[int, ...]
-    batch: int
-    condition: Callable[[int], Condition]
-    null: Callable[[], Condition]
-    decoder: Callable[[bool], Callable[[Tensor], Tensor]]
-    decoded: tuple[int, ...]  # shape of the latent that is decoded
-
-
-def audioldm2_denoiser(small: bool) -> nn.Module:
-    from diffusers.pipelines.audioldm2.modeling_audioldm2 import AudioLDM2UNet2DConditionModel
-
-    wide = {
-        "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
-        "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
-        "block_out_channels": (128, 256, 384, 640),
-    }
-    options = {"in_channels": 8, "out_channels": 8, "sample_size": 256, "use_linear_projection": True}
-    states = [[None, 768, 1024]] * (2 if small else 4)
-    return AudioLDM2UNet2DConditionModel(**options, **(SMALL if small else wide), cross_attention_dim=states)
-
-
-def tango_denoiser(small: bool) -> nn.Module:
-    wide = {"block_out_channels": (320, 640, 1280, 1280), "attention_head_dim": (5, 10, 20, 20)}
-    options = {"in_channels": 8, "out_channels": 8, "sample_size": [256, 16], "use_linear_projection": True}
-    return diffusers.UNet2DConditionModel(**options, **(SMALL if small else wide), cross_attention_dim=1024)
-
-
-def stable_audio_denoiser(small: bool) -> nn.Module:
-    heads = {"num_layers": 2, "attention_head_dim": 8, "num_attention_heads": 4, "num_key_value_attention_heads": 2}
-    return diffusers.StableAudioDiTModel(**(heads if small else {}))
-
-
-def random_states(*shapes: tuple[int, ...]) -> list[Tensor]:
-    return [torch.randn(shape) for shape in shapes]
-
-
-def token_mask(batch: int, tokens: int, used: int = 18) -> Tensor:
-    """Returns the mask of prompts of `used` tokens [batch, tokens]."""
-    return (torch.arange(tokens) < used).expand(batch, tokens).clone()
-
-
-def audioldm2_condition(batch: int) -> Condition:
-    generated, states = random_states((batch, 8, 768), (batch, 32, 1024))
-    return Condition(tokens=generated, tokens_2=states, token_mask_2=token_mask(batch, 32))
-
-
-def audioldm2_null() -> Condition:
-    """A row for each length of a prompt, as the adapter keeps them."""
-    generated, states = random_states((32, 8, 768), (32, 32, 1024))
-    return Condition(tokens=generated, tokens_2=states, token_mask_2=torch.ones(32, 32).tril().bool())
-
-
-def tango_condition(batch: int) -> Condition:
-    return Condition(tokens=random_states((batch, 64, 1024))[0], token_mask=token_mask(batch, 64))
-
-
-def stable_audio_condition(batch: int) -> Condition:
-    tokens, pooled = random_states((batch, 130, 768), (batch, 1536))
-    return Condition(tokens=tokens, pooled=pooled)
-
-
-def mel_decoder(small: bool) -> Callable[[Tensor], Tensor]:
-    """Returns AudioLDM's VAE and vocoder, from a latent [batch, 8, frame, 16] to a waveform."""
-    import transformers
-
-    width = (8, 8, 16) if small else (128, 256, 512)
-    vae = diffusers.AutoencoderKL(
-        in_channels=1,
-        out_channels=1,
-        latent_channels=8,
-        layers_per_block=2,
-        block_out_channels=width,
-        norm_num_groups=8 if small else 32,
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-    )
-    config = transformers.SpeechT5HifiGanConfig(
-        model_in_dim=64,
-        sampling_rate=16000,
-        upsample_initial_channel=64 if small else 1024,
-        upsample_rates=[5, 4, 2, 2, 2],
-        upsample_kernel_sizes=[16, 16, 8, 4, 4],
-        normalize_before=False,
-    )
-    device, vocoder = best_device(), transformers.SpeechT5HifiGan(config)
-    vae, vocoder = vae.to(device).eval(), vocoder.to(device).eval()
-    return lambda latent: vocoder(vae.decode(latent).sample.squeeze(1))
-
-
-def oobleck_decoder(small: bool) -> Callable[[Tensor], Tensor]:
-    """Returns Stable Audio's decoder, from a latent [batch, 64, frame] to a stereo waveform."""
-    widths = {"encoder_hidden_size": 8, "decoder_channels": 8, "channel_multiples": [1, 1, 1, 1, 1]} if small else {}
-    vae = diffusers.AutoencoderOobleck(**widths).to(best_device()).eval()
-    return lambda latent: vae.decode(latent).sample
-
-
-def ddim(start: float, end: float, prediction: str) -> Any:
-    betas = {"beta_start": start, "beta_end": end, "beta_schedule": "scaled_linear"}
-    return diffusers.DDIMScheduler(**betas, clip_sample=False, prediction_type=prediction)
-
-
-MEL = {"shape": (8, 256, 16), "small_shape": (8, 32, 16), "decoder": mel_decoder, "decoded": (1, 8, 250, 16)}
-MODELS = {
-    "audioldm2": Model(
-        AudioLDM2,
-        audioldm2_denoiser,
-        lambda: ddim(0.0015, 0.0195, "epsilon"),
-        batch=32,
-        condition=audioldm2_condition,
-        null=audioldm2_null,
-        **MEL,
-    ),
-    "tango": Model(
-        Tango,
-        tango_denoiser,
-        lambda: ddim(0.00085, 0.012, "v_prediction"),
-        batch=16,
-        condition=tango_condition,
-        null=lambda: tango_condition(1),
-        **MEL,
-    ),
-    "stable-audio": Model(
-        StableAudio,
-        stable_audio_denoiser,
-        lambda: diffusers.CosineDPMSolverMultistepScheduler(sigma_min=0.3, sigma_max=500),
-        shape=(64, 1024),
-        small_shape=(64, 16),
-        batch=8,
-        condition=stable_audio_condition,
-        null=lambda: Condition(tokens=torch.zeros(1, 130, 768)),
-        decoder=oobleck_decoder,
-        decoded=(1, 64, 216),
-    ),
-}
-
-
-# --- the steps -------------------------------------------------------------------------------------------------------
-
-
-def guided_in_two_calls(teacher: Net) -> Net:
-    """Returns the guided teacher as diffusers' example has it: the condition and its absence in calls of their own."""
-
-    def net(x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Any = None) -> Tensor:
-        plain = cond.with_guidance(None)
-        with_cond, without = teacher(x_t, t, s, plain), teacher(x_t, t, s, plain.as_null())
-        return without + broadcast_like(cond.guidance, x_t) * (with_cond - without)
-
-    return net
-
-
-def script_step(teacher: nn.Module, student: nn.Module, method: Method, device: torch.device) -> Callable:
-    """Returns a step in the style of diffusers' train_lcm_distill scripts."""
-    method = replace(method, field=teacher_field(guided_in_two_calls(teacher)))
-    target = copy.deepcopy(student).requires_grad_(False)
-    parameters = [p for p in student.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, 1e-6, betas=(0.9, 0.99), weight_decay=0.0)
-    progress = torch.zeros((), device=device)
-
-    def step(x: Tensor, cond: Condition) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
-            loss = method.loss(student, target, x, cond, progress)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            for average, p in zip(target.parameters(), student.parameters(), strict=True):
-                average.mul_(0.95).add_(p, alpha=0.05)
-        return loss.detach()
-
-    return step
-
-
-def trainer_step(
-    teacher: nn.Module, student: nn.Module, method: Method, compiled: bool, folder: str
-) -> tuple[Callable, Trainer]:
-    """Returns a step of audiocm's trainer, and the trainer."""
-    if compiled:
-        compile_blocks(teacher)
-    run = Run(
-        name="benchmark",
-        net=student,
-        method=method,
-        batches=iter(()),
-        steps=1000,
-        lr=1e-6,
-        ema=None,
-        target_ema=0.95,
-        precision="bf16",
-        cuda_graph=True,
-        compile=compiled,
-    )
-    trainer = Trainer(run, Path(folder))
-    trainer.set_scalars(0.0)
-
-    def step(x: Tensor, cond: Condition) -> Tensor:
-        trainer.advance(x, cond)
-        return trainer.meters.sums[0] / trainer.meters.sums[3]  # the mean so far; waits for nothing
-
-    return step, trainer
-
-
-# --- the measurements ------------------------------------------------------------------------------------------------
+LORA_RANK, LORA_BATCH, LORA_GIB = 64, 4, 24
 
 
 class Benchmark:
@@ -291,7 +68,30 @@ class Benchmark:
         self.shape = self.model.small_shape if args.tiny else self.model.shape
         self.rows: list[dict[str, Any]] = []
         self.summary: dict[str, Any] = {}
+        self.measured: dict[str, dict[str, Any]] = {}  # part -> its row
+        self.waiting: list[str] = []  # parts that have not ended
+        self.lock = threading.RLock()  # of the rows, which the end of time completes
         self.schedule = read_scheduler(self.model.scheduler())
+        self.call = 1  # of the commands that measured this model
+
+    def card(self) -> dict[str, Any]:
+        """Returns what the results were measured with."""
+        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU"
+        card = {"device": device, "torch": torch.__version__, "diffusers": diffusers.__version__, "commit": commit()}
+        if self.device.type == "cuda":
+            card["memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / GIB, 1)
+        return card | {"tiny": self.args.tiny, "asked_batch": self.args.batch}
+
+    def resume(self) -> None:
+        """Takes over what earlier commands measured with the same device, packages and commit, but not what was not run."""
+        path = self.args.results
+        known = json.loads(path.read_text(encoding="utf-8")).get(self.name) if path.is_file() else None
+        if known is None or known["card"] != self.card():
+            return
+        self.rows = [row for row in known["rows"] if "not_run" not in row]
+        self.measured = {row["part"]: row for row in self.rows if "failed" not in row}
+        self.call = 1 + max((row["call"] for row in self.rows), default=0)
+        self.summary = known["summary"]
 
     def left(self) -> float:
         """Returns the seconds that are left."""
@@ -303,29 +103,38 @@ class Benchmark:
     def record(self, **row: Any) -> dict[str, Any]:
         """Prints a result and writes all of them."""
         row = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        self.rows.append(row)
-        self.say(json.dumps(row))
-        self.write()
+        row |= {"part": self.waiting[0] if self.waiting else row["variant"], "call": self.call}
+        with self.lock:
+            self.rows.append(row)
+            self.say(json.dumps(row))
+            self.write()
         return row
 
     def write(self) -> None:
         """Puts this model's results into the file, beside those of others."""
         path = self.args.results
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU"
-        card = {"device": device, "torch": torch.__version__, "diffusers": diffusers.__version__, "commit": commit()}
-        known[self.name] = {"card": card | {"tiny": self.args.tiny}, "summary": self.summary, "rows": self.rows}
+        known[self.name] = {"card": self.card(), "summary": self.summary, "rows": self.rows}
         write_json(path, known)
 
-    def networks(self) -> tuple[nn.Module, nn.Module, Method]:
-        """Returns a teacher, a student and the method, with the same weights each time."""
+    def networks(self, lora: int | None = None) -> tuple[nn.Module, nn.Module, Method]:
+        """Returns a teacher, a student and the method, with the same weights each time.
+
+        lora: the rank of a student that is a low-rank difference and takes no w"""
         torch.manual_seed(0)
         with torch.device(self.device):
             net = self.model.denoiser(self.args.tiny).eval().requires_grad_(False)
         null = self.model.null().to(self.device)
         teacher = DenoiserNet(net, self.schedule, self.model.adapter, null)
-        student = StudentNet(teacher, W)
-        return teacher.to(self.device), student.to(self.device), get_method("lcm", teacher, W, self.schedule.path)
+        if lora is None:
+            student, method = StudentNet(teacher, W), get_method("lcm", teacher, W, self.schedule.path)
+        else:
+            student, method = (
+                StudentNet(teacher, lora=lora),
+                get_method("lcm-lora", teacher, W[:1] * 2, self.schedule.path),
+            )
+        self.summary["million_parameters"] = round(sum(p.numel() for p in net.parameters()) / 1e6, 2)
+        return teacher.to(self.device), student.to(self.device), method
 
     def batch(self, rows: int) -> tuple[Tensor, Condition]:
         """Returns random latents and conditions."""
@@ -375,10 +184,15 @@ class Benchmark:
 
     def _timed(self, variant: str, step: Callable, rows: int) -> dict[str, Any]:
         x, cond = self.batch(rows)
+        start = time.perf_counter()
         first = wall_seconds(lambda: step(x, cond), self.device)
+        if self.device.type == "cuda":  # of the second step: torch's AdamW makes its moments at the end of the first
+            torch.cuda.reset_peak_memory_stats()
+        wall_seconds(lambda: step(x, cond), self.device)
         allocated = torch.cuda.max_memory_allocated() / GIB if self.device.type == "cuda" else 0.0
-        for _ in range(1 if self.args.tiny else 5):  # the first three of a shape are eager, the fourth is recorded
+        for _ in range(0 if self.args.tiny else 4):  # the first three of a shape are eager, the fourth is recorded
             wall_seconds(lambda: step(x, cond), self.device)
+        warm = time.perf_counter() - start
         seconds = [wall_seconds(lambda: step(x, cond), self.device) for _ in range(2 if self.args.tiny else 8)]
         median = statistics.median(seconds)
         return {
@@ -388,6 +202,7 @@ class Benchmark:
             "ms": 1e3 * median,
             "slowest_to_fastest": max(seconds) / min(seconds),
             "first_step_seconds": first,
+            "warm_up_seconds": warm,
             "peak_gib": self.peak(),
             "allocated_gib": allocated,
             "loss": float(step(x, cond)),
@@ -397,6 +212,8 @@ class Benchmark:
         """Returns the largest batch, from the peaks of eager steps at two batches."""
         if self.device.type != "cuda":
             return 2 * rows
+        if rows < 2:
+            return rows
         x, cond = self.batch(rows // 2)
         gc.collect()
         torch.cuda.empty_cache()
@@ -404,19 +221,45 @@ class Benchmark:
         wall_seconds(lambda: step(x, cond), self.device)
         slope = (allocated - torch.cuda.max_memory_allocated() / GIB) / (rows - rows // 2)
         total = USED_MEMORY * torch.cuda.get_device_properties(0).total_memory / GIB
-        return max(rows, int(rows + (total - allocated) / slope))
+        return max(rows, int(rows + (total - allocated) / slope)) if slope > 0 else rows
 
-    def at_largest(self, variant: str, rows: int) -> dict[str, Any] | None:
-        """Measures a variant at its largest batch, or a smaller one if that does not fit after all."""
-        for part in (1.0, 0.9, 0.8):
+    def fitting(self, variant: str, rows: int, parts: Sequence[float], half: bool = False) -> dict[str, Any]:
+        """Measures a variant at a batch, or at the first of `parts` of it that fits. Raises OutOfMemoryError if none
+        does."""
+        for part in parts:
             try:
-                return self.measure(variant, max(1, int(part * rows)))
+                return self.measure(variant, max(1, int(part * rows)), half)
             except torch.OutOfMemoryError:
-                self.say(f"{variant}: batch {int(part * rows)} does not fit")
-        return None
+                self.say(f"{variant}: batch {max(1, int(part * rows))} does not fit")
+                self.free()
+        raise torch.OutOfMemoryError(f"no batch down to {max(1, int(parts[-1] * rows))} fits")
+
+    def lora(self) -> dict[str, Any]:
+        """Measures steps of a low-rank difference, with a limit of memory."""
+        self.free()
+        rows = 2 if self.args.tiny else LORA_BATCH
+        if self.device.type == "cuda":
+            share = LORA_GIB * GIB / torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, share))
+        try:
+            teacher, student, method = self.networks(2 if self.args.tiny else LORA_RANK)
+            with tempfile.TemporaryDirectory() as folder:
+                step, trainer = trainer_step(teacher, student, method, False, folder)
+                with trainer.stream():
+                    row = self._timed("lora", step, rows)
+        finally:
+            if self.device.type == "cuda":
+                torch.cuda.set_per_process_memory_fraction(1.0)
+        trained = sum(p.numel() for p in student.parameters() if p.requires_grad)
+        row |= {
+            "million_trained": trained / 1e6,
+            "limit_gib": LORA_GIB,
+            "is_within": row["peak_gib"] <= LORA_GIB if row["peak_gib"] else None,
+        }
+        return self.record(**row)
 
     @torch.no_grad()
-    def latency(self) -> None:
+    def latency(self) -> dict[str, Any]:
         """Measures one call of a student and one guided query of the teacher, at batch 1, and decoding."""
         self.free()
         teacher, _, _ = self.networks()
@@ -458,7 +301,12 @@ class Benchmark:
                     row[f"{name}_{label}_ms"] = 1e3 * statistics.median(seconds)
         best = "graph" if "query_graph_ms" in row else "eager"
         row["teacher_seconds"] = QUERIES * row[f"query_{best}_ms"] / 1e3  # 200 times one query
-        self.record(**row)
+        decoding = row.get(f"decoding_{best}_ms", row["decoding_eager_ms"]) / 1e3
+        row["teacher_and_decoding_seconds"] = row["teacher_seconds"] + decoding
+        call, both = (row.get(f"{name}_{best}_ms", row[f"{name}_eager_ms"]) for name in ("call", "call_and_decoding"))
+        row["times_faster"] = 1e3 * row["teacher_seconds"] / call
+        row["times_faster_with_decoding"] = 1e3 * row["teacher_and_decoding_seconds"] / both
+        return self.record(**row)
 
     def _recorded(self, action: Callable[[], Tensor]) -> Callable[[], None] | None:
         """Returns the replay of an action's CUDA graph, None without CUDA or if it cannot be recorded."""
@@ -479,45 +327,110 @@ class Benchmark:
         return graph.replay
 
     def run(self) -> None:
-        """Measures all variants, the most telling first, as long as there is time."""
-        rows = self.args.batch or (2 if self.args.tiny else self.model.batch)
-        script = self.measure("script", rows, half=True)
-        plain = self.measure("audiocm", rows, half=True)
-        self.summarize(script, plain)
-        self.latency()
-        script_best = self.at_largest("script", script["largest_batch"]) if self.left() > 60 else None
-        fast = self.measure("compiled", rows) if self.left() > 120 else None
-        self.summarize(script, plain, fast, script_best)
-        best = None
-        if self.left() > (120 if fast is None else 60 + fast["first_step_seconds"] * 2):
-            is_compiled = fast is not None and fast["samples_per_second"] > plain["samples_per_second"]
-            best = self.at_largest("compiled" if is_compiled else "audiocm", plain["largest_batch"])
-        self.summarize(script, plain, fast, script_best, best)
-
-    def summarize(self, script: dict, plain: dict, fast: Any = None, script_best: Any = None, best: Any = None) -> None:
-        """Writes how much faster audiocm is, at the same batch and each at its best."""
-
-        def fastest(*rows: dict | None) -> float:
-            return max(row["samples_per_second"] for row in rows if row is not None)
-
-        ours, theirs = (plain, fast), (script,)
-        self.summary = {
-            "batch": script["batch"],
-            "ratio_at_equal_batch": round(fastest(*ours) / fastest(*theirs), 3),
-            "ratio_uncompiled": round(fastest(plain) / fastest(script), 3),
+        """Measures all parts, the most telling first, as long as there is time; none takes another along."""
+        rows, halves = self.args.batch or (2 if self.args.tiny else self.model.batch), (1.0, 0.5, 0.25)
+        parts: dict[
+            str, tuple[float, Callable[[], dict[str, Any]]]
+        ] = {  # name -> (seconds that it may take, what it is)
+            "script": (0, lambda: self.fitting("script", rows, halves, half=True)),
+            "audiocm": (0, lambda: self.fitting("audiocm", self._batch_of("script", rows), halves, half=True)),
+            "latency": (30, self.latency),
+            "lora": (40, self.lora),
+            "compiled": (120, lambda: self.fitting("compiled", self._batch_of("audiocm", rows), (1.0,))),
+            "script, largest batch": (60, lambda: self._at_largest("script", "script")),
+            "audiocm, largest batch": (60, lambda: self._at_largest(*self._fastest())),
         }
-        if script_best is not None and best is not None:
-            self.summary["best_script"] = round(fastest(script, script_best), 2)
-            self.summary["best_audiocm"] = round(fastest(plain, fast, best), 2)
-            self.summary["ratio_at_best"] = round(fastest(plain, fast, best) / fastest(script, script_best), 3)
+        done = {row["part"] for row in self.rows}
+        self.waiting = [name for name in parts if name not in done]
+        for name, (seconds, action) in parts.items():
+            if name in done:
+                continue
+            if name == "audiocm, largest batch" and self._fastest()[0] == "compiled":
+                seconds += 2 * self.measured["compiled"]["warm_up_seconds"]
+            self.run_part(name, 0 if self.args.tiny else seconds, action)
+
+    def run_part(self, name: str, seconds: float, action: Callable[[], dict[str, Any]]) -> None:
+        """Measures a part; records why there is no result if it fails, or if less time than it takes is left."""
+        if self.left() < seconds:
+            self.record(variant=name, not_run=f"{max(0, self.left()):.0f} s are left, it may take {seconds:.0f} s")
+        else:
+            try:
+                self.measured[name] = action()
+            except Exception as error:  # of CUDA, of compilers, of networks
+                lines = str(error).strip().splitlines() or [""]
+                self.record(variant=name, failed=f"{type(error).__name__}: {lines[0][:300]}")
+        with self.lock:
+            self.waiting.remove(name)
+            self.summarize()
+        try:
+            self.free()
+            torch.zeros(1, device=self.device).item()
+        except RuntimeError:  # some errors of CUDA stay until the process ends: the other parts get a new one
+            options = [one for one in sys.argv[1:] if one != "--anew"] + ["--limit", f"{self.left():.0f}"]
+            os.execv(sys.executable, [sys.executable, "-m", "recipes.benchmarks.distillation", *options])
+
+    def _batch_of(self, part: str, rows: int) -> int:
+        """Returns the batch that a part was measured at, at which the next one is compared with it."""
+        return self.measured[part]["batch"] if part in self.measured else rows
+
+    def _fastest(self) -> tuple[str, str]:
+        """Returns which variant of audiocm is the fastest at the same batch, and the part whose largest batch it has."""
+        plain, fast = self.measured.get("audiocm"), self.measured.get("compiled")
+        is_faster = fast and (plain is None or fast["samples_per_second"] > plain["samples_per_second"])
+        return ("compiled" if is_faster else "audiocm"), "audiocm"
+
+    def _at_largest(self, variant: str, part: str) -> dict[str, Any]:
+        """Measures a variant at the largest batch of a part. Raises ValueError if that was not measured."""
+        if part not in self.measured:
+            raise ValueError(f"{part} was not measured, from which the largest batch comes")
+        return self.fitting(variant, self.measured[part]["largest_batch"], (1.0, 0.9, 0.8))
+
+    def end(self) -> None:
+        """Records that the parts which have not ended were not, or not completely, run."""
+        with self.lock:
+            when = "while it ran"
+            while self.waiting:
+                self.record(variant=self.waiting[0], not_run=f"time was over {when}")
+                self.waiting.pop(0)
+                when = "before it"
+
+    def summarize(self) -> None:
+        """Writes how much faster audiocm is, at the same batch and each at its best, as far as it was measured."""
+        found = self.measured
+
+        def fastest(*parts: str) -> dict[str, Any] | None:
+            rows = [found[part] for part in parts if part in found]
+            return max(rows, key=lambda row: row["samples_per_second"], default=None)
+
+        script, plain, ours = fastest("script"), fastest("audiocm"), fastest("audiocm", "compiled")
+        if script and plain and script["batch"] == plain["batch"]:
+            self.summary |= {"batch": script["batch"]}
+            self.summary["ratio_uncompiled"] = round(plain["samples_per_second"] / script["samples_per_second"], 3)
+            self.summary["ratio_at_equal_batch"] = round(ours["samples_per_second"] / script["samples_per_second"], 3)
+        if "script, largest batch" in found and "audiocm, largest batch" in found:
+            best_script = fastest("script", "script, largest batch")
+            best = fastest("audiocm", "compiled", "audiocm, largest batch")
+            for name, row in {"script": best_script, "audiocm": best}.items():
+                self.summary[f"best_{name}"] = round(row["samples_per_second"], 2)
+                self.summary[f"best_batch_{name}"] = row["batch"]
+            ratio = best["samples_per_second"] / best_script["samples_per_second"]
+            self.summary["ratio_at_best"] = round(ratio, 3)
+        if "latency" in found:
+            for name in ("times_faster", "times_faster_with_decoding"):
+                self.summary[name] = round(found["latency"][name], 1)
+        if "lora" in found:
+            self.summary[f"lora_within_{LORA_GIB}_gib"] = found["lora"]["is_within"]
+        if "compiled" in found:
+            self.summary["first_compiled_step_seconds"] = found["compiled"]["first_step_seconds"]
         self.say(json.dumps(self.summary))
         self.write()
 
 
-def stop_in_time(seconds: float) -> None:
-    """Ends the process after some seconds; what was measured is written already."""
+def stop_in_time(seconds: float, benchmark: Benchmark) -> None:
+    """Ends the process after some seconds; what was measured is written already, and now what was not run."""
 
     def stop() -> None:
+        benchmark.end()
         print(f"out of time after {seconds:.0f} s: the results so far are written", flush=True)
         os._exit(0)
 
@@ -531,11 +444,21 @@ def main() -> None:
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--batch", type=int, help="at which all are compared (default: 32, 16, 8)")
     parser.add_argument("--limit", type=float, default=510.0, help="seconds of this command (default 510)")
-    parser.add_argument("--results", type=Path, default=Path("samples/distillation_benchmark.json"))
+    parser.add_argument("--results", type=Path, help="default samples/distillation_benchmark.json, or runs/ if tiny")
     parser.add_argument("--tiny", action="store_true", help="small networks, for a test on a CPU")
+    parser.add_argument("--anew", action="store_true", help="measure again what an earlier command measured")
     args = parser.parse_args()
-    stop_in_time(args.limit)
-    Benchmark(args.model, args).run()
+    args.results = args.results or Path("runs" if args.tiny else "samples") / "distillation_benchmark.json"
+    if args.results.is_file():
+        try:
+            json.loads(args.results.read_text(encoding="utf-8"))
+        except ValueError as error:
+            parser.error(f"--results {args.results} is damaged, and would be lost: {error}")
+    benchmark = Benchmark(args.model, args)
+    if not args.anew:
+        benchmark.resume()
+    stop_in_time(args.limit, benchmark)
+    benchmark.run()
 
 
 if __name__ == "__main__":

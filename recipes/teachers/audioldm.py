@@ -5,10 +5,10 @@ are those of the whole command on an H100:
 
     python -m recipes.teachers.sounds data/teacher_sounds.safetensors --corpora data/corpus data/rendered
     python -m recipes.teachers.audioldm sounds runs/audioldm --packed data/teacher_sounds.safetensors   # 2
-    python -m recipes.teachers.audioldm codec runs/audioldm      # 5: VAE 1.6, vocoder 2.4, and reading
-    python -m recipes.teachers.audioldm teacher runs/audioldm    # 8: 7 of training, and encoding
-    python -m recipes.teachers.audioldm students runs/audioldm   # 8: 2 of training for each of three, and loading
-    python -m recipes.teachers.audioldm table runs/audioldm      # 4: runs/audioldm/results/table.md and .json
+    python -m recipes.teachers.audioldm codec runs/audioldm      # 4: VAE 1.4, vocoder 2.1, and reading
+    python -m recipes.teachers.audioldm teacher runs/audioldm    # 7: 6 of training, and encoding
+    python -m recipes.teachers.audioldm students runs/audioldm   # 6: 1.5 of training for each of three, and loading
+    python -m recipes.teachers.audioldm table runs/audioldm      # 3: runs/audioldm/results/table.md and .json
 
 Every command takes less than ten minutes, does what is not done yet, and goes on where it was interrupted; `--minutes` is the
 training of a stage (of each student), `students --methods tcd` trains one of them. After each stage

@@ -23,13 +23,13 @@ from audiocm.evaluation.provenance import commit
 from audiocm.files import read_json_lines, write_json
 from audiocm.models.folders import SAFE
 from audiocm.training.run import best_device
-from recipes.judges import PREPROCESSING, columns_of, table_card, write_results
+from recipes.judges import FACTS, PREPROCESSING, columns_of, table_card, write_results
 from recipes.teachers.results import restore_sounds, store_sounds
 from recipes.teachers.sounds import RATE, SECONDS
 
 W, QUERIES = 3.5, 200  # queries of the teacher: 100 steps of two
 METHODS = ("consistencytta", "lcm", "tcd")
-MINUTES = {"codec": 4.0, "teacher": 7.0, "students": 2.0}  # of training
+MINUTES = {"codec": 3.5, "teacher": 6.0, "students": 1.5}  # of training
 
 
 @dataclass(frozen=True)
@@ -165,5 +165,7 @@ def score_rows(
             except ValueError as error:
                 done[name]["failed"] = str(error)
         columns = list(dict.fromkeys(title for one in done.values() for title in one["scores"]))
-        table = write_results(places.results / "table.json", {"card": card, "systems": done}, columns)
+        table = write_results(
+            places.results / "table.json", {"card": card, "systems": done}, columns, (*FACTS, "failed")
+        )
     return table

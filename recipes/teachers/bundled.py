@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -35,6 +36,7 @@ from audiocm.diffusion.denoiser import Condition
 from audiocm.files import read_json_lines
 from audiocm.teachers import Adapter, register_adapter
 from audiocm.teachers.bundled import TextToAudio
+from audiocm.teachers.lora import WEIGHTS_FILE
 from audiocm.teachers.students import bake
 from audiocm.training.run import best_device
 from recipes.teachers.audioldm_table import Places, score_rows
@@ -42,9 +44,11 @@ from recipes.teachers.results import (
     has_network,
     restore_network,
     restore_sounds,
+    restore_state,
     store_files,
     store_network,
     store_sounds,
+    store_state,
 )
 from recipes.teachers.sounds import RATE, SECONDS, unpack_sounds
 
@@ -94,6 +98,8 @@ def distil(kind: str, teacher: str, out: Path, data: Path, more: Sequence[str]) 
     model = out / kind / "model"
     store_network(TextToAudioPipeline.from_pretrained(model).transformer, out / "results" / kind)
     store_files([out / kind / "log.jsonl", model / "README.md"], out / "results" / kind)
+    if (model / WEIGHTS_FILE).is_file():
+        store_state(load_file(model / WEIGHTS_FILE), out / "results" / "difference")
 
 
 def restore(out: Path, teacher: str) -> None:
@@ -103,6 +109,8 @@ def restore(out: Path, teacher: str) -> None:
             pipe = TextToAudioPipeline.from_pretrained(teacher)
             net = restore_network(pipe.transformer.student((W, W)), out / "results" / kind)
             save_student_pipeline(pipe, net, out / kind / "model")
+            if kind == "lora" and has_network(out / "results" / "difference"):
+                save_file(restore_state(out / "results" / "difference"), out / kind / "model" / WEIGHTS_FILE)
 
 
 def generate(model: str, folder: Path, lines: Sequence[dict], seconds: float, steps: int | None, end: float) -> None:
@@ -166,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.what == "sounds":
             unpack_sounds(args.packed, sounds, args.limit)
         elif args.what == "table":
-            systems = {"teacher": (args.teacher, None), "shipped student": ("tta", None)}
+            systems = {"teacher": (args.teacher, None), "shipped_student": ("tta", None)}
             systems |= {kind: (str(args.out / kind / "model"), None) for kind in OPTIONS}
             judges = {"tagger": "yamnet", "embedders": ["yamnet"]}
             print(write_table(systems, args.out, args.seconds, end, sounds, **judges))

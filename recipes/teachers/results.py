@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
-from torch import nn
+from torch import Tensor, nn
 
 from audiocm.audio.io import read_wave, write_wave
 from audiocm.files import atomic_write
@@ -23,7 +23,18 @@ STEM = "weights.int8.safetensors"
 
 def store_network(net: nn.Module, folder: Path) -> None:
     """Writes the weights of a network in shards."""
-    save_int8(net.state_dict(), folder / STEM, SHARD)
+    store_state(net.state_dict(), folder)
+
+
+def store_state(state: dict[str, Tensor], folder: Path) -> None:
+    """Writes tensors by their names in shards."""
+    save_int8(state, folder / STEM, SHARD)
+
+
+def restore_state(folder: Path) -> dict[str, Tensor]:
+    """Reads the tensors that `store_state` wrote, in float32. Raises ValueError if they are missing or damaged."""
+    index = folder / "weights.safetensors.index.int8.json"
+    return load_state(index if index.is_file() else folder / STEM)
 
 
 def has_network(folder: Path) -> bool:
@@ -33,10 +44,8 @@ def has_network(folder: Path) -> bool:
 
 def restore_network(net: nn.Module, folder: Path) -> nn.Module:
     """Reads the weights of a network. Raises ValueError if they are missing, damaged or of another network."""
-    index = folder / "weights.safetensors.index.int8.json"
-    state = load_state(index if index.is_file() else folder / STEM)
     try:
-        net.load_state_dict(state)
+        net.load_state_dict(restore_state(folder))
     except RuntimeError as error:
         raise ValueError(f"{folder} is of another network: {str(error).splitlines()[0]}") from error
     return net

@@ -1,7 +1,9 @@
-"""A tiny teacher of AudioLDM's form with random weights, and a few sounds with captions, to try `audiocm distill` on.
+"""A tiny teacher with random weights, and a few sounds with captions, to try `audiocm distill` on.
 
     python -m recipes.teachers.tiny runs/tiny-teacher
     audiocm distill runs/tiny-teacher --data runs/tiny-teacher/sounds -o runs/tiny-student --steps 100
+
+It is of AudioLDM's form, or of another one: `--form tango`.
 
 Writes a folder that DiffusionPipeline.from_pretrained reads (2 MB: U-Net, VAE, CLAP's text encoder, vocoder), and in its
 folder sounds/ eight tones and noises of 4 s as .wav and .txt. Takes seconds on a CPU, the distillation under a minute.
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 
 from audiocm.audio.io import write_wave
+from recipes.teachers import tiny_forms
 
 RATE, SECONDS = 16000, 4.0
 SOUNDS = {  # caption -> frequencies in Hz; none: noise
@@ -110,21 +113,27 @@ def write_sounds(folder: Path) -> None:
         (folder / f"{number}.txt").write_text(caption + "\n", encoding="utf-8")
 
 
-def write_teacher(folder: Path) -> None:
-    """Writes the teacher's folder, with the sounds in FOLDER/sounds."""
+def write_teacher(folder: Path, form: str = "audioldm") -> None:
+    """Writes the teacher's folder, with the sounds in FOLDER/sounds. TANGO, without a pipeline, is its components."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers calls AudioLDM's pipeline old
-        build_pipeline().save_pretrained(folder)
+        made = build_pipeline() if form == "audioldm" else tiny_forms.BUILDERS[form]()
+    parts = made if isinstance(made, dict) else {".": made}
+    for name, part in parts.items():
+        part.save_pretrained(folder / name)
     write_sounds(folder / "sounds")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="of the teacher; its sounds are in FOLDER/sounds")
+    parser.add_argument("--form", choices=tiny_forms.BUILDERS, default="audioldm", help="its architecture")
     args = parser.parse_args()
-    write_teacher(args.folder)
-    print(f"{args.folder}: a tiny teacher, and {len(SOUNDS)} sounds in {args.folder / 'sounds'}")
+    write_teacher(args.folder, args.form)
+    print(
+        f"{args.folder}: a tiny teacher of the form {args.form}, and {len(SOUNDS)} sounds in {args.folder / 'sounds'}"
+    )
 
 
 if __name__ == "__main__":

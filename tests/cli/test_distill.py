@@ -334,6 +334,10 @@ def test_nothing_is_uploaded_unless_asked_for(call, root, monkeypatch, capsys):
     assert call("-o", "pushed", "--steps", 1) == 0 and calls == []
     assert call("-o", "pushed", "--steps", 1, "--push-to-hub", "me/mine") == 0
     assert calls == [("create", "me/mine"), ("me/mine", "pushed/model")]
+    monkeypatch.setattr(Hub, "create_repo", lambda *_, **__: 1 / 0)
+    capsys.readouterr()
+    assert call("-o", "pushed", "--steps", 1, "--push-to-hub", "me/mine") == 2
+    assert "pushed/model is complete, but could not be uploaded to me/mine (division by zero)" in one_line(capsys)
 
 
 def test_help_has_examples_and_lists_are_of_known_methods(capsys):

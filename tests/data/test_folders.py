@@ -6,6 +6,7 @@ import json
 import os
 import tarfile
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -246,6 +247,15 @@ def test_what_is_no_whole_file_is_left_out(tmp_path):
         read_parts(found[0], RATE, 1, 800)
 
 
+def test_cases_of_names_do_not_count(tmp_path):
+    write_wave(tmp_path / "a.wav", level(0.2), RATE)
+    (tmp_path / "a.wav").rename(tmp_path / "Take1.WAV")
+    (tmp_path / "TAKE1.TXT").write_text("a dog")
+    (tmp_path / "m.csv").write_text("File, Caption ,SPLIT\nTake1.WAV,a cat,train\n")
+    assert find_recordings(tmp_path)[0][0].captions == ("a dog",)
+    assert find_recordings(tmp_path / "m.csv")[0][0].captions == ("a cat",)
+
+
 def test_linked_folders_are_searched_once(tmp_path):
     (tmp_path / "real").mkdir()
     write_wave(tmp_path / "real" / "a.wav", level(0.2), RATE)
@@ -361,6 +371,20 @@ def test_bad_recordings_are_named_once_and_not_tried_again(tmp_path):
         os.utime(folder / name, (1, 1))
     with pytest.raises(ValueError, match="none of 5 recordings can be used: 0"):
         encode(folder, Encoder())
+
+
+def test_prompts_that_are_cut_are_one_warning(tmp_path):
+    class Cutting(Encoder):
+        def condition(self, prompts, seconds):
+            for prompt in prompts:
+                warnings.warn(f"prompt {prompt!r} has 9 tokens and is cut to 8", stacklevel=2)
+            warnings.warn("something else", stacklevel=2)
+            return super().condition(prompts, seconds)
+
+    with pytest.warns(UserWarning) as caught:
+        encode(write_folder(tmp_path / "data", 3), Cutting())
+    said = [str(one.message) for one in caught]
+    assert len(said) == 2 and "is cut to 8, and so are " in said[0] and said[1] == "something else"
 
 
 def test_a_killed_encoding_goes_on(tmp_path, monkeypatch):

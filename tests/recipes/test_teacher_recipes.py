@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 
 import diffusers
@@ -16,7 +17,8 @@ from audiocm.audio.io import read_wave, write_wave
 from audiocm.data.latents import unpack
 from audiocm.files import read_json_lines, write_json_lines
 from audiocm.models.text_encoder import BUNDLED_ENCODER, load_text_encoder, load_tokenizer
-from recipes.teachers import audioldm, bundled, results, small_audioldm, sounds
+from audiocm.teachers import load_lora
+from recipes.teachers import audioldm, bundled, results, small_audioldm, sounds, tiny, tiny_forms
 from recipes.teachers.tiny import write_sounds
 
 
@@ -145,6 +147,13 @@ def test_the_bundled_teacher_is_distilled_through_a_plain_adapter(tmp_path, kind
     again = TextToAudioPipeline.from_pretrained(tmp_path / "other" / kind / "model").transformer.state_dict()
     for name, weight in student.transformer.state_dict().items():
         assert (again[name] - weight).abs().max() <= 0.01 * weight.abs().max(), name
+    if kind == "lora":  # and the file of the difference makes it of the teacher
+        copy = TextToAudioPipeline.from_pretrained(tmp_path / "teacher").transformer
+        load_lora(copy, tmp_path / "other" / kind / "model", merge=True)
+        made, wanted, plain = (net.state_dict() for net in (copy, student.transformer, teacher.transformer))
+        moved = sum((wanted[name] - plain[name]).square().sum() for name in plain).sqrt()
+        error = sum((wanted[name] - made[name]).square().sum() for name in plain).sqrt()
+        assert 0 < error < 0.05 * moved
 
 
 def test_the_table_of_the_bundled_teacher_keeps_what_it_has(tmp_path, monkeypatch):
@@ -164,5 +173,17 @@ def test_the_table_of_the_bundled_teacher_keeps_what_it_has(tmp_path, monkeypatc
     for _ in range(2):
         table = bundled.write_table(systems, tmp_path / "run", 1.0, time.monotonic() + 60, **judges)
     stored = json.loads((tmp_path / "run" / "results" / "table.json").read_text())["systems"]
-    assert len(made) == 1 and stored["good"]["scores"] and "nothing" in stored["bad"]["failed"] and "good" in table
+    assert (
+        len(made) == 1 and stored["good"]["scores"] and "nothing" in stored["bad"]["failed"] and "model folder" in table
+    )
     assert (tmp_path / "run" / "results" / "generated" / "good-0.tar").is_file()
+
+
+@pytest.mark.parametrize("form", tiny_forms.BUILDERS)
+def test_tiny_teachers_of_all_forms_are_read(tmp_path, form, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tiny", str(tmp_path / "t"), "--form", form])
+    tiny.main()
+    assert "8 sounds" in capsys.readouterr().out and len(list((tmp_path / "t" / "sounds").glob("*.wav"))) == 8
+    teacher = load_teacher(tmp_path / "t")
+    seconds = min(0.64, teacher.adapter.seconds)
+    assert teacher.condition(["a tone"], seconds).batch_size == 1 and len(teacher.latent_shape(seconds)) >= 2

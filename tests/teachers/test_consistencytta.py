@@ -10,10 +10,10 @@ import diffusers
 import pytest
 import torch
 import transformers
-from tiny_teachers import UNET, mel_parts, t5, t5_tokenizer
 
 from audiocm import load_teacher, sample
 from audiocm.teachers.consistencytta import CODEC_FILE, SCHEDULER, UNET_FILE, convert_consistencytta
+from recipes.teachers.tiny_forms import UNET, mel_parts, t5, t5_tokenizer
 
 CONFIG = {**UNET, "cross_attention_dim": 32, "use_linear_projection": True}
 VOCODER = {

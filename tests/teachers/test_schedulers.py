@@ -7,10 +7,10 @@ import math
 import diffusers
 import pytest
 import torch
-from tiny_teachers import AUDIOLDM_BETAS
 
 from audiocm.diffusion import paths, solvers
 from audiocm.teachers.schedulers import one_call_scheduler, read_scheduler
+from recipes.teachers.tiny_forms import AUDIOLDM_BETAS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
