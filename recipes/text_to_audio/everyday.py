@@ -8,7 +8,8 @@
 everyday_prompts.jsonl is for reports; everyday_choice_prompts.jsonl has the same things in other words, to choose
 weights by (`--prompts`, with another `--output`). A sound is a hit if one of its thing's labels, chosen by meaning, is
 among YAMNet's five most probable classes, after silence is cut at both ends. A refused sound is a miss. Scores are
-means over prompts; those of the rows `real` and `codec`, which `--corpus` makes, over things.
+means over prompts; those of the rows `real` and `codec`, which `--corpus` makes, over things. With `--continuous
+--seconds 8 --takes 2`: samples/tta_long_scores.json.
 
 `sample` writes OUTPUT/ROW.safetensors and needs no tagger: a tensor [channel, frame] for every sound THING_i_TAKE, of
 line i of the list. `--latents` decodes such a file, float16, or int8 with the entry "step" in its metadata, to the row
@@ -50,6 +51,11 @@ UNSHAPED = (
 PARTS = ("things with real clips", UNSHAPED, "word", "phrase", "sentence")
 SHAPED = frozenset(SOUNDS[name].labels[0] for name in NARROWED)
 COLUMNS = [HITS, *(f"{HITS}, {part}" for part in PARTS), "things without a hit", "refused", "sounding share"]
+
+
+def bench(args: argparse.Namespace) -> list[dict]:
+    """Returns the lines of the list of prompts, of continuous things alone if so wanted."""
+    return [line for line in read_json_lines(args.prompts) if line["continuous"] or not args.continuous]
 
 
 def sounds(lines: Sequence[dict], takes: int, seconds: float = 4.0, seed: int = 0) -> list[dict]:
@@ -100,7 +106,7 @@ def make_real(args: argparse.Namespace, lines: Sequence[dict]) -> None:
 
 def sample(args: argparse.Namespace) -> None:
     """Writes the latents of every row that has no file of them."""
-    entries = sounds(read_json_lines(args.prompts), args.takes, args.seconds, args.seed)
+    entries = sounds(bench(args), args.takes, args.seconds, args.seed)
     for system in (systems.parse_row(text, args.guidance) for text in args.row):
         if (file := Path(args.output) / f"{system.name}.safetensors").exists():
             continue
@@ -131,7 +137,7 @@ def decode_rows(args: argparse.Namespace, lines: Sequence[dict]) -> None:
 
 def generate(args: argparse.Namespace) -> None:
     """Writes the sounds of all rows."""
-    lines = read_json_lines(args.prompts)
+    lines = bench(args)
     decode_rows(args, lines)
     entries = sounds(lines, args.takes, args.seconds, args.seed)
     for system in (systems.parse_row(text, args.guidance) for text in args.row):
@@ -212,12 +218,13 @@ def earlier_systems(path: str, about: dict) -> dict[str, dict]:
 
 def score(args: argparse.Namespace) -> None:
     """Writes the results file and its tables. Raises ValueError if there is no row or if one is not complete."""
-    lines, out = read_json_lines(args.prompts), Path(args.output)
+    lines, out = bench(args), Path(args.output)
     judge = cast(Tagger, load_tagger("yamnet"))
     decode_rows(args, lines)
     real = json.loads(read_text(out / "real.json")) if (out / "real.json").exists() else []
     counts = {"things": len({line["thing"] for line in lines}), "prompts": len(lines)}
-    about = card([judge], PREPROCESSING, 0, bench=content_digest(read_text(args.prompts)), **counts)
+    asked = {"bench": content_digest(read_text(args.prompts)), "continuous": args.continuous, "seconds": args.seconds}
+    about = card([judge], PREPROCESSING, 0, **asked, **counts)
     rows = earlier_systems(args.earlier, about) if args.earlier else {}
     known = {e["thing"] for e in real} or set(rows.get("real", {"things": ()})["things"])
     folders = [path for path in out.glob("*") if path.is_dir()]
@@ -242,6 +249,7 @@ def main() -> None:
     parser.add_argument("--latents", action="append", default=[], help="a file of latents; may be repeated")
     parser.add_argument("--corpus", type=lambda s: s.split(","), default=[], help="corpora of the rows real and codec")
     parser.add_argument("--prompts", default=str(Path(__file__).with_name("everyday_prompts.jsonl")))
+    parser.add_argument("--continuous", action="store_true", help="prompts of continuous things alone")
     parser.add_argument("--earlier", default="", help="score: a results file whose other rows are kept")
     parser.add_argument("--output", default="runs/everyday", help="folder of the sounds")
     parser.add_argument("--codec", default="tta", help="the model whose codec decodes")
