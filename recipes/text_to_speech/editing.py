@@ -1,4 +1,4 @@
-"""What the editing of speech scores: words of recordings said anew, beside plain readings and cut words.
+"""What the editing of speech scores: words of recordings said anew and sentences continued, beside plain readings.
 
     python -m recipes.text_to_speech.editing make --output runs/speech_editing
     python -m recipes.text_to_speech.editing score --output runs/speech_editing
@@ -9,7 +9,8 @@ the model learned it from (not the model); `lower`, the same through a longer vo
 the model itself in its voice `prompts`, by four calls. Each row says the new sentence: "the voice itself" (what a perfect
 edit sounds like), the edit, the model's plain reading of the whole sentence in the voice most like the recording, and
 the words cut from that reading, at the recording's level, pasted in the same place. "recording" is what is edited, and
-says the old sentence. `score` gives word errors by the recogniser of `audiocm score`, the share of sentences whose new
+says the old sentence. The rows "continued" say the next sentence of the list after the recording: told what the
+recording says, not told, and the plain reading at the recording's level put after it. `score` gives word errors by the recogniser of `audiocm score`, the share of sentences whose new
 words are heard, and the cosine of speaker embeddings with the recording's: of the whole sound, and of the new words
 alone, which are repeated to the length that the embedder wants. Intervals are of the sentences.
 """
@@ -42,6 +43,9 @@ SENTENCES = Path(__file__).with_name("editing_sentences.txt")
 RATE = 24000  # Hz
 LONGER = 1.2  # vocal tract of the voice `lower`, relative to `heart`
 REPEATED = 1.7  # seconds of new words that the embedder gets at least
+AFTER = ", continued"  # of the name of a voice whose recordings are continued
+ROWS = ("recording", "the voice itself", "edited, 1 call", "edited, 4 calls", "plain reading", "cut and paste")
+ROWS_AFTER = ("the voice itself", "told what is said", "not told", "plain reading")
 COLUMNS = ["WER %", "new words heard %", "similarity", "similarity of the new words"]
 Say = Callable[[str, int], np.ndarray]  # a text and a seed to a wav [sample] at RATE
 Row = Callable[[np.ndarray, "Edit", int], np.ndarray]  # of a recording, its edit and a seed
@@ -69,6 +73,14 @@ def read_edits(file: Path = SENTENCES) -> list[Edit]:
         first = len(before.split()) + 1
         edits.append(Edit(f"{before}{old}{after}", f"{before}{new}{after}", (first, first + len(new.split()) - 1)))
     return edits
+
+
+def continuations(edits: list[Edit]) -> list[Edit]:
+    """Returns for each edit the one that says the next recording's sentence after its own."""
+    following = [*edits[1:], edits[0]]
+    texts = [f"{one.said} {other.said}" for one, other in zip(edits, following, strict=True)]
+    counts = [(len(one.said.split()) + 1, len(text.split())) for one, text in zip(edits, texts, strict=True)]
+    return [Edit(one.said, text, words) for one, text, words in zip(edits, texts, counts, strict=True)]
 
 
 class WordPaster(SpeechEditor):
@@ -126,25 +138,49 @@ def rows(pipe: TextToSpeechPipeline, say: Say) -> dict[str, Row]:
     }
 
 
+def rows_after(pipe: TextToSpeechPipeline, say: Say) -> dict[str, Row]:
+    """Returns for each row of continuations the function of a recording, its edit and a seed that makes its sound."""
+    editor = SpeechEditor(pipe)
+
+    def continued(is_told: bool) -> Row:
+        return lambda wav, edit, seed: editor.extend(
+            wav, RATE, edit.new, edit.said if is_told else None, settings=EditSettings(seed=seed)
+        )
+
+    def read(wav: np.ndarray, edit: Edit, seed: int) -> np.ndarray:
+        voice = editor.closest_voice(wav, RATE, edit.new)
+        seeded = torch.Generator().manual_seed(seed)
+        return np.r_[wav, match_level(pipe(edit.new, voice=voice, generator=seeded, output_type="np").audios[0], wav)]
+
+    return {
+        "the voice itself": lambda wav, edit, seed: np.r_[wav, say(edit.new, seed + 1000)],
+        "told what is said": continued(True),
+        "not told": continued(False),
+        "plain reading": read,
+    }
+
+
 def make(args: argparse.Namespace) -> None:
     """Writes the sounds that are missing; one that fails is left out of its row, and told."""
     pipe = TextToSpeechPipeline.from_pretrained(args.model, device=args.device)
     edits = read_edits(args.sentences)[: args.count]
     for voice, say in voices(pipe).items():
         recordings = [say(edit.said, args.seed + i).astype(np.float64) for i, edit in enumerate(edits)]
-        for name, row in rows(pipe, say).items():
-            folder = Path(args.output) / voice / name
-            for i, (edit, wav) in enumerate(zip(edits, recordings, strict=True)):
+        tasks = [(voice, name, edits, row) for name, row in rows(pipe, say).items()]
+        tasks += [(f"{voice}{AFTER}", name, continuations(edits), row) for name, row in rows_after(pipe, say).items()]
+        for place, name, mine, row in tasks:
+            folder = Path(args.output) / place / name
+            for i, (edit, wav) in enumerate(zip(mine, recordings, strict=True)):
                 if (file := folder / f"{i:03d}.wav").exists():
                     continue
                 try:
                     sound = row(wav, edit, args.seed + i)
                 except ValueError as error:
-                    print(f"{voice}, {name}, {edit.text}: {error}")
+                    print(f"{place}, {name}, {edit.text}: {error}")
                     continue
                 with atomic_write(file) as partial:
                     soundfile.write(partial, sound, RATE, "FLOAT", format="WAV")
-            print(f"{voice}, {name}: done", flush=True)
+            print(f"{place}, {name}: done", flush=True)
 
 
 def differing(sound: np.ndarray, recording: np.ndarray) -> slice:
@@ -199,19 +235,13 @@ def is_heard(words: str, transcript: str) -> bool:
 def score(args: argparse.Namespace) -> None:
     """Writes the results file and its table."""
     edits, judges = read_edits(args.sentences)[: args.count], (Transcriber(threads=1), SpeakerEmbedder())
-    table = {}
+    table, out = {}, Path(args.output)
     for voice in ("heart", "lower", "model"):
-        for name in (
-            "recording",
-            "the voice itself",
-            "edited, 1 call",
-            "edited, 4 calls",
-            "plain reading",
-            "cut and paste",
-        ):
-            folder = Path(args.output) / voice / name
-            if any(folder.glob("*.wav")):
-                table[f"{voice}: {name}"] = measure(folder, folder.parent / "recording", edits, judges, args.seed)
+        for place, names, mine in ((voice, ROWS, edits), (f"{voice}{AFTER}", ROWS_AFTER, continuations(edits))):
+            for name in names:
+                if any((out / place / name).glob("*.wav")):
+                    measured = measure(out / place / name, out / voice / "recording", mine, judges, args.seed)
+                    table[f"{place}: {name}"] = measured
     about = card((*judges, PackageJudge("jiwer")), Preprocessing(), args.seed, model=args.model)
     about |= {"sentences": [edit.text for edit in edits], "intervals": "95 %, bootstrap over sentences"}
     print(write_results(Path(args.results), {"card": about, "systems": table}, COLUMNS))

@@ -11,7 +11,7 @@ from tiny_speech import tiny_speech
 
 from audiocm.pipelines import speech_editor
 from recipes.text_to_speech import editing
-from recipes.text_to_speech.editing import RATE, WordPaster, differing, is_heard, read_edits
+from recipes.text_to_speech.editing import RATE, WordPaster, continuations, differing, is_heard, read_edits
 
 
 def test_sentences_differ_in_the_words_that_are_named():
@@ -23,6 +23,12 @@ def test_sentences_differ_in_the_words_that_are_named():
         after = len(new) - last
         assert old[: first - 1] == new[: first - 1] and old[len(old) - after :] == new[last:] and edit.said != edit.text
         assert 1 < first <= last <= len(new) and "[" not in edit.text
+
+
+def test_a_continuation_says_the_next_sentence_after_its_own():
+    edits = read_edits()[:3]
+    for one, other, after in zip(edits, [*edits[1:], edits[0]], continuations(edits), strict=True):
+        assert after.said == one.said and after.text == f"{one.said} {other.said}" and after.new == other.said
 
 
 def test_what_differs_from_a_recording_is_found():
@@ -70,7 +76,9 @@ def test_sounds_are_made_once_and_scored(pipe, tmp_path, monkeypatch, capsys):
         name, digest, sample_rate = "fake", "0", 16000
 
         def __init__(self, threads):
-            self.texts = iter([edit.said for edit in read_edits()[:2]] + [edit.text for edit in read_edits()[:2]] * 5)
+            edits = read_edits()[:2]
+            texts = [edit.said for edit in edits] + [edit.text for edit in edits] * 5
+            self.texts = iter([*texts, *[edit.text for edit in continuations(edits)] * 4])
 
         def __call__(self, wav):
             return next(self.texts)
@@ -96,10 +104,11 @@ def test_sounds_are_made_once_and_scored(pipe, tmp_path, monkeypatch, capsys):
         )
         editing.main()
     results = json.loads((tmp_path / "scores.json").read_text())
-    assert list(results["systems"]) == [f"heart: {name}" for name in ("recording", "the voice itself", "edited, 1 call",
-                                        "edited, 4 calls", "plain reading", "cut and paste")]  # fmt: skip
+    names = [f"heart: {name}" for name in editing.ROWS] + [f"heart, continued: {name}" for name in editing.ROWS_AFTER]
+    assert list(results["systems"]) == names
     for name, row in results["systems"].items():
         assert row["clips"] == 2 and row["scores"]["WER %"]["value"] == 0
-        assert ("similarity of the new words" in row["scores"]) == (name.split(": ")[1] in ("edited, 1 call", "edited, 4 calls", "cut and paste"))  # fmt: skip
+        has_new = name not in ("heart: recording", "heart: the voice itself", "heart: plain reading")
+        assert ("similarity of the new words" in row["scores"]) == has_new
     assert "heart: edited, 1 call | 2 |" in (tmp_path / "scores.md").read_text()
-    assert len(list((tmp_path / "out").rglob("*.wav"))) == 12
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 20
