@@ -87,7 +87,9 @@ def main() -> None:
             top = np.argsort(-probabilities[path])[:5] if path in probabilities else []
             tags = [tagger.classes[k] for k in top]
             row[name] = {"file": f"{name}/{path.name}", "hit": bool(hits[path.stem]), "tags": tags}
-    card = table_card(result, guidance=args.guidance or "each model's own", audio_length_in_s=args.seconds, device="cpu")
+    card = table_card(
+        result, guidance=args.guidance or "each model's own", audio_length_in_s=args.seconds, device="cpu"
+    )
     write_json(args.output / "table.json", {"card": card, "scores": scores, "rows": rows})
     lines = ["| prompt | student, one call: first five tags | hit | teacher, 18 Heun steps | hit |", "|---" * 5 + "|"]
     for row in rows:
