@@ -1,13 +1,13 @@
 """The latency of the bundled models: seconds of each part of a sound, and one call against the guided teacher.
 
-    python -m recipes.benchmarks.latency --machine "two CPU cores, A"
+    python -m recipes.benchmarks.latency --machine "two CPU cores"
     python -m recipes.benchmarks.latency --machine H100 --device cuda --repeats 3 --results samples/benchmark_cuda.json
 
-Writes a row named after the machine into the results file and keeps its other rows. On the three pairs of x86 cores of
-samples/benchmark_cpu.json, ten seconds of sound take 0.30 to 0.78 s in one call and 21.7 to 32.8 s in the teacher's 200
-queries; on an H100 0.05 and 2.3 s. All numbers are medians of `--repeats` runs after one that does not count. The two
-sides of a ratio run in turn, so that slow changes of the machine affect both alike. `cold_process_seconds` is a new
-process of `audiocm generate` until its file exists.
+Writes a row named after the machine into the results file and keeps its other rows. On the two x86 cores of
+samples/benchmark_cpu.json, ten seconds of sound take 0.6 s in one call and 43 s in the teacher's 200 queries. All
+numbers are medians of `--repeats` runs after one that does not count. The two sides of a ratio run in turn, so that slow
+changes of the machine affect both alike. `cold_process_seconds` is a new process of `audiocm generate` until its file
+exists.
 """
 
 import argparse

@@ -114,7 +114,7 @@ def test_one_call_ends_near_the_teachers_ode(student):
 def test_the_package_is_small_and_every_model_has_a_card():
     for name in bundled_models():
         assert list((PRETRAINED / name).rglob("README.md")), f"{name} has no model card"
-    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 200e6
+    assert sum(file.stat().st_size for file in PRETRAINED.rglob("*") if file.is_file()) < 240e6
 
 
 # --- speech -----------------------------------------------------------------------------------------------------------
