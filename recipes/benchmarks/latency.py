@@ -85,6 +85,20 @@ def compare_sounds(
     return {"student": median(one), "teacher": median(many)} | ratios
 
 
+def compare_models(pipe: TextToAudioPipeline, other: TextToAudioPipeline, seconds: float, repeats: int) -> dict:
+    """Times one call and two calls of a student and one of another student, in turn; returns medians and ratios."""
+    times: dict[str, list[float]] = {"one call": [], "two calls": [], "other": []}
+    for _ in range(4 * repeats + 1):  # the first warms up
+        for name, model, calls in (("one call", pipe, 1), ("two calls", pipe, 2), ("other", other, 1)):
+            times[name].append(wall_seconds(lambda m=model, n=calls: m(PROMPT, seconds, n, 2.0, generator=seeded())))
+    one, two, before = (own[1:] for own in times.values())
+    ratios = {
+        "one call to other": median(a / b for a, b in zip(one, before, strict=True)),
+        "two calls to one": median(a / b for a, b in zip(two, one, strict=True)),
+    }
+    return {name: median(own[1:]) for name, own in times.items()} | ratios
+
+
 def compare_speech(student: TextToSpeechPipeline, teacher: TextToSpeechPipeline, repeats: int) -> dict[str, float]:
     """Times sentences by one call and by the teacher's 50, in turn; returns medians of ratios and speeds."""
     texts = [text for _, text in read_sentences()][:: 200 // (2 * repeats)]
@@ -123,6 +137,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="tta-teacher")
     parser.add_argument("--speech", default="tts")
     parser.add_argument("--speech-teacher", default="tts-teacher")
+    parser.add_argument("--against", default="", help="another student, to compare one call with")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -140,6 +155,9 @@ def main() -> None:
     row["batch"] = {str(n): time_parts(sounds[0], n, args.seconds, args.repeats) for n in (1, 16)}
     row["teacher_200_queries"] = compare_sounds(*sounds, args.seconds, max(1, args.repeats // 2))
     row["speech"] = compare_speech(*voices, args.repeats)
+    if args.against:
+        other = TextToAudioPipeline.from_pretrained(args.against, device=args.device)
+        row["against"] = compare_models(sounds[0], other, args.seconds, args.repeats)
     if on_gpu:
         halves = TextToAudioPipeline.from_pretrained(args.model, device=args.device, torch_dtype=torch.float16)
         row["recorded, float16"] = {str(n): time_recorded(halves, n, args.seconds, args.repeats) for n in (1, 16, 64)}

@@ -385,7 +385,7 @@ def draw(args: argparse.Namespace, pipe: TextToAudioPipeline, entries: list[dict
     dull = (wav - high_pass(wav, RATE, CUTOFF)).astype(np.float32)
     half = wav[: 2 * RATE]
     panels = [
-        [("truth", wav), ("interval removed", gap), ("filled in, 4 calls", editor.inpaint(wav, RATE, START, END, settings))],
+        [("truth", wav), ("interval removed", gap), ("filled in, one call", editor.inpaint(wav, RATE, START, END, settings))],
         [("truth", wav), ("two seconds", np.pad(half, (0, 2 * RATE))), ("continued", editor.extend(half, RATE, 2.0, settings=settings))],
         [("truth", wav), ("low-passed at 4 kHz", dull), ("band extended", editor.extend_bandwidth(dull, RATE, CUTOFF, settings))],
     ]  # fmt: skip

@@ -98,6 +98,20 @@ def test_damaged_weights_are_one_line(tmp_path, stored):
         weight_file(tmp_path / "other")
 
 
+def test_bundled_graphs_are_of_the_bundled_models():
+    """Their settings are those of bundle.json, and the students name the same files of the codec that they share."""
+    manifests = {}
+    for model in ("tta", "tts"):
+        folder = graphs.PRETRAINED / model
+        manifests[model] = json.loads((folder / "graphs" / "audiocm.json").read_text())
+        settings = {"temperature": 1.0} | json.loads((folder / "bundle.json").read_text())
+        names = (
+            {"guidance_scale", "guidance_range", "seconds_range", "temperature"} & set(settings) & set(manifests[model])
+        )
+        assert len(names) >= 3 and all(manifests[model][name] == settings[name] for name in names)
+    assert len({json.dumps([one["files"][name] for name in one["shared"]]) for one in manifests.values()}) == 1
+
+
 def test_components_outside_are_refused(tmp_path):
     folder = shutil.copytree(BUNDLED, tmp_path / "models" / "tta" / "graphs")
     manifest = json.loads((folder / "audiocm.json").read_text())
