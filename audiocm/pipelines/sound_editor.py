@@ -31,6 +31,8 @@ from .sampler import LatentSampler
 
 CONTEXT = 3.0  # seconds of the sound on each side that the model hears, and up to one more
 LOOP_GAP = 1.0  # seconds between the end and the beginning of a loop that join them
+ANCHOR = 1.0  # seconds of a long sound that stand after a part of it while it is made
+RISE = 0.3  # seconds until a quieter part has the level of the one before
 BAND_CALLS = 4  # by default, of a student that extends a band
 DEFAULT_PROMPT = "a sound"  # what a network that ignores its words is given
 
@@ -151,6 +153,7 @@ class SoundEditor(PartEditor):
         skipped = seam if loop else 0  # of the beginning, which returns at the end in its cross-faded form
         if left > len(tail):
             tail = without_end(tail, rate)
+        level = loud_level(tail, rate)
         while len(tail) < left:
             tries = tries + 1 if len(tail) < least else 0
             if tries > settings.max_retries:
@@ -160,8 +163,8 @@ class SoundEditor(PartEditor):
                 yield done[skipped:]
             left, skipped, least = left - len(done), 0 if len(done) else skipped, len(tail) + rate // 2
             count = min(left - len(tail), window - len(tail) - round(1.5 * rate))
-            seed = settings.seed + 7919 * part
-            tail = without_end(self.extend(tail, rate, count / rate, settings=replace(settings, seed=seed)), rate)
+            given = replace(settings, seed=settings.seed + 7919 * part)
+            tail = without_end(self._go_on(tail, count, level, given), rate)
         if not loop:
             yield tail
             return
@@ -169,6 +172,20 @@ class SoundEditor(PartEditor):
         joined = np.concatenate([tail, np.zeros(gap, tail.dtype), head])
         joined = self._fill(joined, rate, end, end + gap, replace(settings, seed=settings.seed + 7919 * (part + 1)))
         yield joined[skipped : end + gap + seam]
+
+    def _go_on(self, tail: np.ndarray, count: int, level: float, settings: EditSettings) -> np.ndarray:
+        """Returns a part of a sound [sample] at the pipeline's rate with `count` more samples.
+
+        They are made as if the part's beginning came again after them, so that the sound does not end: recordings, which
+        the network learnt from, die away. What is quieter than `level` is raised to it, by up to 6 dB."""
+        rate, end = self.pipe.sample_rate, len(tail) + count
+        joined = np.concatenate([tail, np.zeros(count, tail.dtype), tail[: round(ANCHOR * rate)]])
+        filled = self._fill(joined, rate, len(tail), end, settings)[:end]
+        made = filled[len(tail) :]
+        gain = np.clip(level / max(loud_level(made, rate), 1e-9), 1.0, 2.0)
+        gain = max(1.0, min(gain, 0.99 / max(float(np.abs(made).max()), 1e-9)))
+        ramp = np.minimum(np.arange(count) / (RISE * rate), 1.0).astype(filled.dtype)
+        return np.concatenate([filled[: len(tail)], made * (1 + (gain - 1) * ramp)])
 
     def _first_sound(self, seconds: float, settings: EditSettings) -> np.ndarray:
         generator = torch.Generator().manual_seed(settings.seed)
@@ -315,12 +332,20 @@ def edit_audio(
     return torch.from_numpy(np.stack([wav.T for wav in made]).astype(np.float32))
 
 
-def without_end(wav: np.ndarray, rate: int) -> np.ndarray:
-    """Returns a wav [sample] without what dies away at its end: tenths of a second 12 dB below its louder ones."""
+def frame_levels(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Returns the RMS of each tenth of a second of a wav [sample], [tenth]; 0 for a shorter one."""
     hop = rate // 10
     frames = wav[: len(wav) // hop * hop].reshape(-1, hop)
-    if not len(frames):
-        return wav
-    levels = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
-    loud = np.flatnonzero(levels >= 0.25 * np.quantile(levels, 0.9))
-    return wav[: (int(loud[-1]) + 1) * hop] if loud[-1] + 1 < len(frames) else wav
+    return np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1)) if len(frames) else np.zeros(1)
+
+
+def loud_level(wav: np.ndarray, rate: int) -> float:
+    """Returns the RMS that a tenth of the tenths of a second of a wav [sample] exceed."""
+    return float(np.quantile(frame_levels(wav, rate), 0.9))
+
+
+def without_end(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Returns a wav [sample] without what dies away at its end: tenths of a second 12 dB below its louder ones."""
+    levels = frame_levels(wav, rate)
+    loud = np.flatnonzero(levels >= 0.25 * loud_level(wav, rate))
+    return wav[: (int(loud[-1]) + 1) * (rate // 10)] if loud[-1] + 1 < len(levels) else wav

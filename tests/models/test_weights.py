@@ -114,7 +114,7 @@ def test_large_weights_become_several_files_and_one_again(net, tmp_path):
 
 def test_renamed_weights_load(tmp_path):
     """The bundled transformers' files have the names on the left of `RENAMED`; other names stay."""
-    with safe_open(PRETRAINED / "tta" / "diffusion_pytorch_model.int8.safetensors", framework="pt") as file:
+    with safe_open(PRETRAINED / "tts" / "diffusion_pytorch_model.int8.safetensors", framework="pt") as file:
         assert {"knobs.1.weight", "knob_table", "output_knobs.1.bias"} <= set(file.keys())
     file = tmp_path / "weights.safetensors"
     save_file({"knobs.1.weight": torch.ones(3), "blocks.0.knobs_2": torch.zeros(1)}, file)

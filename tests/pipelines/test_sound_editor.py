@@ -13,7 +13,15 @@ from audiocm.diffusion import paths, solvers
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines import sound_editor
 from audiocm.pipelines.failures import AudioError
-from audiocm.pipelines.sound_editor import EditSettings, SoundEditor, joined_band, joined_mel, mirrored, without_end
+from audiocm.pipelines.sound_editor import (
+    EditSettings,
+    SoundEditor,
+    joined_band,
+    joined_mel,
+    loud_level,
+    mirrored,
+    without_end,
+)
 
 SEAM = sound_editor.SEAM
 
@@ -226,16 +234,28 @@ def test_a_sound_that_dies_away_is_cut_there():
     assert len(without_end(loud[:100], 24000)) == 100
 
 
+def test_a_long_sound_keeps_its_level(editors):
+    """A part that is quieter than the sound's beginning is raised to it, by at most 6 dB; the rest stays, bit for bit."""
+    editor = editors["kept"]
+    tail = editor.pipe("rain", 3.0, generator=torch.Generator().manual_seed(0), output_type="np").audios[0]
+    plain = editor._go_on(tail, 36000, 0.0, EditSettings("rain"))
+    made = loud_level(plain[len(tail) + 12000 :], 24000)
+    for level, gain in ((0.5 * made, 1.0), (1.5 * made, 1.5), (9.0 * made, 2.0)):
+        longer = editor._go_on(tail, 36000, level, EditSettings("rain"))
+        np.testing.assert_array_equal(longer[: len(tail) - 480], tail[: len(tail) - 480])
+        assert loud_level(longer[len(tail) + 12000 :], 24000) / made == pytest.approx(gain, rel=0.1)
+
+
 def test_a_continuation_that_dies_away_is_tried_again_and_then_told(editors, monkeypatch):
     editor, seeds = editors["kept"], []
-    original = editor.extend
+    original = editor._go_on
 
-    def dying(wav, rate, after, settings):
+    def dying(wav, count, level, settings):
         seeds.append(settings.seed)
-        longer = original(wav, rate, after, settings=settings)
+        longer = original(wav, count, level, settings)
         return np.r_[longer[: len(wav)], 0 * longer[len(wav) :]]
 
-    monkeypatch.setattr(editor, "extend", dying)
+    monkeypatch.setattr(editor, "_go_on", dying)
     with pytest.raises(AudioError, match="dies away"):
         list(editor.stream(12, EditSettings("rain", max_retries=2)))
     assert len(seeds) == 3 and len(set(seeds)) == 3
