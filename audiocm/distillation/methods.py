@@ -363,10 +363,11 @@ def dmd2(
     """DMD2. Yin et al. 2024: match the teacher's score of the student's samples with a fake score's; no regression.
 
     `fake_score`: a copy of the teacher, trained as the critic. Several levels: backward simulation, a share
-    `first_share` of the rows at the first; `lower` instead of `levels`: `one_call_simulation`. A range of w: each row draws its own, an input of the student and of the
-    fake score. `discriminator`: a `Net` that becomes the discriminator against real data (theirs is a head on the fake
-    score); None: without their GAN. Deviations: scores at lognormal levels; one critic step per student step, by the
-    trainer; the GAN's loss is the hinge at weight `adversarial_weight` (theirs: softplus at 3e-3)."""
+    `first_share` of the rows at the first; `lower` instead of `levels`: `one_call_simulation`. A range of w: each row
+    draws its own, an input of the student and of the fake score. `discriminator`: a `Net` that becomes the discriminator
+    against real data (theirs is a head on the fake score); None: without their GAN. Deviations: scores at lognormal
+    levels; one critic step per student step, by the trainer; the GAN's loss is the hinge at weight `adversarial_weight`
+    (theirs: softplus at 3e-3)."""
     is_range = isinstance(w, tuple)
     guidance = uniform_guidance(*w) if is_range else None
     base = Method(timesteps.always_t_max, regression_target, path=net_path, net_path=net_path, guidance=guidance)

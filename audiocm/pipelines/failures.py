@@ -97,6 +97,12 @@ def attempt(
     return attempts
 
 
+def summary(attempts: Sequence[Attempt], prompts: Sequence[str]) -> tuple[Tensor, list[Failure], list[int]]:
+    """Returns the sounds of attempts [item, sample], the failures among them with their prompts, and the retries."""
+    failures = [Failure(i, prompts[i], one.fault, one.seeds) for i, one in enumerate(attempts) if one.fault]
+    return torch.stack([one.made for one in attempts]), failures, [len(one.seeds) - 1 for one in attempts]
+
+
 def check_retries(max_retries: int, on_failure: str) -> None:
     """Raises ValueError if the options of failures are not allowed."""
     check_whole("max_retries", max_retries, least=0)

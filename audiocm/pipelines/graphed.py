@@ -10,7 +10,7 @@ from ..devices import usual_defaults
 from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
 from ..models.text_encoder import sentence_vector
-from .failures import MAX_FRAME_RMS, Failure, attempt, check_retries, fault_flags, named_faults, within_full_scale
+from .failures import MAX_FRAME_RMS, attempt, check_retries, fault_flags, named_faults, summary, within_full_scale
 from .sampler import PerItemNoise, Seeds, Sounds, item_seeds
 from .text_to_audio_sampler import Prompt, TextToAudioSampler
 
@@ -106,12 +106,8 @@ class GraphedTextToAudio:
             wav[: len(rows)][torch.tensor([fault is not None for fault in faults])] = 0.0
             return zip(wav[: len(rows)], faults, strict=True)
 
-        attempts = attempt(make, seeds, max_retries)
-        failed = [(i, one) for i, one in enumerate(attempts) if one.fault]
-        failures = [Failure(i, prompts[i], one.fault, one.seeds) for i, one in failed]
-        retries = [len(one.seeds) - 1 for one in attempts]
-        output = Sounds(torch.stack([one.made for one in attempts]), pipe.sample_rate, failures, retries)
-        return pipe.finish(output, on_failure, True)
+        wav, failures, retries = summary(attempt(make, seeds, max_retries), prompts)
+        return pipe.finish(Sounds(wav, pipe.sample_rate, failures, retries), on_failure, True)
 
     def _fill(self, ids: Tensor, mask: Tensor, seeds: Sequence[int], w: float, temperature: float) -> None:
         """Writes the inputs of the first rows; the others keep what they had."""

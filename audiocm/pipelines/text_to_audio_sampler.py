@@ -15,7 +15,7 @@ from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
 from ..models.text_encoder import TextConditioner, sentence_vector
 from ..models.transformer_net import TransformerNet
-from .failures import Failure, attempt, check_retries, decode_checked
+from .failures import attempt, check_retries, decode_checked, summary
 from .sampler import Callback, LatentSampler, PerItemNoise, Seeds, Sounds, StepCallback, item_seeds
 from .sound_editor import EditSettings, edit_audio
 
@@ -180,10 +180,7 @@ class TextToAudioSampler(LatentSampler):
             output = self.output_class(sample(list(range(len(seeds))), seeds), self.sample_rate)
         else:
             attempts = attempt(make, seeds, max_retries if latents is None else 0)
-            wav = torch.stack([one.made for one in attempts])
-            failed = [(i, one) for i, one in enumerate(attempts) if one.fault]
-            failures = [Failure(i, texts[i // num], one.fault, one.seeds) for i, one in failed]
-            retries = [len(one.seeds) - 1 for one in attempts]
+            wav, failures, retries = summary(attempts, [text for text in texts for _ in range(num)])
             output = self.output_class(wav.numpy() if output_type == "np" else wav, self.sample_rate, failures, retries)
         return self.finish(output, on_failure, return_dict)
 

@@ -54,28 +54,7 @@ def build_pipeline() -> Any:
         projection_class_embeddings_input_dim=16,
         class_embeddings_concat=True,
     )
-    vae = diffusers.AutoencoderKL(
-        in_channels=1,
-        out_channels=1,
-        latent_channels=4,
-        block_out_channels=(8, 8, 16),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        norm_num_groups=8,
-        scaling_factor=0.41,
-    )
-    vocoder = transformers.SpeechT5HifiGan(
-        transformers.SpeechT5HifiGanConfig(
-            model_in_dim=16,
-            sampling_rate=RATE,
-            upsample_initial_channel=64,
-            upsample_rates=[5, 4, 2, 2, 2],
-            upsample_kernel_sizes=[16, 16, 8, 4, 4],
-            resblock_kernel_sizes=[3],
-            resblock_dilation_sizes=[[1, 3]],
-            normalize_before=False,
-        )
-    )
+    parts = tiny_forms.mel_parts()
     text_encoder = transformers.ClapTextModelWithProjection(
         transformers.ClapTextConfig(
             vocab_size=64,
@@ -99,8 +78,8 @@ def build_pipeline() -> Any:
         set_alpha_to_one=False,
         steps_offset=1,
     )
-    parts = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet}
-    return diffusers.AudioLDMPipeline(**parts, scheduler=scheduler, vocoder=vocoder)
+    parts |= {"text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet}
+    return diffusers.AudioLDMPipeline(**parts, scheduler=scheduler)
 
 
 def write_sounds(folder: Path) -> None:

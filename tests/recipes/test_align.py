@@ -5,24 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from vowels import say
 
 from audiocm.speech.phonemes import encode_phonemes
-from recipes.corpora.manifests import RATE
 from recipes.corpora.speech import align
-
-RESONANCES = ((300, 900), (800, 1300), (500, 2300), (350, 2900), (650, 1700))  # Hz, of five vowels
-
-
-def synthesize(seconds: list[float], pitch: float, seed: int) -> np.ndarray:
-    """Returns five "vowels" that last `seconds`: harmonics of `pitch` Hz through two resonances each."""
-    rng, parts = np.random.default_rng(seed), []
-    for length, (low, high) in zip(seconds, RESONANCES, strict=True):
-        at = np.arange(int(length * RATE)) / RATE
-        tones = [k * pitch for k in range(1, int(6000 / pitch))]
-        gains = [np.exp(-(((f - low) / 150) ** 2)) + 0.7 * np.exp(-(((f - high) / 250) ** 2)) for f in tones]
-        wav = sum(a * np.sin(2 * np.pi * f * at) for a, f in zip(gains, tones, strict=True))
-        parts.append(0.1 * wav + 1e-3 * rng.standard_normal(len(at)))
-    return np.concatenate(parts).astype(np.float32)
 
 
 def test_neighbours_meet_halfway_and_pauses_take_the_rest():
@@ -49,7 +35,7 @@ def recogniser(tmp_path):
 
 
 def test_a_ctc_model_times_every_symbol(recogniser):
-    recording, line = synthesize([0.3, 0.2, 0.3, 0.2, 0.5], 120.0, 0), "həlˈO wˈɜɹld"
+    recording, line = say([0, 1, 2, 3, 4], [0.3, 0.2, 0.3, 0.2, 0.5], 120.0), "həlˈO wˈɜɹld"
     seconds = align.recognised_seconds(recording, line, recogniser)
     assert len(seconds) == len(encode_phonemes(line)[0]) and (seconds >= 0).all()
     assert seconds.sum() == pytest.approx(1.5)
