@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("samples/benchmark_cpu.json"))
     parser.add_argument("--model", default="tta")
     parser.add_argument("--teacher", default="tta-teacher")
-    parser.add_argument("--speech", default="tts")
+    parser.add_argument("--speech", default="tts", help="the student; empty to leave speech out")
     parser.add_argument("--speech-teacher", default="tts-teacher")
     parser.add_argument("--against", default="", help="another student, to compare one call with")
     parser.add_argument("--device", default="cpu")
@@ -145,16 +145,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     sounds = [TextToAudioPipeline.from_pretrained(name, device=args.device) for name in (args.model, args.teacher)]
-    voices = [
-        TextToSpeechPipeline.from_pretrained(name, device=args.device) for name in (args.speech, args.speech_teacher)
-    ]
     on_gpu = args.device.startswith("cuda")
     device = torch.cuda.get_device_name() if on_gpu else f"{platform.machine()}, {args.threads} threads"
     row = {"device": device, "commit": commit(), "audiocm": audiocm.__version__, "torch": torch.__version__}
     row |= {"seconds": args.seconds, "repeats": args.repeats}
     row["batch"] = {str(n): time_parts(sounds[0], n, args.seconds, args.repeats) for n in (1, 16)}
     row["teacher_200_queries"] = compare_sounds(*sounds, args.seconds, max(1, args.repeats // 2))
-    row["speech"] = compare_speech(*voices, args.repeats)
+    if args.speech:
+        names = (args.speech, args.speech_teacher)
+        voices = [TextToSpeechPipeline.from_pretrained(name, device=args.device) for name in names]
+        row["speech"] = compare_speech(*voices, args.repeats)
     if args.against:
         other = TextToAudioPipeline.from_pretrained(args.against, device=args.device)
         row["against"] = compare_models(sounds[0], other, args.seconds, args.repeats)
