@@ -139,10 +139,14 @@ class TextConditioner:
         Prompts longer than `max_tokens` are cut, with a UserWarning."""
         device = next(self.encoder.parameters()).device if device is None else torch.device(device)
         encoded = self.number_words(prompts).to(device)
-        mask = encoded["attention_mask"]
-        with torch.autocast(device.type, enabled=False):
-            tokens = self.encoder(input_ids=encoded["input_ids"], attention_mask=mask).last_hidden_state
-        return Condition(tokens=tokens, token_mask=mask.bool(), pooled=sentence_vector(tokens, mask))
+        return self.encode_words(encoded["input_ids"], encoded["attention_mask"])
+
+    def encode_words(self, input_ids: Tensor, attention_mask: Tensor) -> Condition:
+        """Returns the Condition of numbered words, both [batch, max_tokens] on the encoder's device."""
+        with torch.autocast(input_ids.device.type, enabled=False):
+            tokens = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        pooled = sentence_vector(tokens, attention_mask)
+        return Condition(tokens=tokens, token_mask=attention_mask.bool(), pooled=pooled)
 
     def number_words(self, prompts: Sequence[str]) -> Any:
         """Returns `input_ids` and `attention_mask` of prompts, [batch, max_tokens]; warns as a call does."""

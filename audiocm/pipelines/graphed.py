@@ -8,8 +8,6 @@ from torch import Tensor
 from ..checks import check_number, check_whole
 from ..devices import usual_defaults
 from ..diffusion import solvers
-from ..diffusion.denoiser import Condition
-from ..models.text_encoder import sentence_vector
 from .failures import MAX_FRAME_RMS, attempt, check_retries, fault_flags, named_faults, summary, within_full_scale
 from .sampler import PerItemNoise, Seeds, Sounds, item_seeds
 from .text_to_audio_sampler import Prompt, TextToAudioSampler
@@ -60,13 +58,8 @@ class GraphedTextToAudio:
     def _run(self) -> tuple[Tensor, Tensor]:
         """Returns the sounds of the inputs [batch, sample], within full scale, and their `fault_flags`."""
         pipe = self.pipe
-        with torch.autocast(self.noise.device.type, enabled=False):
-            states = pipe.text_encoder(input_ids=self.words, attention_mask=self.word_mask).last_hidden_state
-        pooled = sentence_vector(states, self.word_mask)
-        cond = Condition(tokens=states, token_mask=self.word_mask.bool(), pooled=pooled, guidance=self.guidance)
-        cond.mask = torch.ones(self.batch, self.frames, dtype=torch.bool, device=self.noise.device)
-        if pipe.transformer.config.takes_duration:
-            cond.duration = torch.full((self.batch,), float(self.frames), device=self.noise.device)
+        cond = pipe._condition(pipe.conditioner.encode_words(self.words, self.word_mask), 1, self.frames)
+        cond.guidance = self.guidance
         latent = solvers.sample(pipe.transformer, pipe.path, self.noise, cond, solvers.student_times(pipe.path, 1))
         wav = pipe.codec.decode(latent.float(), MAX_FRAME_RMS)[:, : self.samples].float()
         return within_full_scale(wav), fault_flags(wav)
