@@ -32,35 +32,40 @@ class GraphedTextToAudio:
         self.pipe, self.batch = pipe, check_whole("batch", batch, least=1, most=1024)
         pipe.check_inputs(["a sound"], audio_length_in_s, 1, pipe.guidance_range[0])
         self.seconds, self.samples = audio_length_in_s, round(audio_length_in_s * pipe.sample_rate)
-        self.frames, device = pipe.codec.frames(audio_length_in_s), pipe.device
-        tokens = (batch, pipe.conditioner.max_tokens)
-        self.words = torch.zeros(tokens, dtype=torch.long, device=device)
-        self.word_mask = torch.ones(tokens, dtype=torch.long, device=device)
-        self.noise = torch.randn(batch, pipe.codec.channels, self.frames, device=device)
-        self.guidance = torch.ones(batch, device=device)
+        self.frames, self.device = pipe.codec.frames(audio_length_in_s), pipe.device
+        tokens, pinned = (batch, pipe.conditioner.max_tokens), {"pin_memory": self.device.type == "cuda"}
+        self.words = torch.zeros(tokens, dtype=torch.long, **pinned)
+        self.word_mask = torch.ones(tokens, dtype=torch.long, **pinned)
+        self.noise = torch.zeros(batch, pipe.codec.channels, self.frames, **pinned)
+        self.guidance = torch.ones(batch, **pinned)
         self.graph: torch.cuda.CUDAGraph | None = None
-        if device.type == "cuda":
+        if self.device.type == "cuda":
             self._record()
 
     @torch.no_grad()
     def _record(self) -> None:
         """Runs the call some times on a side stream, then records it."""
-        side = torch.cuda.Stream(self.noise.device)
-        side.wait_stream(torch.cuda.current_stream(self.noise.device))
+        side = torch.cuda.Stream(self.device)
+        side.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):
-                self._run()
-        torch.cuda.current_stream(self.noise.device).wait_stream(side)
+                made = self._run()
+        torch.cuda.current_stream(self.device).wait_stream(side)
+        self.made = tuple(torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in made)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.made = self._run()
+            for kept, one in zip(self.made, self._run(), strict=True):
+                kept.copy_(one, non_blocking=True)
 
     def _run(self) -> tuple[Tensor, Tensor]:
         """Returns the sounds of the inputs [batch, sample], within full scale, and their `fault_flags`."""
         pipe = self.pipe
-        cond = pipe._condition(pipe.conditioner.encode_words(self.words, self.word_mask), 1, self.frames)
-        cond.guidance = self.guidance
-        latent = solvers.sample(pipe.transformer, pipe.path, self.noise, cond, solvers.student_times(pipe.path, 1))
+        words, mask, noise, guidance = (
+            one.to(self.device, non_blocking=True) for one in (self.words, self.word_mask, self.noise, self.guidance)
+        )
+        cond = pipe._condition(pipe.conditioner.encode_words(words, mask), 1, self.frames)
+        cond.guidance = guidance
+        latent = solvers.sample(pipe.transformer, pipe.path, noise, cond, solvers.student_times(pipe.path, 1))
         wav = pipe.codec.decode(latent.float(), MAX_FRAME_RMS)[:, : self.samples].float()
         return within_full_scale(wav), fault_flags(wav)
 
@@ -94,10 +99,12 @@ class GraphedTextToAudio:
                 self.made = self._run()
             else:
                 self.graph.replay()
-            wav, flags = (tensor.cpu() for tensor in self.made)
-            faults = named_faults(flags[:, : len(rows)])
-            wav[: len(rows)][torch.tensor([fault is not None for fault in faults])] = 0.0
-            return zip(wav[: len(rows)], faults, strict=True)
+                torch.cuda.current_stream(self.device).synchronize()
+            wav, flags = (one[: len(rows)] for one in (self.made[0], self.made[1].T))
+            faults = named_faults(flags.T)
+            if any(faults):
+                wav[torch.tensor([fault is not None for fault in faults])] = 0.0
+            return zip(wav, faults, strict=True)
 
         wav, failures, retries = summary(attempt(make, seeds, max_retries), prompts)
         return pipe.finish(Sounds(wav, pipe.sample_rate, failures, retries), on_failure, True)
@@ -107,5 +114,5 @@ class GraphedTextToAudio:
         rows, unit = len(seeds), PerItemNoise(seeds, self.noise.shape[1], self.pipe.transformer.config.max_frames)
         self.words[:rows].copy_(ids)
         self.word_mask[:rows].copy_(mask)
-        self.noise[:rows].copy_(temperature * unit(self.frames, "cpu"))
+        torch.mul(unit(self.frames, "cpu"), temperature, out=self.noise[:rows])
         self.guidance.fill_(w)
