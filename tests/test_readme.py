@@ -240,3 +240,24 @@ def test_scores_of_the_front_page():
         cells = [value("tts_scores", system, name) for name in names]
         wanted.append("| {}{:.1f} % | {:.2f} | {:.2f} |".format(label, *cells))
     assert not [text for text in wanted if text not in front_page()]
+
+
+def test_speed_of_distillation():
+    """The tables of samples/README.md are those of the results file."""
+    page, wanted = (ROOT / "samples" / "README.md").read_text(encoding="utf-8"), []
+    names = {"audioldm2": "AudioLDM 2", "tango": "TANGO", "stable-audio": "Stable Audio Open"}
+    for key, name in names.items():
+        summary = stored("distillation_benchmark", key, "summary")
+        rows = {row["part"]: row for row in stored("distillation_benchmark", key, "rows")}
+        assert summary["ratio_at_best"] == pytest.approx(summary["best_audiocm"] / summary["best_script"], rel=1e-3)
+        ratios = [f"{summary[f'ratio_{kind}']:.2f}" for kind in ("uncompiled", "at_equal_batch", "at_best")]
+        batches = f"({summary['best_batch_script']}, {summary['best_batch_audiocm']})"
+        cells = [name, f"{summary['million_parameters']:.0f} M", str(summary["batch"]), *ratios[:2]]
+        cells += [f"{ratios[2]} {batches}", f"{summary['first_compiled_step_seconds']:.0f}"]
+        wanted.append(f"| {' | '.join([*cells, format(rows['lora']['peak_gib'], '.1f')])} |")
+        one = rows["latency"]
+        cells = [f"{one[f'{part}_graph_ms']:.1f}" for part in ("call", "decoding", "call_and_decoding")]
+        cells += [f"{one['call_and_decoding_eager_ms']:.0f}", f"{one['teacher_seconds']:.1f}"]
+        cells += [f"{summary[key]:.0f} ×" for key in ("times_faster", "times_faster_with_decoding")]
+        wanted.append(f"| {' | '.join([name, *cells])} |")
+    assert not [row for row in wanted if row not in page]

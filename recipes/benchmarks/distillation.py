@@ -4,9 +4,10 @@
     python -m recipes.benchmarks.distillation tango          # 866M, batch 16
     python -m recipes.benchmarks.distillation stable-audio   # 1057M, batch 8
 
-One command takes less than nine minutes on an H100 (`--limit`, 510 s), and adds its model to
+One command takes three to six minutes on an H100 (at most `--limit`, 510 s), and adds its model to
 samples/distillation_benchmark.json after every part: a part that fails is there with its error, one that time did not suffice for
-as not run, and the others go on. The same command on the same kind of device goes on with what was not run. `--tiny` tries the same on a CPU with small networks, into runs/distillation_benchmark.json.
+as not run, and the others go on. The same command on the same kind of device goes on with what was not run; `--parts` names some
+of them. `--tiny` tries the same on a CPU with small networks, into runs/distillation_benchmark.json.
 
 All rows compute the same loss, that of LCM with w as an input: two teacher calls a sample, one of the target and one of the
 student with its gradient, with AdamW, gradient clipping and a target average, in bf16 autocast.
@@ -18,7 +19,8 @@ student with its gradient, with AdamW, gradient clipping and a target average, i
 Each is measured at the same batch, and at its largest one, which comes from its peaks at the batch and half of it; at a batch that
 does not fit, a half of it is tried. `lora` trains a low-rank difference (LCM with one w) at batch 4, with no more memory than
 24 GiB. `first_step_seconds` of `compiled` is what compiling costs. Latency is of one call at batch 1 with bf16 weights, with and
-without decoding ten seconds (VAE and vocoder in float32), beside 200 guided queries of the teacher, 200 times one.
+without decoding ten seconds (VAE and vocoder in float32), beside 200 guided queries of the teacher, 200 times one. `decoding` is VAE and
+vocoder alone: in float32, in float16, and compiled in float16.
 """
 
 import argparse
@@ -77,13 +79,13 @@ class Benchmark:
     def card(self) -> dict[str, Any]:
         """Returns what the results were measured with."""
         device = torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU"
-        card = {"device": device, "torch": torch.__version__, "diffusers": diffusers.__version__, "commit": commit()}
+        card = {"device": device, "torch": torch.__version__, "diffusers": diffusers.__version__}
         if self.device.type == "cuda":
             card["memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / GIB, 1)
         return card | {"tiny": self.args.tiny, "asked_batch": self.args.batch}
 
     def resume(self) -> None:
-        """Takes over what earlier commands measured with the same device, packages and commit, but not what was not run."""
+        """Takes over what earlier commands measured with the same device and packages, but not what was not run."""
         path = self.args.results
         known = json.loads(path.read_text(encoding="utf-8")).get(self.name) if path.is_file() else None
         if known is None or known["card"] != self.card():
@@ -103,7 +105,7 @@ class Benchmark:
     def record(self, **row: Any) -> dict[str, Any]:
         """Prints a result and writes all of them."""
         row = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        row |= {"part": self.waiting[0] if self.waiting else row["variant"], "call": self.call}
+        row |= {"part": self.waiting[0] if self.waiting else row["variant"], "call": self.call, "commit": commit()}
         with self.lock:
             self.rows.append(row)
             self.say(json.dumps(row))
@@ -267,8 +269,7 @@ class Benchmark:
         for name in self.model.adapter.float32_layers:
             teacher.net.get_submodule(name).float()
         decode = self.model.decoder(self.args.tiny)
-        decoded = self.model.decoded if not self.args.tiny else (*self.model.decoded[:2], 8, *self.model.decoded[3:])
-        latent = torch.randn(decoded, device=self.device)
+        latent = self._decoded()
         x, cond = self.batch(1)
         t = torch.full((1,), self.schedule.path.t_max, device=self.device)
         guided, student_cond = guided_net(teacher, 7.0), cond
@@ -293,12 +294,7 @@ class Benchmark:
             "call_and_decoding": with_decoding,
         }
         for name, action in actions.items():
-            for label, one in (("eager", action), ("graph", self._recorded(action))):
-                if one is not None:
-                    for _ in range(3):
-                        one()
-                    seconds = [wall_seconds(one, self.device) for _ in range(2 if self.args.tiny else CALLS)]
-                    row[f"{name}_{label}_ms"] = 1e3 * statistics.median(seconds)
+            row |= self._milliseconds(name, action)
         best = "graph" if "query_graph_ms" in row else "eager"
         row["teacher_seconds"] = QUERIES * row[f"query_{best}_ms"] / 1e3  # 200 times one query
         decoding = row.get(f"decoding_{best}_ms", row["decoding_eager_ms"]) / 1e3
@@ -306,6 +302,36 @@ class Benchmark:
         call, both = (row.get(f"{name}_{best}_ms", row[f"{name}_eager_ms"]) for name in ("call", "call_and_decoding"))
         row["times_faster"] = 1e3 * row["teacher_seconds"] / call
         row["times_faster_with_decoding"] = 1e3 * row["teacher_and_decoding_seconds"] / both
+        return self.record(**row)
+
+    def _decoded(self) -> Tensor:
+        """Returns a random latent of ten seconds, or a short one."""
+        shape = self.model.decoded
+        return torch.randn((*shape[:2], 8, *shape[3:]) if self.args.tiny else shape, device=self.device)
+
+    def _milliseconds(self, name: str, action: Callable[[], Tensor]) -> dict[str, float]:
+        """Returns the medians of an action, called and as a CUDA graph where it can be recorded."""
+        found = {}
+        for label, one in (("eager", action), ("graph", self._recorded(action))):
+            if one is not None:
+                for _ in range(3):
+                    one()
+                seconds = [wall_seconds(one, self.device) for _ in range(2 if self.args.tiny else CALLS)]
+                found[f"{name}_{label}_ms"] = 1e3 * statistics.median(seconds)
+        return found
+
+    @torch.no_grad()
+    def decoding(self) -> dict[str, Any]:
+        """Measures VAE and vocoder at batch 1 in float32, in float16 and, on a GPU, compiled in float16."""
+        self.free()
+        decode, latent, row = self.model.decoder(self.args.tiny), self._decoded(), {"variant": "decoding", "batch": 1}
+        row |= self._milliseconds("float32", lambda: decode(latent))
+        decode, latent = decode.half(), latent.half()
+        row |= self._milliseconds("float16", lambda: decode(latent))
+        if self.device.type == "cuda":
+            compiled = torch.compile(decode)
+            row["compile_seconds"] = wall_seconds(lambda: compiled(latent), self.device)
+            row |= self._milliseconds("compiled", lambda: compiled(latent))
         return self.record(**row)
 
     def _recorded(self, action: Callable[[], Tensor]) -> Callable[[], None] | None:
@@ -339,11 +365,14 @@ class Benchmark:
             "compiled": (120, lambda: self.fitting("compiled", self._batch_of("audiocm", rows), (1.0,))),
             "script, largest batch": (60, lambda: self._at_largest("script", "script")),
             "audiocm, largest batch": (60, lambda: self._at_largest(*self._fastest())),
+            "decoding": (90, self.decoding),
         }
+        if unknown := set(self.args.parts or ()) - set(parts):
+            raise ValueError(f"--parts: {', '.join(sorted(unknown))} is none of {', '.join(parts)}")
         done = {row["part"] for row in self.rows}
-        self.waiting = [name for name in parts if name not in done]
+        self.waiting = [name for name in self.args.parts or parts if name not in done]
         for name, (seconds, action) in parts.items():
-            if name in done:
+            if name not in self.waiting:
                 continue
             if name == "audiocm, largest batch" and self._fastest()[0] == "compiled":
                 seconds += 2 * self.measured["compiled"]["warm_up_seconds"]
@@ -443,6 +472,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--batch", type=int, help="at which all are compared (default: 32, 16, 8)")
+    parser.add_argument("--parts", nargs="+", help="what is measured, such as decoding (default: all that is not yet)")
     parser.add_argument("--limit", type=float, default=510.0, help="seconds of this command (default 510)")
     parser.add_argument("--results", type=Path, help="default samples/distillation_benchmark.json, or runs/ if tiny")
     parser.add_argument("--tiny", action="store_true", help="small networks, for a test on a CPU")
@@ -458,7 +488,10 @@ def main() -> None:
     if not args.anew:
         benchmark.resume()
     stop_in_time(args.limit, benchmark)
-    benchmark.run()
+    try:
+        benchmark.run()
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,18 @@ SMALL = {
 SMALL |= {"block_out_channels": (16, 32), "layers_per_block": 1, "norm_num_groups": 8, "attention_head_dim": 4}
 
 
+class Decoder(nn.Module):
+    """A VAE's decoder and a vocoder, or none: from a latent to a waveform."""
+
+    def __init__(self, vae: nn.Module, vocoder: nn.Module | None = None):
+        super().__init__()
+        self.vae, self.vocoder = vae, vocoder
+
+    def forward(self, latent: Tensor) -> Tensor:
+        made = self.vae.decode(latent).sample
+        return made if self.vocoder is None else self.vocoder(made.squeeze(1))
+
+
 @dataclass(frozen=True)
 class Model:
     """A published architecture: its denoiser, small or not, and random inputs of the true shapes."""
@@ -32,7 +44,7 @@ class Model:
     batch: int
     condition: Callable[[int], Condition]
     null: Callable[[], Condition]
-    decoder: Callable[[bool], Callable[[Tensor], Tensor]]
+    decoder: Callable[[bool], nn.Module]  # from `decoded` to a waveform
     decoded: tuple[int, ...]  # shape of the latent that is decoded
 
 
@@ -89,7 +101,7 @@ def stable_audio_condition(batch: int) -> Condition:
     return Condition(tokens=tokens, pooled=pooled)
 
 
-def mel_decoder(small: bool) -> Callable[[Tensor], Tensor]:
+def mel_decoder(small: bool) -> nn.Module:
     """Returns AudioLDM's VAE and vocoder, from a latent [batch, 8, frame, 16] to a waveform."""
     import transformers
 
@@ -112,16 +124,13 @@ def mel_decoder(small: bool) -> Callable[[Tensor], Tensor]:
         upsample_kernel_sizes=[16, 16, 8, 4, 4],
         normalize_before=False,
     )
-    device, vocoder = best_device(), transformers.SpeechT5HifiGan(config)
-    vae, vocoder = vae.to(device).eval(), vocoder.to(device).eval()
-    return lambda latent: vocoder(vae.decode(latent).sample.squeeze(1))
+    return Decoder(vae, transformers.SpeechT5HifiGan(config)).to(best_device()).eval()
 
 
-def oobleck_decoder(small: bool) -> Callable[[Tensor], Tensor]:
+def oobleck_decoder(small: bool) -> nn.Module:
     """Returns Stable Audio's decoder, from a latent [batch, 64, frame] to a stereo waveform."""
     widths = {"encoder_hidden_size": 8, "decoder_channels": 8, "channel_multiples": [1, 1, 1, 1, 1]} if small else {}
-    vae = diffusers.AutoencoderOobleck(**widths).to(best_device()).eval()
-    return lambda latent: vae.decode(latent).sample
+    return Decoder(diffusers.AutoencoderOobleck(**widths)).to(best_device()).eval()
 
 
 def ddim(start: float, end: float, prediction: str) -> Any:

@@ -15,7 +15,9 @@ from recipes.benchmarks.published_sizes import MODELS
 
 
 def benchmark(name, folder):
-    return Benchmark(name, argparse.Namespace(tiny=True, batch=None, limit=100.0, results=folder / "r.json"))
+    return Benchmark(
+        name, argparse.Namespace(tiny=True, batch=None, limit=100.0, parts=None, results=folder / "r.json")
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -69,6 +71,7 @@ def test_a_failing_part_leaves_the_others(tmp_path, monkeypatch):
         ("compiled", None),
         ("script", 4),
         ("audiocm", 4),
+        ("decoding", 1),
     ]
     assert rows["compiled", None]["failed"] == "RuntimeError: no compiler here"
     assert stored["card"]["tiny"] is True and summary["batch"] == 2
@@ -81,6 +84,7 @@ def test_a_failing_part_leaves_the_others(tmp_path, monkeypatch):
     faster = 1e3 * latency["teacher_and_decoding_seconds"] / latency["call_and_decoding_eager_ms"]
     assert summary["times_faster_with_decoding"] == pytest.approx(faster, rel=0.01)
     assert 0 < rows["lora", 2]["million_trained"] < summary["million_parameters"]
+    assert rows["decoding", 1]["float16_eager_ms"] > 0 < rows["decoding", 1]["float32_eager_ms"]
     assert rows["audiocm", 2]["estimated_gib"] > 0 and "first_compiled_step_seconds" not in summary
     # the same command measures what is missing only
     known = json.loads((tmp_path / "r.json").read_text())
@@ -93,7 +97,7 @@ def test_a_failing_part_leaves_the_others(tmp_path, monkeypatch):
     )
     again.run()
     after = json.loads((tmp_path / "r.json").read_text())["stable-audio"]
-    assert measured == [1] and [row["call"] for row in after["rows"]] == [1, 1, 1, 1, 1, 1, 2]
+    assert measured == [1] and [row["call"] for row in after["rows"]] == [1, 1, 1, 1, 1, 1, 1, 2]
     assert after["summary"] == summary
 
 
@@ -109,7 +113,7 @@ def test_parts_without_time_are_marked_as_not_run(tmp_path, monkeypatch):
     )
     one.run()
     rows = {row["variant"]: row for row in json.loads((tmp_path / "r.json").read_text())["stable-audio"]["rows"]}
-    left_out = ["latency", "lora", "compiled", "script, largest batch", "audiocm, largest batch"]
+    left_out = ["latency", "lora", "compiled", "script, largest batch", "audiocm, largest batch", "decoding"]
     assert [name for name, row in rows.items() if "not_run" in row] == left_out
     assert "s are left, it may take 30 s" in rows["latency"]["not_run"]
 
