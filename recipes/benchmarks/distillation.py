@@ -36,88 +36,37 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from torch import Tensor, nn
 
 from audiocm.diffusion.denoiser import Condition
 from audiocm.diffusion.guidance import guided_net
 from audiocm.distillation import Method, get_method
-from audiocm.evaluation.provenance import commit
-from audiocm.files import write_json
 from audiocm.teachers.denoiser import DenoiserNet
 from audiocm.teachers.schedulers import read_scheduler
 from audiocm.teachers.students import StudentNet
 from audiocm.training.memory import GIB, estimate_memory
 from audiocm.training.run import best_device
+from recipes.benchmarks.distillation_results import LORA_GIB, Results
 from recipes.benchmarks.distillation_steps import script_step, trainer_step
 from recipes.benchmarks.published_sizes import MODELS, Model
-from recipes.benchmarks.timing import wall_seconds
+from recipes.benchmarks.timing import median_seconds, recorded, wall_seconds
 
 W = (3.0, 15.0)  # LCM's range of guidance weights
 USED_MEMORY = 0.92  # of the card, at the largest batch
 QUERIES = 200  # of a teacher, each of two rows
 CALLS = 20  # of which a latency is the median
-LORA_RANK, LORA_BATCH, LORA_GIB = 64, 4, 24
+LORA_RANK, LORA_BATCH = 64, 4
 
 
-class Benchmark:
+class Benchmark(Results):
     """Measures one model; every result is printed and written at once."""
 
     def __init__(self, name: str, args: argparse.Namespace):
-        self.name, self.args, self.device, self.start = name, args, best_device(), time.monotonic()
+        super().__init__(name, args, best_device())
         self.model: Model = MODELS[name]
         self.shape = self.model.small_shape if args.tiny else self.model.shape
-        self.rows: list[dict[str, Any]] = []
-        self.summary: dict[str, Any] = {}
-        self.measured: dict[str, dict[str, Any]] = {}  # part -> its row
-        self.waiting: list[str] = []  # parts that have not ended
-        self.lock = threading.RLock()  # of the rows, which the end of time completes
         self.schedule = read_scheduler(self.model.scheduler())
-        self.call = 1  # of the commands that measured this model
-
-    def card(self) -> dict[str, Any]:
-        """Returns what the results were measured with."""
-        device = torch.cuda.get_device_name() if self.device.type == "cuda" else "CPU"
-        card = {"device": device, "torch": torch.__version__, "diffusers": diffusers.__version__}
-        if self.device.type == "cuda":
-            card["memory_gib"] = round(torch.cuda.get_device_properties(0).total_memory / GIB, 1)
-        return card | {"tiny": self.args.tiny, "asked_batch": self.args.batch}
-
-    def resume(self) -> None:
-        """Takes over what earlier commands measured with the same device and packages, but not what was not run."""
-        path = self.args.results
-        known = json.loads(path.read_text(encoding="utf-8")).get(self.name) if path.is_file() else None
-        if known is None or known["card"] != self.card():
-            return
-        self.rows = [row for row in known["rows"] if "not_run" not in row]
-        self.measured = {row["part"]: row for row in self.rows if "failed" not in row}
-        self.call = 1 + max((row["call"] for row in self.rows), default=0)
-        self.summary = known["summary"]
-
-    def left(self) -> float:
-        """Returns the seconds that are left."""
-        return self.args.limit - (time.monotonic() - self.start)
-
-    def say(self, text: str) -> None:
-        print(f"[{time.monotonic() - self.start:4.0f} s] {self.name}: {text}", flush=True)
-
-    def record(self, **row: Any) -> dict[str, Any]:
-        """Prints a result and writes all of them."""
-        row = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        row |= {"part": self.waiting[0] if self.waiting else row["variant"], "call": self.call, "commit": commit()}
-        with self.lock:
-            self.rows.append(row)
-            self.say(json.dumps(row))
-            self.write()
-        return row
-
-    def write(self) -> None:
-        """Puts this model's results into the file, beside those of others."""
-        path = self.args.results
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        known[self.name] = {"card": self.card(), "summary": self.summary, "rows": self.rows}
-        write_json(path, known)
 
     def networks(self, lora: int | None = None) -> tuple[nn.Module, nn.Module, Method]:
         """Returns a teacher, a student and the method, with the same weights each time.
@@ -304,21 +253,21 @@ class Benchmark:
         row["times_faster_with_decoding"] = 1e3 * row["teacher_and_decoding_seconds"] / both
         return self.record(**row)
 
+    def _milliseconds(self, name: str, action: Callable[[], Tensor]) -> dict[str, float]:
+        """Returns the medians of an action, called and as a CUDA graph where it can be recorded."""
+        calls = 2 if self.args.tiny else CALLS
+        found = {f"{name}_eager_ms": 1e3 * median_seconds(action, calls, self.device, 3)}
+        try:
+            replay = recorded(action) if self.device.type == "cuda" else None
+        except RuntimeError as error:
+            self.say(f"no graph: {str(error).splitlines()[0]}")
+            return found
+        return found | ({f"{name}_graph_ms": 1e3 * median_seconds(replay, calls, self.device, 3)} if replay else {})
+
     def _decoded(self) -> Tensor:
         """Returns a random latent of ten seconds, or a short one."""
         shape = self.model.decoded
         return torch.randn((*shape[:2], 8, *shape[3:]) if self.args.tiny else shape, device=self.device)
-
-    def _milliseconds(self, name: str, action: Callable[[], Tensor]) -> dict[str, float]:
-        """Returns the medians of an action, called and as a CUDA graph where it can be recorded."""
-        found = {}
-        for label, one in (("eager", action), ("graph", self._recorded(action))):
-            if one is not None:
-                for _ in range(3):
-                    one()
-                seconds = [wall_seconds(one, self.device) for _ in range(2 if self.args.tiny else CALLS)]
-                found[f"{name}_{label}_ms"] = 1e3 * statistics.median(seconds)
-        return found
 
     @torch.no_grad()
     def decoding(self) -> dict[str, Any]:
@@ -333,24 +282,6 @@ class Benchmark:
             row["compile_seconds"] = wall_seconds(lambda: compiled(latent), self.device)
             row |= self._milliseconds("compiled", lambda: compiled(latent))
         return self.record(**row)
-
-    def _recorded(self, action: Callable[[], Tensor]) -> Callable[[], None] | None:
-        """Returns the replay of an action's CUDA graph, None without CUDA or if it cannot be recorded."""
-        if self.device.type != "cuda":
-            return None
-        graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-        try:
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                for _ in range(3):
-                    action()
-            torch.cuda.synchronize()
-            with torch.cuda.graph(graph):
-                action()
-        except RuntimeError as error:
-            self.say(f"no graph: {str(error).splitlines()[0]}")
-            return None
-        return graph.replay
 
     def run(self) -> None:
         """Measures all parts, the most telling first, as long as there is time; none takes another along."""
@@ -370,10 +301,9 @@ class Benchmark:
         if unknown := set(self.args.parts or ()) - set(parts):
             raise ValueError(f"--parts: {', '.join(sorted(unknown))} is none of {', '.join(parts)}")
         done = {row["part"] for row in self.rows}
-        self.waiting = [name for name in self.args.parts or parts if name not in done]
-        for name, (seconds, action) in parts.items():
-            if name not in self.waiting:
-                continue
+        self.waiting = [name for name in parts if name in (self.args.parts or parts) and name not in done]
+        for name in list(self.waiting):
+            seconds, action = parts[name]
             if name == "audiocm, largest batch" and self._fastest()[0] == "compiled":
                 seconds += 2 * self.measured["compiled"]["warm_up_seconds"]
             self.run_part(name, 0 if self.args.tiny else seconds, action)
@@ -413,46 +343,6 @@ class Benchmark:
         if part not in self.measured:
             raise ValueError(f"{part} was not measured, from which the largest batch comes")
         return self.fitting(variant, self.measured[part]["largest_batch"], (1.0, 0.9, 0.8))
-
-    def end(self) -> None:
-        """Records that the parts which have not ended were not, or not completely, run."""
-        with self.lock:
-            when = "while it ran"
-            while self.waiting:
-                self.record(variant=self.waiting[0], not_run=f"time was over {when}")
-                self.waiting.pop(0)
-                when = "before it"
-
-    def summarize(self) -> None:
-        """Writes how much faster audiocm is, at the same batch and each at its best, as far as it was measured."""
-        found = self.measured
-
-        def fastest(*parts: str) -> dict[str, Any] | None:
-            rows = [found[part] for part in parts if part in found]
-            return max(rows, key=lambda row: row["samples_per_second"], default=None)
-
-        script, plain, ours = fastest("script"), fastest("audiocm"), fastest("audiocm", "compiled")
-        if script and plain and script["batch"] == plain["batch"]:
-            self.summary |= {"batch": script["batch"]}
-            self.summary["ratio_uncompiled"] = round(plain["samples_per_second"] / script["samples_per_second"], 3)
-            self.summary["ratio_at_equal_batch"] = round(ours["samples_per_second"] / script["samples_per_second"], 3)
-        if "script, largest batch" in found and "audiocm, largest batch" in found:
-            best_script = fastest("script", "script, largest batch")
-            best = fastest("audiocm", "compiled", "audiocm, largest batch")
-            for name, row in {"script": best_script, "audiocm": best}.items():
-                self.summary[f"best_{name}"] = round(row["samples_per_second"], 2)
-                self.summary[f"best_batch_{name}"] = row["batch"]
-            ratio = best["samples_per_second"] / best_script["samples_per_second"]
-            self.summary["ratio_at_best"] = round(ratio, 3)
-        if "latency" in found:
-            for name in ("times_faster", "times_faster_with_decoding"):
-                self.summary[name] = round(found["latency"][name], 1)
-        if "lora" in found:
-            self.summary[f"lora_within_{LORA_GIB}_gib"] = found["lora"]["is_within"]
-        if "compiled" in found:
-            self.summary["first_compiled_step_seconds"] = found["compiled"]["first_step_seconds"]
-        self.say(json.dumps(self.summary))
-        self.write()
 
 
 def stop_in_time(seconds: float, benchmark: Benchmark) -> None:

@@ -17,10 +17,26 @@ def wall_seconds(action: Callable[[], object], device: torch.device | str = "cpu
     return time.perf_counter() - start
 
 
-def median_seconds(action: Callable[[], object], repeats: int, device: torch.device | str = "cpu") -> float:
-    """Returns the median wall time of `repeats` calls, after one call that does not count."""
-    wall_seconds(action, device)
+def median_seconds(
+    action: Callable[[], object], repeats: int, device: torch.device | str = "cpu", warm_up: int = 1
+) -> float:
+    """Returns the median wall time of `repeats` calls, after `warm_up` calls that do not count."""
+    for _ in range(warm_up):
+        wall_seconds(action, device)
     return statistics.median(wall_seconds(action, device) for _ in range(repeats))
+
+
+def recorded(action: Callable[[], object]) -> Callable[[], None]:
+    """Returns the replay of an action's CUDA graph. Raises RuntimeError if it cannot be recorded."""
+    graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            action()
+    torch.cuda.synchronize()
+    with torch.cuda.graph(graph):
+        action()
+    return graph.replay
 
 
 class Stopwatch:
