@@ -144,12 +144,13 @@ def score_rows(
 ) -> str:
     """Scores generated/NAME of each row beside real sounds; returns the table, also in results/table.md and .json.
 
-    It is written after each system; one that cannot be scored says why. Without a tagger there are distances alone.
+    The row `real` is what the tagger says of the real sounds themselves. The table is written after each system; one that cannot be scored says why. Without a tagger there are distances alone.
     Raises ValueError for a judge whose package is missing."""
     done: dict[str, dict] = {}
     lines = read_json_lines(real / "manifest.jsonl")
     has_labels = all("labels" in line for line in lines)
-    metrics = ["fad", *(["alignment"] if tagger else []), *(["hits"] if tagger and has_labels else [])]
+    tags = [*(["alignment"] if tagger else []), *(["hits"] if tagger and has_labels else [])]
+    rows = ({"real": {"clips": len(lines)}} if tags else {}) | rows
     options = {"prompts": real / "manifest.jsonl", "embedders": [load_embedder(name) for name in embedders]}
     options |= {"tagger": load_tagger(tagger) if tagger else None, "max_unusable": 0.99}
     options |= {"preprocessing": PREPROCESSING, "resamples": resamples}
@@ -159,7 +160,8 @@ def score_rows(
         done[name] = row | {"scores": {}}
         if "failed" not in row:
             try:
-                result = score(places.generated / name, real, metrics=metrics, **options)
+                made, metrics = (real, tags) if name == "real" else (places.generated / name, ["fad", *tags])
+                result = score(made, real, metrics=metrics, **options)
                 done[name]["scores"] = columns_of(result, "", "test clips")
                 card = table_card(result) | card
             except ValueError as error:
