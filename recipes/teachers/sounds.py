@@ -93,10 +93,10 @@ def pack_sounds(
         latents = shortened(latents, fewer, int(latents.lengths.max()))
 
 
-def unpack_sounds(file: Path, out: Path, minutes: float = 9.0) -> None:
+def unpack_sounds(file: Path, out: Path, minutes: float = 9.0, most: int | None = None) -> None:
     """Writes OUT/{train,test}/N.wav and a manifest in each, which `audiocm distill` and `audiocm score` read.
 
-    Sounds that are there are not decoded again. Raises ValueError if the file is damaged, or time did not suffice."""
+    most: of the test clips, which are in a random order (default: all). Sounds that are there are not decoded again. Raises ValueError if the file is damaged, or time did not suffice."""
     end = time.monotonic() + 60 * minutes
     try:
         with safe_open(file, "pt") as opened:
@@ -104,7 +104,8 @@ def unpack_sounds(file: Path, out: Path, minutes: float = 9.0) -> None:
             lines = json.loads(opened.metadata()["test"])
     except Exception as error:  # safetensors raises its own bare exceptions
         raise ValueError(f"{file} is no file of recipes.teachers.sounds: {error}") from error
-    for i, content in enumerate(tqdm(stored.split(sizes), desc="test clips", unit="sound")):
+    lines = lines[:most]
+    for i, content in enumerate(tqdm(stored.split(sizes)[:most], desc="test clips", unit="sound")):
         lines[i] |= {"file": f"{i:05}.wav", "prompt": lines[i]["captions"][0]}
         if not (out / "test" / lines[i]["file"]).is_file():
             wav, rate = soundfile.read(io.BytesIO(content.numpy().tobytes()), dtype="float32")
