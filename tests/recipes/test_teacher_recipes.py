@@ -88,6 +88,8 @@ def test_sounds_are_packed_and_unpacked(tmp_path, capsys):
         read_wave(tmp_path / "out" / "test" / test["file"], rate),
     )
     assert np.array_equal(there, real[: rate // 2])
+    sounds.unpack_sounds(packed, tmp_path / "none", most=0)
+    assert not read_json_lines(tmp_path / "none" / "test" / "manifest.jsonl")
     train = read_json_lines(tmp_path / "out" / "train" / "manifest.jsonl")
     assert sorted(line["captions"][0] for line in train) == [f"tone {i}" for i in range(4)]
     for line in train:
