@@ -121,8 +121,13 @@ def _onnx_graph(
         "session.qdq_matmulnbits_accuracy_level", "0"
     )  # weights of int8 are not states of int8
     if few_calls:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # a weight is made float32 when it is used
         options.add_session_config_entry("session.disable_prepacking", "1")
+    elif weights:
+        options.add_session_config_entry(
+            "session.disable_quant_qdq", "1"
+        )  # makes float32 of integers once, when loaded
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
     if values:
         options.add_external_initializers(list(weights), values)
