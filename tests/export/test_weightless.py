@@ -76,14 +76,14 @@ def test_a_graph_without_weights_computes_the_same(stored, few_calls):
     bare = model.SerializeToString()
     assert len(bare) < 0.02 * len(whole)
     weights = {one: weight(stored, key, form) for one, (_, key, form) in places.items()}
-    (made,) = _onnx_graph([bare], 1, weights, few_calls)(ids=ids)
-    (wanted,) = _onnx_graph([whole], 1, {}, False)(ids=ids)
+    (made,) = _onnx_graph(bare, 1, weights, few_calls)(ids=ids)
+    (wanted,) = _onnx_graph(whole, 1, {}, False)(ids=ids)
     np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=1e-6)
 
 
 def test_weights_that_are_no_integers_or_are_used_otherwise_are_read_in_float32(stored):
     model, ids = lookup_and_product(stored), np.array([0, 7, 299])
-    (wanted,) = _onnx_graph([model.SerializeToString()], 1, {}, True)(ids=ids)
+    (wanted,) = _onnx_graph(model.SerializeToString(), 1, {}, True)(ids=ids)
     model.graph.node.append(helper.make_node("Neg", ["table"], ["unused"]))
     halves = {key: weight(stored, key).astype(np.float16).astype(np.float32) for key in ("layer.weight", "layer.bias")}
     for name, key in (("matrix", "layer.weight"), ("bias", "layer.bias")):
@@ -97,7 +97,7 @@ def test_weights_that_are_no_integers_or_are_used_otherwise_are_read_in_float32(
         "bias": "plain",
     }
     weights = {one: weight(kept, key, form) for one, (_, key, form) in places.items()}
-    (made,) = _onnx_graph([model.SerializeToString()], 1, weights, True)(ids=ids)
+    (made,) = _onnx_graph(model.SerializeToString(), 1, weights, True)(ids=ids)
     np.testing.assert_allclose(made, wanted, rtol=0, atol=0.01 * abs(wanted).max())
 
 
