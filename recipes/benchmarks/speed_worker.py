@@ -27,7 +27,8 @@ def load(name, is_speech):
         else:
             from audiocm.runtime import OnnxTextToAudio, OnnxTextToSpeech
 
-            loaded[name] = (OnnxTextToSpeech if is_speech else OnnxTextToAudio).from_pretrained(name, threads)
+            load_graphs = OnnxTextToSpeech.from_pretrained if is_speech else OnnxTextToAudio.from_pretrained
+            loaded[name] = load_graphs(name, threads)
             loaded[name].load()
     return loaded[name]
 
