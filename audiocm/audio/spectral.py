@@ -102,7 +102,10 @@ class LogMel(nn.Module):
 
     def from_spectrum(self, spectrum: Tensor) -> Tensor:
         """Computes the log mel `[batch, bins, frames]` of a complex spectrum `[batch, bin, frames]`."""
-        power = spectrum.real.square() + spectrum.imag.square()
+        return self.from_power(spectrum.real.square() + spectrum.imag.square())
+
+    def from_power(self, power: Tensor) -> Tensor:
+        """Computes the log mel `[batch, bins, frames]` of squared magnitudes `[batch, bin, frames]`."""
         return (self.filters @ power.clamp_min(1e-14).sqrt()).clamp_min(FLOOR).log()
 
     def stft(self, wav: Tensor) -> Tensor:
@@ -138,10 +141,13 @@ class LogMel(nn.Module):
 
     def match_mel(self, spectrum: Tensor, log_mel: Tensor) -> Tensor:
         """Rescales the magnitudes so that the spectrum's mel approaches `log_mel`; phases and fine structure stay."""
-        ratio = (log_mel - self.from_spectrum(spectrum)).clamp(-4.0, 4.0).exp()
+        return spectrum * self.gain(self.from_spectrum(spectrum), log_mel)
+
+    def gain(self, given: Tensor, wanted: Tensor) -> Tensor:
+        """Returns gains of magnitudes, `[batch, bin, frames]`, with which the log mel `given` approaches `wanted`."""
+        ratio = (wanted - given).clamp(-4.0, 4.0).exp()
         cover = self.filters.sum(0)[:, None]
-        gain = torch.where(cover > 1e-8, (self.filters.T @ ratio) / cover.clamp_min(1e-8), torch.ones_like(cover))
-        return spectrum * gain
+        return torch.where(cover > 1e-8, (self.filters.T @ ratio) / cover.clamp_min(1e-8), torch.ones_like(cover))
 
 
 def griffin_lim(

@@ -12,7 +12,10 @@ from . import graphs
 from .loading import load_pipeline, quiet_libraries, utf8_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    import numpy as np
+    import torch
 
     from ..pipelines.text_to_audio_sampler import TextToAudioSampler
     from .output import Destination
@@ -117,14 +120,11 @@ def generate_command(args: argparse.Namespace) -> int:
 
 
 def _generate(pipe: TextToAudioSampler, prompts: list[str], args: argparse.Namespace, destination: Destination) -> int:
-    """Writes all takes of all prompts, each with its line of the manifest, and says which are missing.
-
-    Returns the number of those written."""
+    """Writes all takes of all prompts, a batch at once; returns the number of those written."""
     import torch
-    from tqdm import tqdm
 
     from ..pipelines.failures import attempt
-    from .output import report_missing
+    from .output import write_takes
 
     def make(texts: list[str], rows: list[int], seeds: list[int]) -> Iterable[tuple[torch.Tensor, str | None]]:
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -134,29 +134,13 @@ def _generate(pipe: TextToAudioSampler, prompts: list[str], args: argparse.Names
         faults = {one.item: one.reason for one in output.failures}
         return ((wav, faults.get(i)) for i, wav in enumerate(output.audios))
 
-    jobs = [(i, take) for i in range(len(prompts)) for take in range(args.num)]
-    settings = {name: getattr(args, name) for name in ("steps", "guidance", "temperature", "model")}
-    size, missing = 16 if pipe.device.type == "cuda" else 4, []
-    try:
-        with tqdm(total=len(jobs), unit="sound", disable=len(jobs) == 1) as bar:
-            for first in range(0, len(jobs), size):
-                batch = jobs[first : first + size]
-                make_batch = partial(make, [prompts[i] for i, _ in batch])
-                attempts = attempt(make_batch, [args.seed + take for _, take in batch], args.retries)
-                for (i, take), tried in zip(batch, attempts, strict=True):
-                    bar.update()
-                    if tried.fault:
-                        place = f"take {take}, seeds {', '.join(map(str, tried.seeds))}"
-                        missing.append(("sound", prompts[i], place, tried.fault))
-                        continue
-                    file = destination.write(i, take, tried.made.numpy(), pipe.sample_rate)
-                    row = {"file": file, "prompt": prompts[i], "seed": tried.seeds[-1], "retries": len(tried.seeds) - 1}
-                    destination.record(row | settings)
-    finally:
-        for one in missing:
-            report_missing(*one)
-        destination.report_old_sounds()
-    return len(jobs) - len(missing)
+    def make_batch(jobs: list[tuple[int, int]]) -> Iterable[tuple[np.ndarray | None, str | None, Sequence[int]]]:
+        of_texts = partial(make, [prompts[i] for i, _ in jobs])
+        attempts = attempt(of_texts, [args.seed + take for _, take in jobs], args.retries)
+        return ((None if one.fault else one.made.numpy(), one.fault, one.seeds) for one in attempts)
+
+    size = 16 if pipe.device.type == "cuda" else 4
+    return write_takes(make_batch, args, prompts, destination, pipe.sample_rate, size)
 
 
 def _generate_long(

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from .loading import quiet_libraries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
 
     from ..runtime.text_to_audio import ExportedModel
     from ..runtime.text_to_speech import OnnxTextToSpeech
@@ -69,51 +71,31 @@ def generate_with_graphs(args: argparse.Namespace, prompts: list[str], bundled: 
 
     Raises ValueError for wrong options."""
     from ..runtime.text_to_audio import OnnxTextToAudio
-    from .output import Destination, print_summary, report_missing
+    from .output import Destination, print_summary, write_takes
 
-    jobs = [(i, take) for i in range(len(prompts)) for take in range(args.num)]
-    destination = Destination(args.output, len(jobs), args.force)
-    missing: list[tuple[str, str, str, str]] = []
+    wanted = len(prompts) * args.num
+    destination = Destination(args.output, wanted, args.force)
     with quiet_libraries():
         start = time.perf_counter()
         if bundled is None:
             model = _load(OnnxTextToAudio, args)
         else:
-            model = OnnxTextToAudio.from_pretrained(bundled, few_calls=len(jobs) <= FEW_SOUNDS)
+            model = OnnxTextToAudio.from_pretrained(bundled, few_calls=wanted <= FEW_SOUNDS)
         args.steps, args.guidance = 1, model.check_guidance(args.guidance)
         args.temperature = model.settings["temperature"] if args.temperature is None else args.temperature
-        settings = {name: getattr(args, name) for name in ("steps", "guidance", "temperature", "model")}
         model.check_inputs(prompts, args.seconds, args.num, args.temperature)
         options = {"temperature": args.temperature, "max_retries": args.retries, "on_failure": "return"}
-        try:
-            for i, take in _with_bar(jobs):
+
+        def make(jobs: list[tuple[int, int]]) -> Iterator[tuple[np.ndarray, str | None, Sequence[int]]]:
+            for i, take in jobs:
                 seed = args.seed + take
                 output = model(prompts[i], args.seconds, args.guidance, seed=seed, **options)
-                for failure in output.failures:
-                    place = f"take {take}, seeds {', '.join(map(str, failure.seeds))}"
-                    missing.append(("sound", prompts[i], place, failure.reason))
-                if not output.failures:
-                    file = destination.write(i, take, output.audios[0], model.sample_rate)
-                    retries = output.retries[0]
-                    seed += retries * model.settings["retry_stride"]
-                    destination.record(
-                        {"file": file, "prompt": prompts[i], "seed": seed, "retries": retries} | settings
-                    )
-        finally:
-            for one in missing:
-                report_missing(*one)
-            destination.report_old_sounds()
-    elapsed = time.perf_counter() - start
-    return print_summary(args, len(jobs) - len(missing), len(jobs), elapsed, "" if bundled else args.backend)
+                fault = output.failures[0].reason if output.failures else None
+                tried = range(output.retries[0] + 1)
+                yield output.audios[0], fault, [seed + k * model.settings["retry_stride"] for k in tried]
 
-
-def _with_bar(jobs: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    """Returns the jobs, with a progress bar if there are several."""
-    if len(jobs) == 1:
-        return jobs
-    from tqdm import tqdm
-
-    return tqdm(jobs, unit="sound")
+        count = write_takes(make, args, prompts, destination, model.sample_rate)
+    return print_summary(args, count, wanted, time.perf_counter() - start, "" if bundled else args.backend)
 
 
 def load_speech(args: argparse.Namespace) -> OnnxTextToSpeech | None:

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ..errors import explain_import_error
 from ..version import __version__
-from . import distill, edit, export, generate, serve, speak, train
+from . import edit, export, generate, serve, speak, train
 
 LONGEST_LINE = 800  # letters of an error
 COMMANDS = {
@@ -43,10 +43,11 @@ class Parser(argparse.ArgumentParser):
 
 def _load_command(name: str) -> tuple[Callable, Callable]:
     """Returns the functions {name}_arguments(parser) and {name}_command(args)."""
-    modules = {"generate": generate, "speak": speak, "edit": edit, "serve": serve}
-    modules |= {"train": train, "distill": distill, "export": export}
+    modules = {"generate": generate, "speak": speak, "edit": edit, "serve": serve, "train": train, "export": export}
     module = modules.get(name)
-    if module is None:
+    if module is None and name == "distill":  # its options and those of scores take a while to import
+        from . import distill as module
+    elif module is None:
         from . import score as module
     return getattr(module, f"{name}_arguments"), getattr(module, f"{name}_command")
 

@@ -5,8 +5,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +122,47 @@ class Destination:
 def report_missing(what: str, prompt: str, place: str, reason: str) -> None:
     """Prints one line on stderr about a sound that no seed made valid."""
     print(f"audiocm: no {what} for {prompt!r} ({place}): it {reason}", file=sys.stderr)
+
+
+def write_takes(
+    make: Callable[[list[tuple[int, int]]], Iterable[tuple[np.ndarray | None, str | None, Sequence[int]]]],
+    args: argparse.Namespace,
+    prompts: Sequence[str],
+    destination: Destination,
+    sample_rate: int,
+    batch: int = 1,
+) -> int:
+    """Writes all takes of all prompts, each with its line of the manifest, and says which are missing.
+
+    make: called with up to `batch` pairs of a prompt's place and a take; yields of each its sound [sample], its fault
+    or None, and the seeds that were tried. Returns the number of sounds written."""
+    jobs = [(i, take) for i in range(len(prompts)) for take in range(args.num)]
+    settings = {name: getattr(args, name) for name in ("steps", "guidance", "temperature", "model")}
+    missing = []
+    try:
+        with ExitStack() as stack:
+            bar = None
+            if len(jobs) > 1:  # one sound does without the import
+                from tqdm import tqdm
+
+                bar = stack.enter_context(tqdm(total=len(jobs), unit="sound"))
+            for first in range(0, len(jobs), batch):
+                some = jobs[first : first + batch]
+                for (i, take), (wav, fault, seeds) in zip(some, make(some), strict=True):
+                    if bar is not None:
+                        bar.update()
+                    if fault:
+                        place = f"take {take}, seeds {', '.join(map(str, seeds))}"
+                        missing.append(("sound", prompts[i], place, fault))
+                        continue
+                    file = destination.write(i, take, wav, sample_rate)
+                    row = {"file": file, "prompt": prompts[i], "seed": seeds[-1], "retries": len(seeds) - 1}
+                    destination.record(row | settings)
+    finally:
+        for one in missing:
+            report_missing(*one)
+        destination.report_old_sounds()
+    return len(jobs) - len(missing)
 
 
 def print_summary(args: argparse.Namespace, count: int, wanted: int, elapsed: float, backend: str = "") -> int:

@@ -215,6 +215,13 @@ def _load_voice(args: argparse.Namespace, lexicon: Lexicon | None) -> tuple[Stre
     return stream, pipe.sample_rate
 
 
+def _bar(letters: int) -> Any:
+    """Returns a progress bar of a text, of unknown length for 0; it costs an import that short texts do without."""
+    from tqdm import tqdm
+
+    return tqdm(total=letters or None, unit="letter", disable=False if letters else None)
+
+
 def _speak(
     stream: Stream,
     sample_rate: int,
@@ -228,7 +235,6 @@ def _speak(
     Adds to `missing` the text, the seed and the fault of each sentence that failed. Without any other no file is
     written."""
     import numpy as np
-    from tqdm import tqdm
 
     from ..speech.subtitles import open_times_writer
     from ..speech.times import shift_times
@@ -240,9 +246,7 @@ def _speak(
     spoken_lines = [stream(text, args.seed + i, notes) for i, (text, notes) in enumerate(lines)]  # checks the options
     with ExitStack() as stack:
         stack.enter_context(suppress(_NothingSpokenError))
-        bar = stack.enter_context(
-            tqdm(total=letters or None, unit="letter", disable=letters < 500 if letters else None)
-        )
+        bar = stack.enter_context(_bar(letters)) if letters >= 500 or not letters else None
         append = stack.enter_context(open_sound_stream(args.output, sample_rate, args.format))
         add_times = stack.enter_context(open_times_writer(args.times)) if args.times else None
         for i, sentences in enumerate(spoken_lines):
@@ -258,9 +262,9 @@ def _speak(
                     add_times(shift_times(spoken.times, before, pause))
                 first, pause = first or time.perf_counter() - start, 0.0
                 count, samples = count + 1, samples + len(spoken.audio)
-                bar.update(
-                    min(len(spoken.sentence.text) + 1, letters - bar.n) if letters else len(spoken.sentence.text)
-                )
+                if bar is not None:
+                    read = len(spoken.sentence.text)
+                    bar.update(min(read + 1, letters - bar.n) if letters else read)
         if len(missing) == count:
             raise _NothingSpokenError
     return samples / sample_rate, first, count

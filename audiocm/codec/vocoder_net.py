@@ -56,10 +56,15 @@ class VocoderNet(StoredWeights, Configured, nn.Module):
 
     def initial_spectrum(self, log_mel: Tensor) -> Tensor:
         """Returns the network's complex spectrum [batch, n_fft / 2 + 1, frame]: gains of the magnitudes, and phases."""
+        return torch.complex(*self.initial_parts(log_mel))
+
+    def initial_parts(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the real and the imaginary part of `initial_spectrum`."""
         h = self.norm(self.body((log_mel - MEL_MEAN) / MEL_STD).transpose(1, 2))
         gain, real, imag = self.head(h).float().transpose(1, 2).chunk(3, dim=1)
         magnitude = self.mel.magnitude(log_mel, 3) * gain.clamp(-8.0, 4.0).exp()
-        return torch.complex(real, imag) * (magnitude * (real.square() + imag.square() + 1e-8).rsqrt())
+        scale = magnitude * (real.square() + imag.square() + 1e-8).rsqrt()
+        return real * scale, imag * scale
 
     def forward(self, log_mel: Tensor, iterations: int | None = None, max_rms: float | None = None) -> Tensor:
         """Returns the waveform after `iterations` Griffin-Lim steps (None: as many as the config says).

@@ -108,8 +108,10 @@ class Spectrum(nn.Module):
         self.vocoder = pipe.vocoder
 
     def forward(self, log_mel: Tensor) -> tuple[Tensor, Tensor]:
-        spectrum = self.vocoder.mel.match_mel(self.vocoder.initial_spectrum(log_mel), log_mel)
-        return spectrum.real, spectrum.imag
+        mel = self.vocoder.mel
+        real, imag = self.vocoder.initial_parts(log_mel)
+        gain = mel.gain(mel.from_power(real.square() + imag.square()), log_mel)
+        return real * gain, imag * gain
 
 
 class Durations(nn.Module):

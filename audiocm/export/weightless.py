@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from ..files import atomic_write
 from ..models.folders import SCALE, weight_file
@@ -23,6 +23,8 @@ from .onnx_files import export_graph
 from .storage import replace_gather
 
 SMALL = 256  # elements; smaller tensors stay in the graph
+RUNTIME = "com.microsoft"  # ONNX Runtime's own operators
+ROWS_FIRST = (("Gemm", 1), ("Conv", 1), ("ConvTranspose", 1))  # operators that take a weight by its rows, and its place
 
 
 def export_weightless(name: str | os.PathLike) -> Path:
@@ -60,7 +62,8 @@ def take_weights_out(
 ) -> dict[str, tuple[str, str, str]]:
     """Removes from a graph the tensors that are weights; returns initializer -> (component, weight, form).
 
-    Of a table in int8 that is only looked up, such as that of words, the graph then takes integers and scales."""
+    Those stored in int8 stay integers, with the scales of their rows, until they are multiplied: a process that makes a
+    few sounds spends less time on that than on a float32 copy of all."""
     known: dict[tuple, tuple[str, str, str]] = {}
     for part, stored in weights.items():
         for key in stored:
@@ -78,15 +81,8 @@ def take_weights_out(
         if place is None:
             continue
         part, key, form = place
-        uses = [node for node in model.graph.node if name in node.input]
-        if form == "plain" and key + SCALE in weights[part] and all(n.op_type == "Gather" for n in uses):
-            integers = numpy_helper.from_array(weights[part][key], name + "_int8")
-            scales = numpy_helper.from_array(weight(weights[part], key, "scales"), name + "_scale")
-            for node in uses:
-                replace_gather(model.graph, node, [integers.name, scales.name])
-            model.graph.initializer.remove(tensor)
-            model.graph.initializer.extend([integers, scales])
-            found |= {integers.name: (part, key, "integers"), scales.name: (part, key, "scales")}
+        if key + SCALE in weights[part] and _store_integers(model, name, form == "transposed", weights[part], key):
+            found |= {f"{name}_int8": (part, key, "integers"), f"{name}_scale": (part, key, "scales")}
         else:
             found[name] = place
     for tensor in model.graph.initializer:
@@ -95,3 +91,36 @@ def take_weights_out(
             tensor.data_location = TensorProto.EXTERNAL
             tensor.external_data.add(key="location", value="weights")
     return found
+
+
+def _store_integers(
+    model: onnx.ModelProto, name: str, is_transposed: bool, stored: Mapping[str, np.ndarray], key: str
+) -> bool:
+    """Replaces a tensor by the integers and scales of a weight; returns whether its uses allow that.
+
+    Rows of tables are looked up in integers. Linear layers take the weight as it is stored, one row for each output,
+    by ONNX Runtime's FusedMatMul, which is a product with a transposed matrix."""
+    graph = model.graph
+    uses = [node for node in graph.node if name in node.input]
+    kinds = {(node.op_type, list(node.input).index(name)) for node in uses}
+    if len(kinds) > 1 or not kinds <= ({("MatMul", 1)} if is_transposed else {("Gather", 0), *ROWS_FIRST}):
+        return False
+    integers = numpy_helper.from_array(stored[key], name + "_int8")
+    scales = numpy_helper.from_array(weight(stored, key, "scales"), name + "_scale")
+    if kinds == {("Gather", 0)}:
+        for node in uses:
+            replace_gather(graph, node, [integers.name, scales.name])
+    else:
+        rows = f"{name}_rows"
+        whole = helper.make_node("DequantizeLinear", [integers.name, scales.name], [rows], rows, axis=0)
+        graph.node.insert(list(graph.node).index(uses[0]), whole)
+        for node in uses:
+            node.input[1] = rows
+            if is_transposed:
+                node.op_type, node.domain = "FusedMatMul", RUNTIME
+                node.attribute.append(helper.make_attribute("transB", 1))
+    if is_transposed and RUNTIME not in {one.domain for one in model.opset_import}:
+        model.opset_import.append(helper.make_opsetid(RUNTIME, 1))
+    graph.initializer.remove(next(one for one in graph.initializer if one.name == name))
+    graph.initializer.extend([integers, scales])
+    return True

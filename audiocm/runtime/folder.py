@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..files import write_json
-from ..models.folders import weight_file
+from ..models.folders import sha256, weight_file
 from .weights import read_weights, weight
 
 MANIFEST = "audiocm.json"
@@ -57,35 +57,42 @@ class GraphFolder:
         if self.settings["kind"] != kind:
             raise ValueError(f"{folder} is an exported {self.settings['kind']} model, not {kind}")
 
-    def file(self, name: str) -> bytes:
-        """Returns the content of a file. Raises ValueError unless it is the one that the manifest was written for."""
+    def path(self, name: str) -> Path:
+        """Returns where a file is. Raises ValueError unless it is the one that the manifest was written for."""
         entry, folder = self.settings["files"].get(name), self.folder
         is_tokenizer = name == "tokenizer.json" and "components" in self.settings  # the model's own, without an entry
         if is_tokenizer:
-            folder = self._component("tokenizer")
-        elif name in self.settings.get("shared", ()):
+            return self._component("tokenizer") / name
+        if name in self.settings.get("shared", ()):
             folder = self._component("vae").parent / folder.name
         try:
-            content = (folder / name).read_bytes() if entry or is_tokenizer else b""
+            right = entry and (folder / name).stat().st_size == entry["bytes"]
+            right = right and sha256(folder / name) == entry["sha256"]
         except OSError as error:
             raise ValueError(f"model file {folder / name} cannot be read: {error.strerror or error}") from error
-        if is_tokenizer:
-            return content
-        if not entry or len(content) != entry["bytes"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        if not right:
             raise ValueError(f"model file {folder / name} is damaged: it is not the one of {MANIFEST}")
-        return content
+        return folder / name
+
+    def file(self, name: str) -> bytes:
+        """Returns the content of a file. Raises ValueError as `path`."""
+        path = self.path(name)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ValueError(f"model file {path} cannot be read: {error.strerror or error}") from error
 
     @functools.cache  # noqa: B019 (a folder lives as long as its model)
     def graph(self, name: str) -> Callable[..., list[np.ndarray]]:
         """Returns a graph as a function of named arrays, loaded at the first call, that returns a list of arrays."""
-        files = [self.file(file) for file in self.settings["graphs"].get(name, ())]
+        files = [self.path(file) for file in self.settings["graphs"].get(name, ())]
         if not files:
             raise ValueError(f"{self.folder} has no graph {name!r}")
         weights = self._weights(name)
         try:
             if self.settings["backend"] == "onnx":
-                return _onnx_graph(files, self.threads, weights, self.few_calls)
-            return _openvino_graph(files, self.threads)
+                return _onnx_graph(files[0], self.threads, weights, self.few_calls)
+            return _openvino_graph([file.read_bytes() for file in files], self.threads)
         except ImportError as error:
             package = {"onnx": "onnxruntime", "openvino": "openvino"}[self.settings["backend"]]
             raise ImportError(f"{self.folder} needs the package {package}: run `pip install {package}`") from error
@@ -109,7 +116,7 @@ class GraphFolder:
 
 
 def _onnx_graph(
-    files: list[bytes], threads: int, weights: dict[str, np.ndarray], few_calls: bool
+    file: Path | bytes, threads: int, weights: dict[str, np.ndarray], few_calls: bool
 ) -> Callable[..., list[np.ndarray]]:
     import onnxruntime
 
@@ -121,12 +128,19 @@ def _onnx_graph(
         "session.qdq_matmulnbits_accuracy_level", "0"
     )  # weights of int8 are not states of int8
     if few_calls:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # a weight is made float32 when it is used
         options.add_session_config_entry("session.disable_prepacking", "1")
+    elif weights:
+        options.add_session_config_entry(
+            "session.disable_quant_qdq", "1"
+        )  # makes float32 of integers once, when loaded
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
     if values:
         options.add_external_initializers(list(weights), values)
-    session = onnxruntime.InferenceSession(files[0], options, providers=["CPUExecutionProvider"])
+        file = file if isinstance(file, bytes) else file.read_bytes()  # weights of a file would be looked for beside it
+    source = file if isinstance(file, bytes) else str(file)  # of a file, the runtime keeps no second copy
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     names = {one.name for one in session.get_inputs()}
 
     def run(**inputs: np.ndarray) -> list[np.ndarray]:

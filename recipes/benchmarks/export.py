@@ -1,17 +1,17 @@
-"""What an export costs and gains against torch: alignment and distances of sounds, words of speech, CPU time and memory.
+"""What an export costs against torch: alignment and distances of sounds, words of speech; and what a browser makes.
 
     audiocm export tta -o runs/tta-int8 && audiocm export tts -o runs/tts-int8
     python -m recipes.benchmarks.export sounds runs/tta-int8 --count 100
     python -m recipes.benchmarks.export words runs/tts-int8 --count 100
-    python -m recipes.benchmarks.export time runs/tta-int8 runs/tts-int8
+    python -m recipes.benchmarks.export browser runs/tta-int8 --seconds 10    # Chromium; npm install in recipes/browser
 
 Each adds its part to samples/export_scores.json and .md. The two systems get the same prompts and seeds, so that differences
-are of pairs. `time` takes them in turn and counts CPU seconds, which others on the machine do not change much.
+are of pairs. Times and memory are measured by `speed.py`.
 """
 
 import argparse
 import json
-import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from audiocm import TextToAudioPipeline, TextToSpeechPipeline
+from audiocm.evaluation.provenance import commit
 from audiocm.files import read_json_lines, write_json
 from audiocm.metrics.frechet import frechet_score
 from audiocm.metrics.score import mean_score, paired_difference
@@ -97,37 +98,61 @@ def words(folder: str, count: int) -> dict:
     return {"precision": model.settings["precision"], "scores": scores}
 
 
-def times(sound_folder: str, speech_folder: str, threads: int, repeats: int) -> dict:
-    """CPU and wall seconds of loaded models, in turn, and the medians of their ratios pair by pair."""
-    torch.set_num_threads(threads)
-    pipe, model = TextToAudioPipeline.from_pretrained("tta"), OnnxTextToAudio.from_pretrained(sound_folder, threads)
-    speech, spoken = (
-        TextToSpeechPipeline.from_pretrained("tts"),
-        OnnxTextToSpeech.from_pretrained(speech_folder, threads),
-    )
-    text = "The ferry turned slowly in the harbor while gulls fought over a crust of bread."
-    pairs = {
-        "10 s of sound": (lambda: pipe("a dog barks", 10.0), lambda: model("a dog barks", 10.0)),
-        "a sentence of speech": (lambda: speech(text), lambda: spoken(text)),
+def in_browser(folder: str, runtime: Path, seconds: float) -> dict:
+    """What the page of `recipes/browser` makes in headless Chromium, in WebAssembly, beside `audiocm.runtime`: seconds to
+    load, to make a sound, and to make it again with another guidance weight, and what YAMNet hears.
+
+    Raises RuntimeError if there is no Chromium, or if its console has an error."""
+    from audiocm.audio.io import resample
+    from audiocm.embedders.registry import load_embedder
+    from audiocm.export.onnx_files import signal_to_noise
+    from recipes.browser.chromium import CHROMIUM, MADE, open_browser, served_page
+
+    if CHROMIUM is None:
+        raise RuntimeError("there is no chromium here")
+    model, tagger, rows = OnnxTextToAudio.from_pretrained(folder), load_embedder("yamnet"), {}
+    with (
+        tempfile.TemporaryDirectory() as site,
+        served_page(Path(site) / "site", runtime, Path(folder)) as (address, _),
+        open_browser() as page,
+    ):
+        start = time.perf_counter()
+        page.open(address)
+        page.wait_for(MADE, 300)
+        loading = time.perf_counter() - start
+        for prompt in ("a dog barks", "rain on a tin roof", "church bells ring"):
+            spent = []
+            for weight in (3.0, 2.0):
+                wanted = {"seconds": seconds, "prompt": prompt, "guidance": weight}
+                begun = time.perf_counter()
+                page.evaluate(
+                    f"""globalThis.lastWav = null;
+                    for (const [id, value] of Object.entries({json.dumps(wanted)})) document.getElementById(id).value = value;
+                    document.getElementById("make").click()"""
+                )
+                page.wait_for(MADE, 300)
+                spent.append(time.perf_counter() - begun)
+            wav = np.array(page.evaluate("Array.from(globalThis.lastWav)"), np.float32)
+            same = model(prompt, seconds, 2.0, max_retries=0, on_failure="return").audios[0]
+            power = np.square(np.abs(np.fft.rfft(wav)))
+            hertz = np.fft.rfftfreq(len(wav), 1 / model.sample_rate)
+            heard = tagger.features([resample(wav, model.sample_rate, tagger.sample_rate)])["probabilities"][0]
+            rows[prompt] = {
+                "seconds to make": spent[0],
+                "seconds after guidance was moved": spent[1],
+                "level, dB of full scale": float(10 * np.log10(np.square(wav).mean())),
+                "centre of the spectrum, Hz": float((power * hertz).sum() / power.sum()),
+                "dB to the runtime": signal_to_noise(wav, same),
+                "YAMNet": [tagger.classes[i] for i in heard.argsort()[::-1][:5]],
+            }
+        if page.errors:
+            raise RuntimeError(f"errors in the console: {page.errors}")
+    return {
+        "precision": model.settings["precision"],
+        "seconds": seconds,
+        "seconds to load and make 4 s": loading,
+        "pages": rows,
     }
-    results = {}
-    for name, systems in pairs.items():
-        rows = [[_spent(one) for one in systems] for _ in range(repeats + 1)][1:]
-        ratios = [[b / a for a, b in zip(*row, strict=True)] for row in rows]
-        results[name] = {
-            "torch_cpu": statistics.median(row[0][0] for row in rows),
-            "exported_cpu": statistics.median(row[1][0] for row in rows),
-            "cpu_ratio": statistics.median(one[0] for one in ratios),
-            "wall_ratio": statistics.median(one[1] for one in ratios),
-            "repeats": repeats,
-        }
-    return {"precision": model.settings["precision"], "threads": threads, "times": results}
-
-
-def _spent(action) -> tuple[float, float]:
-    cpu, wall = time.process_time(), time.perf_counter()
-    action()
-    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def write(part: str, result: dict) -> None:
@@ -148,10 +173,9 @@ def write(part: str, result: dict) -> None:
             lines.append(
                 f"| {what} | {score['value']:.4g} [{score['low']:.4g}, {score['high']:.4g}] | {score['count']} |"
             )
-        for what, row in one.get("times", {}).items():
-            ratio = f"CPU {row['cpu_ratio']:.2f}, wall {row['wall_ratio']:.2f} of torch"
-            spent = f"{row['exported_cpu']:.3f} CPU s, torch {row['torch_cpu']:.3f}"
-            lines.append(f"| {what}, {one['threads']} threads | {ratio} ({spent}) | {row['repeats']} |")
+        for prompt, row in one.get("pages", {}).items():
+            made = f"{row['seconds to make']:.1f} s, {row['dB to the runtime']:.0f} dB to the runtime"
+            lines.append(f"| {prompt}, {one['seconds']:g} s | {made}; {', '.join(row['YAMNet'])} | 1 |")
         lines.append("")
     RESULTS.with_suffix(".md").write_text("\n".join(lines), encoding="utf-8")
 
@@ -159,19 +183,20 @@ def write(part: str, result: dict) -> None:
 def main() -> None:
     """Runs a part of the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("sounds", "words", "time"))
-    parser.add_argument("folders", nargs="+")
+    parser.add_argument("part", choices=("sounds", "words", "browser"))
+    parser.add_argument("folder")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7)
+    runtime = RECIPES / "browser" / "node_modules" / "onnxruntime-web"
+    parser.add_argument("--runtime", type=Path, default=runtime, help="folder of onnxruntime-web")
     args = parser.parse_args()
-    if args.part == "time":
-        result = times(*args.folders, args.threads, args.repeats)
+    if args.part == "browser":
+        result = in_browser(args.folder, args.runtime, args.seconds)
     elif args.part == "sounds":
-        result = sounds(args.folders[0], args.count, args.seconds)
+        result = sounds(args.folder, args.count, args.seconds)
     else:
-        result = words(args.folders[0], args.count)
+        result = words(args.folder, args.count)
+    result["commit"] = commit()
     write(args.part, result)
     print(json.dumps(result, indent=1))
 

@@ -1,13 +1,9 @@
 """The page of recipes/browser: its parts against their Python twins under node, and the whole page in headless chromium."""
 
-import functools
-import http.server
 import json
 import os
 import shutil
 import subprocess
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +12,11 @@ from tokenizers import Tokenizer
 
 from audiocm.export.onnx_files import signal_to_noise
 from audiocm.models.text_encoder import BUNDLED_ENCODER
+from audiocm.runtime import OnnxTextToAudio
 from audiocm.runtime.inversion import Inversion
 from audiocm.runtime.noise import drawn_seed, normal_noise
+from recipes.browser.chromium import CHROMIUM, MADE, PAGE, open_browser, served_page
 
-PAGE = Path(__file__).parents[2] / "recipes" / "browser"
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
 
@@ -78,48 +75,24 @@ def test_griffin_lim_is_that_of_the_runtime(iterations):
     assert signal_to_noise(np.array(made), Inversion(256, 64)(real, imag, iterations)) > 80
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """A file server that writes no log."""
-
-    def log_message(self, *_):
-        pass
-
-
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not tried in a browser")
 def test_the_page_makes_a_sound(sound_folder, tmp_path):
-    """A tiny model: what is asserted is that the page computes what the runtime does, without an error in the console."""
+    """A tiny model: what is asserted is that the page computes what the runtime does, without an error in the console,
+    and again without the server, from what the browser has kept."""
     runtime = Path(os.environ.get("AUDIOCM_ONNXRUNTIME_WEB", PAGE / "node_modules" / "onnxruntime-web"))
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (browser and driver and runtime.is_dir()):
-        pytest.skip("needs chromium, chromedriver, and onnxruntime-web (npm install in recipes/browser)")
-    site = tmp_path / "site"
-    (site / "node_modules").mkdir(parents=True)
-    for name in ("index.html", "audiocm.js", "worker.js"):
-        shutil.copyfile(PAGE / name, site / name)
-    (site / "node_modules" / "onnxruntime-web").symlink_to(runtime)
-    (site / "model").symlink_to(sound_folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for switch in [*switches.split(), f"user-data-dir={tmp_path / 'profile'}"]:
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    page = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
-        page.get(f"http://127.0.0.1:{server.server_port}/index.html")
-        end = time.monotonic() + 120
-        while not page.execute_script("return Boolean(globalThis.lastWav)") and time.monotonic() < end:
-            time.sleep(0.2)
-        state = page.execute_script("return document.getElementById('state').textContent")
-        wav = np.array(page.execute_script("return Array.from(globalThis.lastWav ?? [])"), np.float32)
-        errors = [one["message"] for one in page.get_log("browser") if one["level"] == "SEVERE"]
-        assert not errors and len(wav) == 96_000, (state, errors)
-    finally:
-        page.quit()
-        server.shutdown()
-    from audiocm.runtime import OnnxTextToAudio
-
+    if not runtime.is_dir():
+        pytest.skip("needs onnxruntime-web (npm install in recipes/browser)")
     wanted = OnnxTextToAudio.from_pretrained(sound_folder)("a dog barks", max_retries=0, on_failure="return").audios[0]
-    assert signal_to_noise(wav, wanted) > 40
+    with served_page(tmp_path / "site", runtime, sound_folder) as (address, stop), open_browser() as page:
+        page.open(address)
+        page.wait_for(MADE, 120)
+        wav, state = page.evaluate("[Array.from(lastWav), document.getElementById('state').textContent]")
+        assert len(wav) == 96_000 and not page.errors, (state, page.errors)
+        assert signal_to_noise(np.array(wav, np.float32), wanted) > 40
+        page.wait_for("navigator.serviceWorker.controller !== null")
+        page.open(address)  # its worker keeps the page
+        page.wait_for(MADE, 120)
+        stop()
+        page.open(address)
+        page.wait_for(MADE, 120)
+        assert page.evaluate("Array.from(lastWav)") == wav

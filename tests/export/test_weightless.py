@@ -72,13 +72,33 @@ def test_a_graph_without_weights_computes_the_same(stored, few_calls):
     model, ids = lookup_and_product(stored), np.array([0, 7, 299])
     whole = model.SerializeToString()
     places = take_weights_out(model, {"net": stored})
-    assert {form for _, _, form in places.values()} == {"integers", "scales", "transposed", "plain"}
+    assert sorted(places) == ["bias", "matrix_int8", "matrix_scale", "table_int8", "table_scale"]
     bare = model.SerializeToString()
     assert len(bare) < 0.02 * len(whole)
     weights = {one: weight(stored, key, form) for one, (_, key, form) in places.items()}
-    (made,) = _onnx_graph([bare], 1, weights, few_calls)(ids=ids)
-    (wanted,) = _onnx_graph([whole], 1, {}, False)(ids=ids)
+    (made,) = _onnx_graph(bare, 1, weights, few_calls)(ids=ids)
+    (wanted,) = _onnx_graph(whole, 1, {}, False)(ids=ids)
     np.testing.assert_allclose(made, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_weights_that_are_no_integers_or_are_used_otherwise_are_read_in_float32(stored):
+    model, ids = lookup_and_product(stored), np.array([0, 7, 299])
+    (wanted,) = _onnx_graph(model.SerializeToString(), 1, {}, True)(ids=ids)
+    model.graph.node.append(helper.make_node("Neg", ["table"], ["unused"]))
+    halves = {key: weight(stored, key).astype(np.float16).astype(np.float32) for key in ("layer.weight", "layer.bias")}
+    for name, key in (("matrix", "layer.weight"), ("bias", "layer.bias")):
+        tensor = next(one for one in model.graph.initializer if one.name == name)
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(halves[key].T), name))
+    kept = {"table": stored["table"], "table::scale": stored["table::scale"], **halves}
+    places = take_weights_out(model, {"net": kept})
+    assert {name: form for name, (_, _, form) in places.items()} == {
+        "table": "plain",
+        "matrix": "transposed",
+        "bias": "plain",
+    }
+    weights = {one: weight(kept, key, form) for one, (_, key, form) in places.items()}
+    (made,) = _onnx_graph(model.SerializeToString(), 1, weights, True)(ids=ids)
+    np.testing.assert_allclose(made, wanted, rtol=0, atol=0.01 * abs(wanted).max())
 
 
 def test_damaged_weights_are_one_line(tmp_path, stored):

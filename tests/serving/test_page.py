@@ -6,11 +6,11 @@ import io
 import numpy
 import pytest
 import soundfile
-from browser import CHROMIUM, open_browser
 from served import running, tiny_service
 from spoilt import SILENT, seed_of, spoil
 
 from audiocm.pipelines import failures
+from recipes.browser.chromium import CHROMIUM, open_browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: the page is not tried in a browser")
 

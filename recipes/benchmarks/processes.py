@@ -1,27 +1,17 @@
-"""The cost of a fresh process of `audiocm generate` and `speak`, against another commit and between OpenMP's wait policies.
-
-    git worktree add ../before a75a411
-    python -m recipes.benchmarks.cold_start --before ../before --machine "two CPU cores"
+"""The cost of fresh processes of `audiocm generate` and `speak`, in pairs. A library of `speed.py`.
 
 The two sides of a pair run in turn, in an order that alternates, after one run of each that does not count. CPU seconds
 are user and system of the whole process, the start of Python included. A ratio is the median of the pairs', with the
-least and the greatest. `--busy` is the number of processes that keep the machine busy while wait policies are compared.
-`same_sound` says whether all files of a comparison are equal bit for bit. Writes samples/cold_start.json."""
+least and the greatest. `same_sound` says whether all files of a comparison are equal bit for bit."""
 
-import argparse
 import hashlib
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
-
-from audiocm.evaluation.provenance import commit
-from audiocm.files import write_json
 
 ROOT = Path(__file__).parents[2]
 MAIN = """import sys
@@ -35,13 +25,6 @@ COMMANDS = {
     "speak": ["speak", "The train leaves at 5:45 p.m.", "--seed", "3"],
 }
 SPINNING = {"GOMP_SPINCOUNT": "300000"}  # GNU OpenMP's default, which a set OMP_WAIT_POLICY does not change
-KINDS = (  # command, threads, backend of the side after; the one before has torch only
-    ("generate", "1", "torch"),
-    ("generate", None, "torch"),
-    ("speak", "1", "torch"),
-    ("generate", "1", "auto"),
-    ("speak", "1", "auto"),
-)
 Side = tuple[Path, dict[str, str], list[str]]  # a checkout, and what its environment and command line have more
 
 
@@ -89,42 +72,20 @@ def compare(before: Side, after: Side, command: list[str], pairs: int) -> dict:
     return found | {"same_sound": len({row["sound"] for of_side in rows for row in of_side}) == 1}
 
 
-def main() -> None:
-    """Runs the comparisons."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", required=True, type=Path, help="a checkout of the commit to compare with")
-    parser.add_argument("--machine", required=True)
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--busy", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=ROOT / "samples" / "cold_start.json")
-    args = parser.parse_args()
-    before = args.before.resolve()
-    revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True)
-    versions = {"python": platform.python_version(), "cores": os.cpu_count()}
-    results = {"machine": args.machine, "commit": commit(), "before": revision.stdout.strip(), **versions}
-
-    def record(kind: str, row: dict) -> None:
-        results[kind] = row
-        write_json(args.results, results)  # after each comparison: a run that is stopped keeps what it measured
-        print(kind, json.dumps(row), flush=True)
-
-    torch_sides = [(ROOT, more, ["--backend", "torch"]) for more in (SPINNING, {})]
-    for busy in (0, args.busy):
-        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
-        try:
-            record(
-                f"threads sleep / spin, {busy} busy processes", compare(*torch_sides, COMMANDS["generate"], args.pairs)
-            )
-        finally:
-            for one in others:
-                one.kill()
-                one.wait()
-    for name, threads, backend in KINDS:
-        more = {"OMP_NUM_THREADS": threads} if threads else {}
-        sides = (before, more, []), (ROOT, more, ["--backend", backend])
-        kind = f"{name}, --backend {backend}, {threads + ' thread' if threads else 'default threads'}"
-        record(kind, compare(*sides, COMMANDS[name], args.pairs))
+def compare_waiting(pairs: int, busy: int) -> dict:
+    """Compares threads of torch that sleep while they wait, as the command line sets them, with those that spin, while
+    so many other processes keep the machine busy."""
+    spinning, sleeping = ((ROOT, more, ["--backend", "torch"]) for more in (SPINNING, {}))
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+    try:
+        return compare(spinning, sleeping, COMMANDS["generate"], pairs)
+    finally:
+        for one in others:
+            one.kill()
+            one.wait()
 
 
-if __name__ == "__main__":
-    main()
+def compare_commits(before: Path, name: str, backend: str, threads: int | None, pairs: int) -> dict:
+    """Compares a command of another checkout with one of this, by a backend."""
+    more = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    return compare((before, more, []), (ROOT, more, ["--backend", backend]), COMMANDS[name], pairs)

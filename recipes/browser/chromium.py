@@ -1,14 +1,23 @@
-"""A headless Chromium, driven by the DevTools protocol over two pipes: no package is needed."""
+"""A headless Chromium, driven by the DevTools protocol over two pipes, and a server of the page of this folder.
 
+No package is needed. A library of `recipes/benchmarks/export.py` and of tests."""
+
+import functools
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+PAGE = Path(__file__).parent
+MADE = "Boolean(globalThis.lastWav)"  # whether the page has made a sound
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = [
@@ -111,3 +120,33 @@ def open_browser() -> Iterator[Page]:
             process.wait()
             os.close(to_browser[1])
             os.close(from_browser[0])
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    """A file server that writes no log."""
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def served_page(site: Path, runtime: Path, model: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Lays the page, onnxruntime-web and an exported model into a folder, and yields the address at which a server of this
+    machine has them, and a function that ends the server."""
+    (site / "node_modules").mkdir(parents=True)
+    for name in ("index.html", "audiocm.js", "worker.js"):
+        shutil.copyfile(PAGE / name, site / name)
+    (site / "node_modules" / "onnxruntime-web").symlink_to(Path(runtime).resolve())
+    (site / "model").symlink_to(Path(model).resolve())
+    handler = functools.partial(_Quiet, directory=str(site))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/index.html", stop
+    finally:
+        stop()
