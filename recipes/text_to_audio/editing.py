@@ -32,7 +32,8 @@ from audiocm.files import atomic_write
 from audiocm.metrics import frechet_score, mean_score
 from audiocm.metrics.score import paired_resample, statistic_score
 from audiocm.metrics.signal import log_mel_l1, log_spectral_distance
-from audiocm.pipelines.sound_editor import SEAM, EditSettings, SoundEditor
+from audiocm.pipelines.filling import SEAM, EditSettings
+from audiocm.pipelines.sound_editor import SoundEditor
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 from recipes.judges import corpus_entries, embedders, markdown, write_results
 from recipes.text_to_audio.generate import parse_row
