@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..audio.timbre import bands_apart
 from ..checks import check_number
 from .failures import SILENCE_RMS, AudioError
 from .filling import DEFAULTS, SEAM, EditSettings, PartEditor, check_sound
@@ -21,6 +22,8 @@ ANCHOR = 1.0  # seconds of a sound that stand after a part of it while it is mad
 LOOP_GAP = 1.0  # seconds between the end and the beginning of a loop that join them
 RISE = 0.3  # seconds until a part of another level has that of the sound
 GAIN = 2.0  # at most, up or down, to that level
+BANDS = 2.0  # nepers by which the bands of a gap move to those of its sides at most
+EVENT = 1.0  # nepers by which a gap is louder than its sides that stays as it is
 LONGEST = 24 * 3600  # seconds of a sound
 DEFAULT_PROMPT = "a sound"  # what a network that ignores its words is given
 
@@ -231,7 +234,8 @@ class SoundFiller(PartEditor):
         begin, stop = first - min(before, window - gap - after), end + after
 
         def fill_mel(reference: Tensor, known: Tensor, seed: int) -> Tensor:
-            return self.codec.vae.decode(self._sample(reference, settings, seed, known=known))
+            mel = self.codec.vae.decode(self._sample(reference, settings, seed, known=known))
+            return like_sides(mel, known.repeat_interleave(mel.shape[2] // reference.shape[2]))
 
         made = self._fill_part(wav[begin:stop], rate, first - begin, end - begin, fill_mel, settings)
         return np.concatenate([wav[:begin], made, wav[stop:]])
@@ -253,6 +257,16 @@ class SoundFiller(PartEditor):
         temperature = pipe.config.temperature if settings.temperature is None else settings.temperature
         made = self._denoise(cond, reference, settings, seed, w, strength, known, hook, temperature=temperature)
         return made if known is None else torch.where(known, reference, made)
+
+
+def like_sides(mel: Tensor, known: Tensor) -> Tensor:
+    """Returns log-mels [channel, bin, frame] whose unknown frames have the mean spectrum of the known ones, bool [frame].
+
+    A network makes gaps several dB quieter than their sides. Each band moves by at most BANDS nepers; by less the louder
+    than its sides a gap is, and from EVENT nepers on not at all: there something happens."""
+    apart = bands_apart(mel, mel, known, False, -BANDS, BANDS, 5)
+    share = (1 + apart.mean(1, keepdim=True) / EVENT).clamp(0, 1)
+    return torch.where(known, mel, mel + share * apart)
 
 
 def check_interval(start: float, end: float, seconds: float) -> tuple[float, float]:

@@ -28,7 +28,6 @@ from audiocm.embedders.small_clap import load_small_clap
 from audiocm.embedders.tag_alignment import SentenceEncoder, TagAlignment
 from audiocm.evaluation import Preprocessing
 from audiocm.evaluation.provenance import card
-from audiocm.files import atomic_write
 from audiocm.metrics import frechet_score, mean_score
 from audiocm.metrics.score import paired_resample, statistic_score
 from audiocm.metrics.signal import log_mel_l1, log_spectral_distance
@@ -36,6 +35,7 @@ from audiocm.pipelines.filling import SEAM, EditSettings
 from audiocm.pipelines.sound_editor import SoundEditor
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 from recipes.judges import corpus_entries, embedders, markdown, write_results
+from recipes.sounds import write_missing_sounds
 from recipes.text_to_audio.generate import parse_row
 
 RATE, SECONDS, START, END = 24000, 4, 1.5, 2.5  # Hz, and the interval that is filled in
@@ -140,17 +140,9 @@ def rows(args: argparse.Namespace) -> dict[str, Callable[[dict, int], np.ndarray
 def make(args: argparse.Namespace) -> None:
     """Writes the sounds that are missing; one that fails is left out of its row, and told."""
     entries = recordings(args.corpus, "test", args.clips)
+    clips = {entry["name"]: (entry, args.seed + i) for i, entry in enumerate(entries)}
     for name, fill in rows(args).items():
-        for i, entry in enumerate(entries):
-            if not (file := Path(args.output) / name / f"{entry['name']}.wav").exists():
-                try:
-                    sound = fill(entry, args.seed + i)
-                except ValueError as error:
-                    print(f"{name}, {entry['name']}: {error}")
-                    continue
-                with atomic_write(file) as partial:
-                    soundfile.write(partial, sound, RATE, "FLOAT", format="WAV")
-        print(f"{name}: done", flush=True)
+        write_missing_sounds(Path(args.output) / name, clips, fill, RATE)
 
 
 def patch(wav: np.ndarray, at: int) -> np.ndarray:
