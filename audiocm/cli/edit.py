@@ -56,7 +56,7 @@ def edit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--said", metavar="TEXT", help="with --continue: what the recording says, so that its tempo and tone go on")
     add("--voice", help="of speech: the model's voice (default: the one most like the recording)")
     add("--prompt", help="what is to be heard (default: whatever fits the sound)")
-    add("--steps", type=int, help="network calls (default: 1, of a teacher 25; 4 for --extend-bandwidth)")
+    add("--steps", type=int, help="network calls (default: 1, of a teacher 25)")
     add("--guidance", type=float, help="classifier-free guidance (default: the model's)")
     add("--temperature", type=float, help="standard deviation of the noise (default: the model's)")
     add("--seed", type=int, default=0, help="seed (default 0); another one makes another take")

@@ -153,7 +153,7 @@ class SoundFiller(PartEditor):
         context, least, tries, part = round(CONTEXT * rate), 0, 0, 0
         anchor = sound[-context:][: round(ANCHOR * rate)]
         level, tail, left = active_level(sound[-context:], rate), sound, count
-        longest = self._window(rate) - context - len(anchor)
+        longest = self._window(rate) - context - round(ANCHOR * rate)
         while left > 0:
             tries = tries + 1 if len(tail) < least else 0
             if must_sound and tries > settings.max_retries:
@@ -161,6 +161,8 @@ class SoundFiller(PartEditor):
             if len(tail) > context:
                 yield tail[:-context]
                 tail = tail[-context:]
+            if len(anchor) < round(ANCHOR * rate):  # of a short sound
+                anchor = tail[: round(ANCHOR * rate)]
             given = replace(settings, seed=settings.seed + 7919 * (part := part + 1))
             size = -(-left // -(-left // longest))  # of equal parts
             longer = self._go_on(tail, size, anchor, level, rate, given, is_reversed)

@@ -20,7 +20,7 @@ from .filling import DEFAULTS, LEVEL, PHASE_ITERATIONS, EditSettings, check_soun
 from .long_sounds import SoundFiller
 from .sampler import LatentSampler
 
-BAND_CALLS = 4  # by default, of a student that extends a band
+SLOPE = 0.05  # nepers by which a mel bin above the cutoff is guessed to be quieter than the one below it
 
 
 class SoundEditor(SoundFiller):
@@ -55,12 +55,16 @@ class SoundEditor(SoundFiller):
     ) -> np.ndarray:
         """Makes up what lies above `cutoff` Hz, at the model's rate if that is higher; what lies below is the sound's.
 
-        After every call the mel bins below the cutoff are set to the sound's (`diffusion.editing` in mel bins)."""
+        A guess, which falls off from the highest bins below the cutoff, is noised by `strength` and denoised; after every
+        call the mel bins below the cutoff are set to the sound's (`diffusion.editing` in mel bins). The guess alone is
+        strength 0."""
         check_sound(wav)
         out_rate = max(rate, self.pipe.sample_rate)
         if not 500 <= cutoff <= 0.45 * self.pipe.sample_rate:
             highest = 0.45 * self.pipe.sample_rate
             raise ValueError(f"the cutoff must lie between 500 and {highest:g} Hz, not {cutoff:g}")
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength must lie between 0 and 1, not {strength:g}")
         base = resample(wav, rate, out_rate)
         base = base - high_pass(base, out_rate, cutoff)
 
@@ -128,14 +132,24 @@ class SoundEditor(SoundFiller):
         def with_band(x: Tensor, _: float = 0.0) -> Tensor:
             return vae.encode(joined_band(given, vae.decode(x), covered))
 
-        calls = replace(settings, steps=settings.steps or (BAND_CALLS if self.pipe.is_student else None))
-        hook = with_band if self.pipe.is_student else None
-        latent = self._sample(vae.encode(given), calls, seed, strength, hook=hook)
-        log_mel = mel.limit(joined_band(given, vae.decode(latent), covered), MAX_FRAME_RMS)
+        hook, guess = with_band if self.pipe.is_student else None, with_slope(given, covered)
+        if strength > 0:
+            latent = self._sample(vae.encode(guess), settings, seed, strength, hook=hook)
+            guess = joined_band(given, vae.decode(latent), covered)
+        log_mel = mel.limit(guess, MAX_FRAME_RMS)
         estimate = self.codec.vocoder.initial_spectrum(log_mel)
         known = below[:, None]
         made = griffin_lim(mel, log_mel, estimate, PHASE_ITERATIONS, known=known, known_spectrum=spectrum)
         return made[:, :samples]
+
+
+def with_slope(given: Tensor, known: Tensor, bins: int = 6) -> Tensor:
+    """Returns log-mels [channel, bin, frame]: `given` in known bins [bin, 1], above them the mean of the highest `bins` of
+    these less SLOPE a bin, frame by frame."""
+    top = int(known.sum())
+    level = given[:, max(0, top - bins) : top].mean(1, keepdim=True)
+    above = torch.arange(given.shape[1], device=given.device)[:, None] - (top - 1 - bins / 2)
+    return torch.where(known, given, level - SLOPE * above)
 
 
 def edit_audio(

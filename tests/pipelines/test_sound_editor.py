@@ -15,7 +15,7 @@ from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.failures import AudioError
 from audiocm.pipelines.filling import SEAM, EditSettings, joined_band, joined_mel, mirrored
 from audiocm.pipelines.long_sounds import active_level, like_sides, without_end
-from audiocm.pipelines.sound_editor import SoundEditor
+from audiocm.pipelines.sound_editor import SoundEditor, with_slope
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +179,16 @@ def test_bandwidth_is_added_above_the_cutoff_only(editors, rate):
     assert spectra[1][high].mean() > 1e-4 * spectra[0][low].mean()
 
 
+def test_a_band_is_guessed_to_fall_off_from_the_highest_known_bins(editors):
+    given, known = torch.full((1, 20, 3), -2.0), torch.arange(20)[:, None] < 10
+    guess = with_slope(given, known)
+    torch.testing.assert_close(guess[:, :10], given[:, :10])
+    torch.testing.assert_close(guess[:, 10:, 0], -2 - 0.05 * (torch.arange(10)[None] + 4.0))
+    wav = noise(0.5, 24000)
+    plain = editors["student"].extend_bandwidth(wav, 24000, 2000, strength=0.0)
+    assert np.abs(plain - editors["student"].extend_bandwidth(wav, 24000, 2000)).max() > 1e-3
+
+
 def test_stereo_has_the_sound_as_its_mean(editors):
     wav = noise(1.2, 24000)
     stereo = editors["student"].widen(wav, 24000)
@@ -217,6 +227,7 @@ def test_a_streamed_sound_has_its_length_in_small_parts(editors, loop):
         (lambda e, w: e.transform(w, 24000, 1.5), "strength must lie between 0 and 1"),
         (lambda e, w: e.transform(w, 24000, float("nan")), "strength must lie between 0 and 1"),
         (lambda e, w: e.extend_bandwidth(w, 24000, 12000), "cutoff must lie between 500 and 10800"),
+        (lambda e, w: e.extend_bandwidth(w, 24000, 4000, strength=1.5), "strength must lie between 0 and 1"),
         (lambda e, w: e.widen(np.stack([w, w], 1), 24000), "2 channels already"),
         (lambda e, w: e.widen(w, 24000, width=0), "width must be over 0"),
         (lambda e, w: e.inpaint(w * 0, 24000, 0.2, 0.5), "the sound is silent"),
