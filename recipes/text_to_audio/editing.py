@@ -13,7 +13,7 @@ them have.
 
 import argparse
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -139,7 +139,7 @@ def rows(args: argparse.Namespace, entries: list[dict]) -> dict[str, Row]:
 
     one_call = inpainting(student, 1)
 
-    @lru_cache(maxsize=1)
+    @cache
     def takes(name: str, seed: int) -> list[np.ndarray]:
         return [one_call(recordings_by_name[name], seed + 1000 * k) for k in range(TAKES)]
 
@@ -401,42 +401,8 @@ def means(columns: dict, seed: int) -> dict:
     return {"clips": next(iter(scores.values()))["count"], "scores": scores}
 
 
-def draw(args: argparse.Namespace, pipe: TextToAudioPipeline, entries: list[dict], path: Path) -> None:
-    """Draws what stood there, what was given and what was made: filled in, continued, with a wider band; and a sound
-    over calls and weights."""
-    from matplotlib import pyplot
-
-    editor, one = SoundEditor(pipe), entries[0]
-    settings, wav = EditSettings(one["prompt"], seed=args.seed), one["wav"]
-    gap = wav.copy()
-    gap[FIRST:STOP] = 0
-    dull = (wav - high_pass(wav, RATE, CUTOFF)).astype(np.float32)
-    half = wav[: 2 * RATE]
-    panels = [
-        [("truth", wav), ("interval removed", gap), ("filled in, one call", editor.inpaint(wav, RATE, START, END, settings))],
-        [("truth", wav), ("two seconds", np.pad(half, (0, 2 * RATE))), ("continued", editor.extend(half, RATE, 2.0, settings=settings))],
-        [("truth", wav), ("low-passed at 4 kHz", dull), ("band extended", editor.extend_bandwidth(dull, RATE, CUTOFF, settings))],
-    ]  # fmt: skip
-
-    def sound(calls: int, w: float) -> np.ndarray:
-        seed = torch.Generator().manual_seed(args.seed)
-        return pipe("a dog barks", 4.0, calls, w, generator=seed, refine=True, output_type="np").audios[0]
-
-    panels.append([(f"refined, {n} calls" if n > 1 else "one call", sound(n, 3.0)) for n in (1, 2, 4)])
-    panels.append([(f"guidance {w:g}", sound(1, w)) for w in (1.0, 2.0, 5.0)])
-    figure, axes = pyplot.subplots(len(panels), 3, figsize=(9, 1.5 * len(panels)), sharex=True, sharey=True)
-    for line, given in zip(axes, panels, strict=True):
-        for axis, (title, wav) in zip(line, given, strict=True):
-            mel = LogMel()(torch.from_numpy(np.ascontiguousarray(wav[: len(wav) // HOP * HOP])).float()[None])[0]
-            axis.imshow(mel, origin="lower", aspect="auto", vmin=-10, vmax=1, extent=(0, len(wav) / RATE, 0, 100))
-            axis.set_title(title, fontsize=7)
-            axis.tick_params(labelsize=6)
-    figure.tight_layout()
-    figure.savefig(path, dpi=70)
-
-
 def score(args: argparse.Namespace) -> None:
-    """Writes the results file, its tables and the picture."""
+    """Writes the results file and its tables."""
     entries, judges = recordings(args.corpus, "test", args.clips), (*embedders(), load_small_clap())
     table, classifier = score_rows(args, entries, judges)
     pipe = TextToAudioPipeline.from_pretrained(args.student, device=args.device)
@@ -457,7 +423,6 @@ def score(args: argparse.Namespace) -> None:
     tables = [markdown(rows, COLUMNS, ("clips", "refused")) for rows in (table, *more.values())]
     path.with_suffix(".md").write_text("\n".join(tables), encoding="utf-8")
     print("\n".join(tables), classifier)
-    draw(args, pipe, entries, path.with_suffix(".png"))
 
 
 def main() -> None:
