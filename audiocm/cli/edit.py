@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """examples:
   audiocm edit door.wav -o out.wav --inpaint 1.2:2.0 --prompt "a door slams"
+  audiocm edit door.wav -o out.wav --inpaint 1.2:2.0 --inpaint 3:3.5
   audiocm edit dog.wav -o out.wav --continue 3 --prompt "a dog barks"
   audiocm edit rain.wav -o out.wav --vary 0.4
   audiocm edit rain.wav -o out.wav --strength 0.6 --prompt "heavy rain on a roof"
