@@ -25,10 +25,11 @@ from .evaluation.scoring import compare as compare, score as score
 from .models.text_encoder import TextConditioner as TextConditioner
 from .models.transformer import LatentTransformer as LatentTransformer
 from .pipelines.failures import AudioError as AudioError
+from .pipelines.filling import EditSettings as EditSettings
 from .pipelines.graphed import GraphedTextToAudio as GraphedTextToAudio
 from .pipelines.latent_pipeline import AudioOutput as AudioOutput
 from .pipelines.loading import bundled_models as bundled_models
-from .pipelines.sound_editor import EditSettings as EditSettings, SoundEditor as SoundEditor
+from .pipelines.sound_editor import SoundEditor as SoundEditor
 from .pipelines.speech_editor import SpeechEditor as SpeechEditor
 from .pipelines.text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .pipelines.text_to_speech import SpeechOutput as SpeechOutput, TextToSpeechPipeline as TextToSpeechPipeline

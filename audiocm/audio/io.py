@@ -102,14 +102,17 @@ def file_format(file: str | os.PathLike) -> tuple[str, str]:
 
 
 @contextmanager
-def open_wave_writer(file: str | os.PathLike, sample_rate: int, channels: int = 1) -> Iterator[Append]:
+def open_wave_writer(
+    file: str | os.PathLike, sample_rate: int, channels: int = 1, subtype: str | None = None
+) -> Iterator[Append]:
     """Yields a function that appends a wav to a WAV or FLAC (16 bit) or OGG Vorbis file, which appears at the end of
-    the block.
+    the block. `subtype`: libsndfile's name of another sample format.
 
     Raises ValueError for another extension or if the file cannot be written."""
     from soundfile import SoundFile, SoundFileError
 
-    form, subtype = file_format(file)
+    form, usual = file_format(file)
+    subtype = subtype or usual
     try:
         with atomic_write(file) as path:
             name = os.fsencode(path)  # soundfile cannot encode every name

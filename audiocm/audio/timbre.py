@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LOUD = 2.0  # nepers below the loudest frame: louder ones are speech
-SHARPEST, DULLEST = 1.5, -6.0  # nepers by which `bands_apart` raises and lowers a band at most
+SHARPEST, DULLEST = 1.5, -6.0  # nepers by which `bands_apart` raises and lowers a band of speech at most
 SMOOTH = 9  # bands over which that is smoothed
 RATIOS = 1.02 ** np.arange(-13, 14)  # of frequencies that `frequency_ratio` tries, 0.77 to 1.29
 FORMANTS = (700.0, 6000.0)  # Hz between which it compares
@@ -50,16 +50,24 @@ def frequency_ratio(given: Tensor, made: Tensor, centres: Tensor) -> float:
     return float(RATIOS[int(torch.stack(apart).argmin())])
 
 
-def bands_apart(given: Tensor, made: Tensor, known: Tensor, is_alike: bool = True) -> Tensor:
+def bands_apart(
+    given: Tensor,
+    made: Tensor,
+    known: Tensor,
+    is_alike: bool = True,
+    least: float = DULLEST,
+    most: float = SHARPEST,
+    smooth: int = SMOOTH,
+) -> Tensor:
     """Returns what log-mels lack of others, by band, [channel, bin, 1]: the mean difference of their frames of speech.
 
     given, made [channel, bin, frame]; known: bool [frame], where `given` holds. is_alike: both say the same there; else
-    frames of `made` elsewhere are compared with these. At most SHARPEST, at least DULLEST, over SMOOTH bands;
+    frames of `made` elsewhere are compared with these. At least `least`, at most `most` nepers, over `smooth` bands;
     0 if there is no such frame."""
     here = louder(given, known)
     there = here if is_alike else louder(made, ~known)
     if not (here.any() and there.any()):
         return torch.zeros_like(given[:, :, :1])
-    apart = (given[:, :, here].mean(2) - made[:, :, there].mean(2)).clamp(DULLEST, SHARPEST)
-    padded = F.pad(apart, (SMOOTH // 2, SMOOTH // 2), mode="replicate")
-    return F.avg_pool1d(padded, SMOOTH, 1)[..., None]
+    apart = (given[:, :, here].mean(2) - made[:, :, there].mean(2)).clamp(least, most)
+    padded = F.pad(apart, (smooth // 2, smooth // 2), mode="replicate")
+    return F.avg_pool1d(padded, smooth, 1)[..., None]

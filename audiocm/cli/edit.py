@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .loading import load_pipeline, quiet_libraries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
-    from ..pipelines.sound_editor import EditSettings, SoundEditor
+    from ..pipelines.filling import EditSettings
+    from ..pipelines.sound_editor import SoundEditor
     from ..pipelines.speech_editor import SpeechEditor
 
 EXAMPLES = """examples:
   audiocm edit door.wav -o out.wav --inpaint 1.2:2.0 --prompt "a door slams"
+  audiocm edit door.wav -o out.wav --inpaint 1.2:2.0 --inpaint 3:3.5
   audiocm edit dog.wav -o out.wav --continue 3 --prompt "a dog barks"
   audiocm edit rain.wav -o out.wav --vary 0.4
   audiocm edit rain.wav -o out.wav --strength 0.6 --prompt "heavy rain on a roof"
@@ -39,7 +44,7 @@ def edit_arguments(parser: argparse.ArgumentParser) -> None:
     add("input", metavar="FILE", help="the sound to edit")
     add("-o", "--output", required=True, metavar="FILE", help="a .wav, .flac or .ogg file")
     add("--force", action="store_true", help="replace a file that exists")
-    add("--inpaint", metavar="START:END", help="make the sound between these seconds anew")
+    add("--inpaint", action="append", metavar="START:END", help="make the sound between these seconds anew; repeatable")
     after = {"dest": "after", "type": float, "nargs": "?", "const": True, "metavar": "SECONDS"}
     add("--continue", **after, help="continue the sound; speech by --text, without SECONDS")
     add("--before", type=float, metavar="SECONDS", help="let the sound begin earlier")
@@ -52,7 +57,7 @@ def edit_arguments(parser: argparse.ArgumentParser) -> None:
     add("--said", metavar="TEXT", help="with --continue: what the recording says, so that its tempo and tone go on")
     add("--voice", help="of speech: the model's voice (default: the one most like the recording)")
     add("--prompt", help="what is to be heard (default: whatever fits the sound)")
-    add("--steps", type=int, help="network calls (default: 1, of a teacher 25; 4 for --extend-bandwidth)")
+    add("--steps", type=int, help="network calls (default: 1, of a teacher 25)")
     add("--guidance", type=float, help="classifier-free guidance (default: the model's)")
     add("--temperature", type=float, help="standard deviation of the noise (default: the model's)")
     add("--seed", type=int, default=0, help="seed (default 0); another one makes another take")
@@ -98,7 +103,7 @@ def check_sound_options(args: argparse.Namespace) -> None:
     if args.strength is not None and not (args.prompt or "").strip():
         raise ValueError("--strength changes a sound to --prompt: give one, or --vary for another take")
     if args.inpaint is not None:
-        args.inpaint = parse_interval(args.inpaint)
+        args.inpaint = [parse_interval(one) for one in args.inpaint]
     if args.after is True:
         raise ValueError("--continue takes the seconds of a sound, as --continue 3, or --text for speech")
 
@@ -126,8 +131,10 @@ def check_speech_options(args: argparse.Namespace) -> None:
 
 def edit_command(args: argparse.Namespace) -> None:
     """Runs `audiocm edit`. Raises ValueError for wrong options, before the model is loaded if that is possible."""
+    import numpy as np
+
     from ..audio.io import UnusableClipError, file_format
-    from ..audio.originals import read_original, write_original
+    from ..audio.originals import open_original_writer, read_original
     from .output import check_output_file
 
     is_speech = args.text is not None
@@ -143,7 +150,8 @@ def edit_command(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.input} cannot be read: {error.detail}") from error
     with quiet_libraries():
         start = time.perf_counter()
-        from ..pipelines.sound_editor import EditSettings, SoundEditor, check_sound
+        from ..pipelines.filling import EditSettings, check_sound
+        from ..pipelines.sound_editor import SoundEditor
         from ..pipelines.speech_editor import SpeechEditor
 
         check_sound(wav)
@@ -153,12 +161,17 @@ def edit_command(args: argparse.Namespace) -> None:
         )
         if is_speech:
             editor = SpeechEditor(load_pipeline(args.model, args.device, "TextToSpeechSampler"))
-            edited, out_rate = _edit_speech(editor, wav, rate, settings, args), rate
+            parts, out_rate = iter([_edit_speech(editor, wav, rate, settings, args)]), rate
         else:
-            edited, out_rate = _edit(SoundEditor(load_pipeline(args.model, args.device)), wav, rate, settings, args)
-        write_original(args.output, edited, out_rate, subtype)
+            editor = SoundEditor(load_pipeline(args.model, args.device))
+            parts, out_rate = _edit(editor, wav, rate, settings, args)
+        first, samples = next(parts), 0
+        with open_original_writer(args.output, out_rate, np.size(first[0]), subtype) as append:
+            for part in chain([first], parts):
+                append(part)
+                samples += len(part)
     elapsed = time.perf_counter() - start
-    print(f"{args.output}: {len(edited) / out_rate:.2f} s of sound in {elapsed:.1f} s, model {args.model}")
+    print(f"{args.output}: {samples / out_rate:.2f} s of sound in {elapsed:.1f} s, model {args.model}")
 
 
 def _edit_speech(
@@ -172,14 +185,18 @@ def _edit_speech(
 
 def _edit(
     editor: SoundEditor, wav: np.ndarray, rate: int, settings: EditSettings, args: argparse.Namespace
-) -> tuple[np.ndarray, int]:
-    """Returns the edited sound and its rate in Hz."""
-    if args.inpaint is not None:
-        return editor.inpaint(wav, rate, *args.inpaint, settings), rate
-    if args.stereo:
-        return editor.widen(wav, rate, settings=settings), rate
-    if args.extend_bandwidth is not None:
-        return editor.extend_bandwidth(wav, rate, args.extend_bandwidth, settings), max(rate, editor.pipe.sample_rate)
+) -> tuple[Iterator[np.ndarray], int]:
+    """Returns the edited sound in parts, and its rate in Hz."""
     if (args.after, args.before) != (None, None):
-        return editor.extend(wav, rate, args.after or 0.0, args.before or 0.0, settings), rate
-    return editor.transform(wav, rate, args.vary if args.strength is None else args.strength, settings), rate
+        return editor.stream_extended(wav, rate, args.after or 0.0, args.before or 0.0, settings), rate
+    out_rate = rate
+    if args.inpaint is not None:
+        edited = editor.inpaint_intervals(wav, rate, args.inpaint, settings)
+    elif args.stereo:
+        edited = editor.widen(wav, rate, settings=settings)
+    elif args.extend_bandwidth is not None:
+        edited = editor.extend_bandwidth(wav, rate, args.extend_bandwidth, settings)
+        out_rate = max(rate, editor.pipe.sample_rate)
+    else:
+        edited = editor.transform(wav, rate, args.vary if args.strength is None else args.strength, settings)
+    return iter([edited]), out_rate

@@ -150,7 +150,8 @@ def _generate_long(
     from tqdm import tqdm
 
     from ..pipelines.failures import AudioError
-    from ..pipelines.sound_editor import EditSettings, SoundEditor
+    from ..pipelines.filling import EditSettings
+    from ..pipelines.sound_editor import SoundEditor
     from .output import report_missing
 
     editor, written = SoundEditor(pipe), 0

@@ -15,10 +15,11 @@ from . import (
     text_to_speech_sampler as text_to_speech_sampler,
 )
 from .failures import AudioError as AudioError, Failure as Failure
+from .filling import EditSettings as EditSettings
 from .graphed import GraphedTextToAudio as GraphedTextToAudio
 from .latent_pipeline import AudioOutput as AudioOutput
 from .loading import bundled_models as bundled_models, save_bundle as save_bundle
-from .sound_editor import EditSettings as EditSettings, SoundEditor as SoundEditor
+from .sound_editor import SoundEditor as SoundEditor
 from .speech_editor import SpeechEditor as SpeechEditor
 from .text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .text_to_audio_sampler import TextToAudioSampler as TextToAudioSampler

@@ -74,6 +74,8 @@ class PartEditor:
         """Returns a part of a sound with its samples from `first` to `end` made anew, and the seams around them."""
         own = self.pipe.sample_rate
         heard, gain = self._heard(part, rate, np.r_[0:first, end : len(part)])
+        if not gain.any():
+            raise ValueError("the sound around is silent: there is nothing to go by; generate a sound instead")
         interval = round(first * own / rate), round(end * own / rate)
 
         def make(_: list[int], seeds: list[int]) -> Iterator[tuple[np.ndarray, str | None]]:
@@ -89,24 +91,27 @@ class PartEditor:
             raise AudioError(f"what was made {tried.fault} with every seed tried: {', '.join(map(str, tried.seeds))}")
         return tried.made
 
-    def _heard(self, part: np.ndarray, rate: int, known: np.ndarray) -> tuple[Tensor, float]:
-        """Returns a part of a sound as the model hears it, [channel, sample] at its rate and level, and the gain.
+    def _heard(self, part: np.ndarray, rate: int, known: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Returns a part of a sound as the model hears it and the gain of its channels [channel], 0 for those of which
+        what is known is silent: they are not heard. The others are [heard channel, sample], at the model's rate and level."""
+        channels = np.atleast_2d(part.T)
+        level = np.sqrt(np.mean(np.square(channels[:, known], dtype=np.float64), axis=1)) if len(known) else np.zeros(1)
+        gain = np.where(level < SILENCE_RMS / 10, 0.0, LEVEL / np.maximum(level, SILENCE_RMS / 10))
+        if not gain.any():
+            return torch.zeros(0, 0), gain
+        heard = resample((channels[gain > 0] * gain[gain > 0, None]).T, rate, self.pipe.sample_rate)
+        return torch.from_numpy(np.ascontiguousarray(heard.T, np.float32)).to(self.pipe.device), gain
 
-        Raises ValueError if what is known of it is silent."""
-        level = float(np.sqrt(np.mean(np.square(part[known], dtype=np.float64)))) if len(known) else 0.0
-        if level < SILENCE_RMS / 10:
-            raise ValueError("the sound around is silent: there is nothing to go by; generate a sound instead")
-        gain = LEVEL / level
-        heard = resample(part * gain, rate, self.pipe.sample_rate)
-        return torch.from_numpy(np.atleast_2d(heard.T).astype(np.float32)).to(self.pipe.device), gain
+    def _at_rate(self, made: Tensor, gain: np.ndarray, rate: int, part: np.ndarray) -> np.ndarray:
+        """Returns what was made of the heard channels at the rate, level, length and shape of a part of the sound.
 
-    def _at_rate(self, made: Tensor, gain: float, rate: int, part: np.ndarray) -> np.ndarray:
-        """Returns what was made at the rate, level, length and shape of a part of the sound."""
-        wav = resample(made.float().cpu().numpy().T, self.pipe.sample_rate, rate)[: len(part)] / gain
-        wav = np.pad(wav, [(0, len(part) - len(wav)), (0, 0)])
-        peak = float(np.abs(wav).max())
-        wav = wav * (0.99 / peak if peak > 1 else 1.0)
-        return wav.reshape(part.shape).astype(part.dtype)
+        It is no louder than full scale, or than that part."""
+        wav = resample(made.float().cpu().numpy().T, self.pipe.sample_rate, rate)[: len(part)]
+        whole = np.zeros((len(part), len(gain)))
+        whole[: len(wav), gain > 0] = wav / gain[gain > 0]
+        highest, peak = max(0.99, float(np.abs(part).max())), float(np.abs(whole).max())
+        whole *= highest / peak if peak > max(1.0, highest) else 1.0
+        return whole.reshape(part.shape).astype(part.dtype)
 
     @torch.no_grad()
     def _made_between(self, heard: Tensor, interval: tuple[int, int], fill_mel: FillMel, seed: int) -> Tensor:

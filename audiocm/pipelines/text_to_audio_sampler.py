@@ -16,8 +16,9 @@ from ..diffusion.denoiser import Condition
 from ..models.text_encoder import TextConditioner, sentence_vector
 from ..models.transformer_net import TransformerNet
 from .failures import attempt, check_retries, decode_checked, summary
+from .filling import EditSettings
 from .sampler import Callback, LatentSampler, PerItemNoise, Seeds, Sounds, StepCallback, item_seeds
-from .sound_editor import EditSettings, edit_audio
+from .sound_editor import edit_audio
 
 MAX_SOUNDS = 10_000  # of a prompt, in one call
 

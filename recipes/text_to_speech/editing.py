@@ -30,7 +30,7 @@ from audiocm.audio.seams import match_level, splice
 from audiocm.embedders.speech import SpeakerEmbedder, Transcriber
 from audiocm.evaluation import Preprocessing
 from audiocm.evaluation.provenance import PackageJudge, card
-from audiocm.files import atomic_write, read_json_lines, write_json_lines
+from audiocm.files import read_json_lines, write_json_lines
 from audiocm.metrics import mean_score
 from audiocm.metrics.score import DRAWS, statistic_score
 from audiocm.metrics.speech import normalize_words, word_errors
@@ -38,6 +38,7 @@ from audiocm.pipelines.filling import SEAM, EditSettings
 from audiocm.pipelines.speech_editor import SpeechEditor
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
 from recipes.judges import write_results
+from recipes.sounds import write_missing_sounds
 
 SENTENCES = Path(__file__).with_name("editing_sentences.txt")
 RATE = 24000  # Hz
@@ -169,18 +170,9 @@ def make(args: argparse.Namespace) -> None:
         tasks = [(voice, name, edits, row) for name, row in rows(pipe, say).items()]
         tasks += [(f"{voice}{AFTER}", name, continuations(edits), row) for name, row in rows_after(pipe, say).items()]
         for place, name, mine, row in tasks:
-            folder = Path(args.output) / place / name
-            for i, (edit, wav) in enumerate(zip(mine, recordings, strict=True)):
-                if (file := folder / f"{i:03d}.wav").exists():
-                    continue
-                try:
-                    sound = row(wav, edit, args.seed + i)
-                except ValueError as error:
-                    print(f"{place}, {name}, {edit.text}: {error}")
-                    continue
-                with atomic_write(file) as partial:
-                    soundfile.write(partial, sound, RATE, "FLOAT", format="WAV")
-            print(f"{place}, {name}: done", flush=True)
+            lines = enumerate(zip(recordings, mine, strict=True))
+            clips = {f"{i:03d}": (wav, edit, args.seed + i) for i, (wav, edit) in lines}
+            write_missing_sounds(Path(args.output) / place / name, clips, row, RATE, f"{place}, {name}")
 
 
 def differing(sound: np.ndarray, recording: np.ndarray) -> slice:

@@ -9,21 +9,13 @@ import pytest
 import torch
 from tiny_model import perturb, tiny_pipeline
 
+from audiocm.audio.io import resample
 from audiocm.diffusion import paths, solvers
 from audiocm.models.transformer import LatentTransformer
-from audiocm.pipelines import sound_editor
 from audiocm.pipelines.failures import AudioError
-from audiocm.pipelines.sound_editor import (
-    EditSettings,
-    SoundEditor,
-    joined_band,
-    joined_mel,
-    loud_level,
-    mirrored,
-    without_end,
-)
-
-SEAM = sound_editor.SEAM
+from audiocm.pipelines.filling import SEAM, EditSettings, joined_band, joined_mel, mirrored
+from audiocm.pipelines.long_sounds import active_level, like_sides, without_end
+from audiocm.pipelines.sound_editor import SoundEditor, with_slope
 
 
 @pytest.fixture(scope="module")
@@ -82,25 +74,70 @@ def test_a_continued_sound_is_so_much_longer(editors, after, before):
     assert (np.abs(longer).reshape(-1, rate // 10).max(1) > 1e-4).all()  # no tenth of a second is silent
 
 
-def test_windows_of_a_long_gap_are_made_from_what_is_known(editors):
+@pytest.mark.parametrize(
+    ("start", "end"), [(3.0, 17.0), (0.0, 14.0), (5.0, 20.0), (3.0, 9.5)], ids=["middle", "start", "end", "one window"]
+)
+def test_a_long_interval_is_made_in_windows_that_the_network_can_hear(editors, monkeypatch, start, end):
     editor, seen = editors["kept"], []
-    reference = torch.randn(1, 4, 500, generator=torch.Generator().manual_seed(0))
-    known = torch.ones(500, dtype=torch.bool)
-    known[100:460] = False
     original = editor._sample
 
     def watched(window, *args, known, **options):
-        seen.append((window.shape[2], int((~known).sum())))
+        seen.append((window.shape[2], float((~known).float().mean())))
         return original(window, *args, known=known, **options)
 
-    editor._sample = watched
-    try:
-        latent = editor._fill_latents(reference, known, EditSettings("rain"), 0)
-    finally:
-        del editor._sample
-    assert len(seen) >= 2 and all(frames <= 240 and unknown < frames for frames, unknown in seen)
-    torch.testing.assert_close(latent[:, :, known], reference[:, :, known], rtol=0, atol=0)
-    assert (latent[:, :, ~known] != reference[:, :, ~known]).all()
+    monkeypatch.setattr(editor, "_sample", watched)
+    wav = noise(20.0, 24000)
+    edited = editor.inpaint(wav, 24000, start, end, EditSettings("rain"))
+    assert len(seen) >= (end - start) // 8 and all(frames <= 240 and unknown < 0.9 for frames, unknown in seen)
+    first, stop, seam = round(start * 24000), round(end * 24000), round(SEAM * 24000)
+    assert len(edited) == len(wav)
+    np.testing.assert_array_equal(edited[: max(0, first - seam)], wav[: max(0, first - seam)])
+    np.testing.assert_array_equal(edited[stop + seam :], wav[stop + seam :])
+    levels = np.sqrt(np.square(edited[first:stop]).reshape(-1, 2400).mean(1))
+    assert levels.min() > 1e-3 and np.abs(edited[first:stop] - wav[first:stop]).max() > 0.01
+
+
+def test_several_intervals_are_made_without_hearing_what_is_replaced(editors):
+    editor, wav = editors["kept"], noise(3.0, 24000)
+    intervals = [(2.0, 2.4), (0.5, 0.8), (0.7, 1.0)]
+    edited = editor.inpaint_intervals(wav, 24000, intervals, EditSettings("rain"))
+    is_kept, seam = np.ones(len(wav), bool), round(SEAM * 24000)
+    for start, end in intervals:
+        is_kept[round(start * 24000) - seam : round(end * 24000) + seam] = False
+        assert np.abs(edited - wav)[round(start * 24000) : round(end * 24000)].max() > 0.01
+    np.testing.assert_array_equal(edited[is_kept], wav[is_kept])
+    other = np.where((np.arange(len(wav)) >= 48000) & (np.arange(len(wav)) < 57600), 0.1 * wav, wav)
+    again = editor.inpaint_intervals(other, 24000, intervals, EditSettings("rain"))
+    np.testing.assert_array_equal(again[: 48000 - seam], edited[: 48000 - seam])
+    with pytest.raises(ValueError, match="whole sound"):
+        editor.inpaint_intervals(wav, 24000, [(0, 2), (1.5, 3)])
+
+
+@pytest.mark.parametrize("rate", [24000, 44100])
+def test_channels_keep_their_own_levels_and_silent_ones_stay_silent(editors, rate):
+    wav = noise(2.0, rate, 4) * np.array([1.0, 0.01, 0.0, 1e-4])
+    for edited in (
+        editors["kept"].inpaint(wav, rate, 0.8, 1.2, EditSettings("rain")),
+        editors["kept"].transform(wav, rate, 0.5),
+        editors["kept"].extend(wav, rate, 0.5),
+    ):
+        made = edited[round(0.8 * rate) : round(1.2 * rate)] if len(edited) == len(wav) else edited[len(wav) :]
+        assert not made[:, 2].any()
+        ratios = np.std(made[:, [1, 3]], axis=0) / np.std(made[:, 0])
+        np.testing.assert_allclose(ratios, [0.01, 1e-4], rtol=0.7)
+
+
+def test_a_silent_window_of_a_long_sound_stays_as_it_is(editors):
+    wav = np.r_[noise(9.0, 8000), np.zeros(11 * 8000), noise(2.0, 8000)]
+    other = editors["student"].transform(wav, 8000, 0.4)
+    assert not other[10 * 8000 : 19 * 8000].any() and np.abs(other[: 8 * 8000] - wav[: 8 * 8000]).max() > 0.01
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.6, 1.0])
+def test_another_take_has_the_level_of_the_sound(editors, strength):
+    wav = 0.1 * noise(1.5, 24000, 2) * np.array([1.0, 0.3])
+    take = editors["student"].transform(wav, 24000, strength)
+    np.testing.assert_allclose(np.std(take, axis=0), np.std(wav, axis=0), rtol=0.02)
 
 
 def test_strength_goes_from_the_sound_to_another(editors):
@@ -134,12 +171,22 @@ def test_bandwidth_is_added_above_the_cutoff_only(editors, rate):
     wide = editors["student"].extend_bandwidth(wav, rate, cutoff)
     out_rate = max(rate, 24000)
     assert len(wide) == pytest.approx(1.5 * out_rate, abs=1)
-    base = sound_editor.resample(wav, rate, out_rate)
+    base = resample(wav, rate, out_rate)
     spectra = [np.abs(np.fft.rfft(one[: len(wide)] * np.hanning(len(wide)))) for one in (base, wide)]
     frequency = np.fft.rfftfreq(len(wide), 1 / out_rate)
     low, high = frequency < 1700, (frequency > 2500) & (frequency < 9000)
     np.testing.assert_allclose(spectra[1][low], spectra[0][low], atol=1e-3 * spectra[0].max())
     assert spectra[1][high].mean() > 1e-4 * spectra[0][low].mean()
+
+
+def test_a_band_is_guessed_to_fall_off_from_the_highest_known_bins(editors):
+    given, known = torch.full((1, 20, 3), -2.0), torch.arange(20)[:, None] < 10
+    guess = with_slope(given, known)
+    torch.testing.assert_close(guess[:, :10], given[:, :10])
+    torch.testing.assert_close(guess[:, 10:, 0], -2 - 0.05 * (torch.arange(10)[None] + 4.0))
+    wav = noise(0.5, 24000)
+    plain = editors["student"].extend_bandwidth(wav, 24000, 2000, strength=0.0)
+    assert np.abs(plain - editors["student"].extend_bandwidth(wav, 24000, 2000)).max() > 1e-3
 
 
 def test_stereo_has_the_sound_as_its_mean(editors):
@@ -166,16 +213,21 @@ def test_a_streamed_sound_has_its_length_in_small_parts(editors, loop):
     [
         (lambda e, w: e.inpaint(w, 24000, 0.5, 9), "must lie inside the sound, 0 to 1 seconds"),
         (lambda e, w: e.inpaint(w, 24000, -1, 0.5), "must lie inside"),
-        (lambda e, w: e.inpaint(w, 24000, 0.5, 0.5), "must lie inside"),
+        (lambda e, w: e.inpaint(w, 24000, 0.5, 0.5), "is empty"),
+        (lambda e, w: e.inpaint(w, 24000, 0.6, 0.5), "ends before it begins"),
         (lambda e, w: e.inpaint(w, 24000, float("nan"), 0.5), "must lie inside"),
         (lambda e, w: e.inpaint(w, 24000, 0.5, 0.50001), "is empty"),
         (lambda e, w: e.inpaint(w, 24000, 0, 1), "whole sound"),
         (lambda e, w: e.extend(w, 24000), "one of them over 0"),
-        (lambda e, w: e.extend(w, 24000, -1, 2), "one of them over 0"),
-        (lambda e, w: e.extend(w, 24000, float("inf")), "one of them over 0"),
+        (lambda e, w: e.extend(w, 24000, -1, 2), "seconds after the sound must be a number of at least 0"),
+        (lambda e, w: e.extend(w, 24000, float("inf")), "seconds after the sound must be"),
+        (lambda e, w: e.extend(w, 24000, 1, float("nan")), "seconds before the sound must be"),
+        (lambda e, w: e.extend(w, 24000, 1e9), "at most 86,400"),
+        (lambda e, w: e.extend(w, 24000, 1e-6), "hold no sample"),
         (lambda e, w: e.transform(w, 24000, 1.5), "strength must lie between 0 and 1"),
         (lambda e, w: e.transform(w, 24000, float("nan")), "strength must lie between 0 and 1"),
         (lambda e, w: e.extend_bandwidth(w, 24000, 12000), "cutoff must lie between 500 and 10800"),
+        (lambda e, w: e.extend_bandwidth(w, 24000, 4000, strength=1.5), "strength must lie between 0 and 1"),
         (lambda e, w: e.widen(np.stack([w, w], 1), 24000), "2 channels already"),
         (lambda e, w: e.widen(w, 24000, width=0), "width must be over 0"),
         (lambda e, w: e.inpaint(w * 0, 24000, 0.2, 0.5), "the sound is silent"),
@@ -234,31 +286,72 @@ def test_a_sound_that_dies_away_is_cut_there():
     assert len(without_end(loud[:100], 24000)) == 100
 
 
-def test_a_long_sound_keeps_its_level(editors):
-    """A part that is quieter than the sound's beginning is raised to it, by at most 6 dB; the rest stays, bit for bit."""
-    editor = editors["kept"]
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_long_sound_keeps_its_level(editors, is_reversed):
+    """A part of another level is brought to the sound's, by at most 6 dB; the rest stays, bit for bit."""
+    editor, rate = editors["kept"], 24000
     tail = editor.pipe("rain", 3.0, generator=torch.Generator().manual_seed(0), output_type="np").audios[0]
-    plain = editor._go_on(tail, 36000, 0.0, EditSettings("rain"))
-    made = loud_level(plain[len(tail) + 12000 :], 24000)
-    for level, gain in ((0.5 * made, 1.0), (1.5 * made, 1.5), (9.0 * made, 2.0)):
-        longer = editor._go_on(tail, 36000, level, EditSettings("rain"))
+    given = 36000, tail[:rate]
+    plain = editor._go_on(tail, *given, 1e-9, rate, EditSettings("rain"), is_reversed)
+    made = 2 * active_level(plain[len(tail) + 12000 :], rate)  # lowered by 6 dB
+    for level, gain in ((0.1 * made, 0.5), (0.7 * made, 0.7), (1.5 * made, 1.5), (9.0 * made, 2.0)):
+        longer = editor._go_on(tail, *given, level, rate, EditSettings("rain"), is_reversed)
         np.testing.assert_array_equal(longer[: len(tail) - 480], tail[: len(tail) - 480])
-        assert loud_level(longer[len(tail) + 12000 :], 24000) / made == pytest.approx(gain, rel=0.1)
+        assert active_level(longer[len(tail) + 12000 :], rate) / made == pytest.approx(gain, rel=0.1)
+
+
+@pytest.mark.parametrize("options", [{"after": 41.0}, {"before": 41.0}, {"after": 13.0, "before": 9.0}])
+def test_a_long_continuation_keeps_level_and_memory(editors, monkeypatch, options):
+    """Of a network whose parts are half as loud as what is around: parts are small, seconds as loud as the sound."""
+    editor, rate, wav = editors["kept"], 8000, noise(4.0, 8000, 2)
+
+    def half_as_loud(sound, _, first, end, settings):
+        around = active_level(np.r_[sound[:first], sound[end:]], rate)
+        assert len(sound) <= 10.3 * rate and around > 0
+        made = np.random.default_rng(settings.seed).standard_normal((end - first, 2))
+        return np.r_[sound[:first], 0.5 * around * made, sound[end:]]
+
+    monkeypatch.setattr(editor, "_fill", half_as_loud)
+    parts = list(editor.stream_extended(wav, rate, **options, settings=EditSettings("rain")))
+    whole, first = np.concatenate(parts), round(options.get("before", 0) * rate)
+    assert len(whole) == len(wav) + round(sum(options.values()) * rate)
+    np.testing.assert_array_equal(whole[first : first + len(wav)], wav)
+    if "before" not in options:
+        assert max(map(len, parts)) <= 10.3 * rate
+    levels = 20 * np.log10([active_level(one, rate) / active_level(wav, rate) for one in whole.reshape(-1, rate, 2)])
+    assert levels.min() > -2 and levels.max() < 1
+
+
+def test_a_gap_gets_the_spectrum_of_its_sides_unless_it_is_an_event():
+    known = (torch.arange(60) < 20) | (torch.arange(60) >= 40)
+    sides = torch.linspace(-4, -6, 50)[None, :, None].repeat(2, 1, 60)
+    for shift, left in ((-1.0, 0.0), (0.0, 0.0), (-3.0, -1.0), (0.5, 0.25), (1.5, 1.5)):
+        mel = torch.where(known, sides, sides + shift)
+        like = like_sides(mel, known)
+        torch.testing.assert_close(like[..., known], sides[..., known], rtol=0, atol=0)
+        torch.testing.assert_close(like[..., ~known], (sides + left)[..., ~known])
+    tilted = torch.where(known, sides, sides - torch.linspace(0.4, 1.0, 50)[None, :, None])
+    torch.testing.assert_close(like_sides(tilted, known), sides, atol=0.06, rtol=0)
+    nothing = torch.zeros(60, dtype=torch.bool)
+    torch.testing.assert_close(like_sides(sides, nothing), sides, rtol=0, atol=0)
 
 
 def test_a_continuation_that_dies_away_is_tried_again_and_then_told(editors, monkeypatch):
     editor, seeds = editors["kept"], []
     original = editor._go_on
 
-    def dying(wav, count, level, settings):
+    def dying(wav, count, anchor, level, rate, settings, is_reversed):
         seeds.append(settings.seed)
-        longer = original(wav, count, level, settings)
+        longer = original(wav, count, anchor, level, rate, settings, is_reversed)
         return np.r_[longer[: len(wav)], 0 * longer[len(wav) :]]
 
     monkeypatch.setattr(editor, "_go_on", dying)
     with pytest.raises(AudioError, match="dies away"):
         list(editor.stream(12, EditSettings("rain", max_retries=2)))
     assert len(seeds) == 3 and len(set(seeds)) == 3
+    seeds.clear()
+    longer = editor.extend(noise(3.0, 24000), 24000, 2.0, settings=EditSettings("rain", max_retries=2))
+    assert len(longer) == 5 * 24000 and len(seeds) == 3  # a recording may end
 
 
 def test_settings_are_frozen_and_default_to_the_models_own():
