@@ -138,6 +138,10 @@ class Words(dict):
         """Returns the tensors on a device."""
         return Words({name: value.to(device) for name, value in self.items()})
 
+    def convert_to_tensors(self, kind: str = "pt") -> "Words":
+        """Returns lists of one length as tensors of torch."""
+        return Words({name: torch.tensor(rows) for name, rows in self.items()})
+
 
 class PlainTokenizer:
     """A tokenizer of a tokenizer.json with the part of transformers' interface that `TextConditioner` uses."""
@@ -175,7 +179,7 @@ class PlainTokenizer:
             self.tokenizer.no_padding()
         found = self.tokenizer.encode_batch(list(texts))
         words = Words(input_ids=[one.ids for one in found], attention_mask=[one.attention_mask for one in found])
-        return Words({name: torch.tensor(rows) for name, rows in words.items()}) if return_tensors else words
+        return words.convert_to_tensors(return_tensors) if return_tensors else words
 
 
 def is_plain_encoder(folder: Path) -> bool:

@@ -150,16 +150,16 @@ class TextConditioner:
 
     def number_words(self, prompts: Sequence[str]) -> Any:
         """Returns `input_ids` and `attention_mask` of prompts, [batch, max_tokens]; warns as a call does."""
-        prompts, most = list(prompts), self.max_tokens
-        options = {"padding": "max_length", "max_length": most}
+        prompts, options = list(prompts), {"padding": "max_length", "max_length": self.max_tokens}
         whole = self.tokenizer(prompts, **options, truncation=False, verbose=False)
-        if all(len(ids) == most for ids in whole["input_ids"]):
+        if all(len(ids) == self.max_tokens for ids in whole["input_ids"]):
             return whole.convert_to_tensors("pt")
-        self.warn_of_cuts(prompts, [sum(mask) for mask in whole["attention_mask"]])
+        self.warn_of_cuts(prompts)
         return self.tokenizer(prompts, **options, truncation=True, return_tensors="pt")
 
-    def warn_of_cuts(self, prompts: Sequence[str], counts: Sequence[int]) -> None:
-        """Gives a UserWarning for each prompt that has more than `max_tokens` tokens."""
+    def warn_of_cuts(self, prompts: list[str]) -> None:
+        """Gives a UserWarning for each prompt that is longer than `max_tokens`."""
+        counts = [len(ids) for ids in self.tokenizer(prompts, padding=False, truncation=False, verbose=False).input_ids]
         for prompt, count in zip(prompts, counts, strict=True):
             if count > self.max_tokens:
                 shown = prompt if len(prompt) <= 40 else prompt[:37] + "..."
