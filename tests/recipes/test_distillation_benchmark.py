@@ -59,44 +59,46 @@ def quick(one, monkeypatch):
 
 def test_a_failing_part_leaves_the_others(tmp_path, monkeypatch):
     """All parts are in the file, each with its result or the reason why there is none, and so is what follows of them."""
-    one = quick(benchmark("stable-audio", tmp_path), monkeypatch)
+    one = quick(benchmark("tango", tmp_path), monkeypatch)
+    one.args.batch = 1
     one.run()
-    stored = json.loads((tmp_path / "r.json").read_text())["stable-audio"]
+    stored = json.loads((tmp_path / "r.json").read_text())["tango"]
     rows, summary = {(row["variant"], row.get("batch")): row for row in stored["rows"]}, stored["summary"]
     assert list(rows) == [
-        ("script", 2),
-        ("audiocm", 2),
+        ("script", 1),
+        ("audiocm", 1),
         ("latency", 1),
         ("lora", 2),
         ("compiled", None),
-        ("script", 4),
-        ("audiocm", 4),
+        ("script", 2),
+        ("audiocm", 2),
         ("decoding", 1),
     ]
     assert rows["compiled", None]["failed"] == "RuntimeError: no compiler here"
-    assert stored["card"]["tiny"] is True and summary["batch"] == 2
+    assert stored["card"]["tiny"] is True and summary["batch"] == 1
     speed = {key: row.get("samples_per_second") for key, row in rows.items()}
-    assert summary["ratio_at_equal_batch"] == pytest.approx(speed["audiocm", 2] / speed["script", 2], rel=0.01)
-    best = max(speed["audiocm", 2], speed["audiocm", 4]) / max(speed["script", 2], speed["script", 4])
+    assert summary["ratio_at_equal_batch"] == pytest.approx(speed["audiocm", 1] / speed["script", 1], rel=0.01)
+    best = max(speed["audiocm", 1], speed["audiocm", 2]) / max(speed["script", 1], speed["script", 2])
     assert summary["ratio_at_best"] == pytest.approx(best, rel=0.01)
     latency = rows["latency", 1]
     assert latency["teacher_seconds"] == pytest.approx(0.2 * latency["query_eager_ms"], rel=1e-3)
     faster = 1e3 * latency["teacher_and_decoding_seconds"] / latency["call_and_decoding_eager_ms"]
     assert summary["times_faster_with_decoding"] == pytest.approx(faster, rel=0.01)
     assert 0 < rows["lora", 2]["million_trained"] < summary["million_parameters"]
-    assert rows["decoding", 1]["float16_eager_ms"] > 0 < rows["decoding", 1]["float32_eager_ms"]
-    assert rows["audiocm", 2]["estimated_gib"] > 0 and "first_compiled_step_seconds" not in summary
+    assert rows["decoding", 1]["float32_eager_ms"] > 0
+    assert rows["audiocm", 1]["estimated_gib"] > 0 and "first_compiled_step_seconds" not in summary
     # the same command measures what is missing only
     known = json.loads((tmp_path / "r.json").read_text())
-    known["stable-audio"]["rows"][2] = {"variant": "latency", "part": "latency", "call": 1, "not_run": "no time"}
+    known["tango"]["rows"][2] = {"variant": "latency", "part": "latency", "call": 1, "not_run": "no time"}
     (tmp_path / "r.json").write_text(json.dumps(known))
-    again, measured = benchmark("stable-audio", tmp_path), []
+    again, measured = benchmark("tango", tmp_path), []
+    again.args.batch = 1
     again.resume()
     monkeypatch.setattr(
         again, "latency", lambda: measured.append(1) or again.record(variant="latency", batch=1, **of(latency))
     )
     again.run()
-    after = json.loads((tmp_path / "r.json").read_text())["stable-audio"]
+    after = json.loads((tmp_path / "r.json").read_text())["tango"]
     assert measured == [1] and [row["call"] for row in after["rows"]] == [1, 1, 1, 1, 1, 1, 1, 2]
     assert after["summary"] == summary
 
@@ -106,13 +108,13 @@ def of(row):
 
 
 def test_parts_without_time_are_marked_as_not_run(tmp_path, monkeypatch):
-    one = quick(benchmark("stable-audio", tmp_path), monkeypatch)
+    one = quick(benchmark("tango", tmp_path), monkeypatch)
     one.args.tiny, one.args.limit = False, 25.0  # a true run asks how much time is left
     monkeypatch.setattr(
         one, "fitting", lambda variant, *_, **__: one.record(variant=variant, samples_per_second=1.0, batch=1)
     )
     one.run()
-    rows = {row["variant"]: row for row in json.loads((tmp_path / "r.json").read_text())["stable-audio"]["rows"]}
+    rows = {row["variant"]: row for row in json.loads((tmp_path / "r.json").read_text())["tango"]["rows"]}
     left_out = ["latency", "lora", "compiled", "script, largest batch", "audiocm, largest batch", "decoding"]
     assert [name for name, row in rows.items() if "not_run" in row] == left_out
     assert "s are left, it may take 30 s" in rows["latency"]["not_run"]
