@@ -100,8 +100,7 @@ class GraphedTextToAudio:
             else:
                 self.graph.replay()
                 torch.cuda.current_stream(self.device).synchronize()
-            wav, flags = (one[: len(rows)] for one in (self.made[0], self.made[1].T))
-            faults = named_faults(flags.T)
+            wav, faults = self.made[0][: len(rows)], named_faults(self.made[1][:, : len(rows)])
             if any(faults):
                 wav[torch.tensor([fault is not None for fault in faults])] = 0.0
             return zip(wav, faults, strict=True)

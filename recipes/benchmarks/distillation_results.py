@@ -26,7 +26,7 @@ class Results:
         self.measured: dict[str, dict[str, Any]] = {}  # part -> its row
         self.waiting: list[str] = []  # parts that have not ended
         self.lock = threading.RLock()  # of the rows, which the end of time completes
-        self.call = 1  # of the commands that measured this model
+        self.call, self.commit = 1, commit()  # call: of the commands that measured this model
 
     def card(self) -> dict[str, Any]:
         """Returns what the results were measured with."""
@@ -57,7 +57,7 @@ class Results:
     def record(self, **row: Any) -> dict[str, Any]:
         """Prints a result and writes all of them."""
         row = {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        row |= {"part": self.waiting[0] if self.waiting else row["variant"], "call": self.call, "commit": commit()}
+        row |= {"part": self.waiting[0] if self.waiting else row["variant"], "call": self.call, "commit": self.commit}
         with self.lock:
             self.rows.append(row)
             self.say(json.dumps(row))
