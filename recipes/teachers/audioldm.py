@@ -24,6 +24,7 @@ in `small_audioldm.py`. The row `codec` of the table bounds all others: of sampl
 """
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -37,6 +38,7 @@ import torch
 from torch import nn
 
 from audiocm import load_teacher
+from audiocm.audio.spectral import LogMel
 from audiocm.cli.distill import encoded_folder
 from audiocm.cli.main import main as audiocm
 from audiocm.codec.losses import SpectralDistance
@@ -44,7 +46,7 @@ from audiocm.data.encoded import EncodedBatches, encode_recordings
 from audiocm.data.recordings import find_recordings
 from audiocm.files import atomic_write, write_json, write_json_lines
 from audiocm.models.folders import SAFE
-from audiocm.teachers.audioldm import AudioLDM
+from audiocm.teachers.audioldm import N_FFT, AudioLDM
 from audiocm.teachers.schedulers import one_call_scheduler
 from audiocm.training.run import Run, best_device
 from audiocm.training.trainer import train
@@ -65,18 +67,19 @@ from recipes.teachers.results import (
     store_files,
     store_network,
 )
-from recipes.teachers.small_audioldm import Crops, HifiGanLoss, NoiseLoss, VAELoss, small_pipeline
-from recipes.teachers.sounds import unpack_sounds
+from recipes.teachers.small_audioldm import Crops, HifiGanLoss, NoiseLoss, VAELoss, reset_vocoder, small_pipeline
+from recipes.teachers.sounds import RATE, unpack_sounds
 from recipes.teachers.tiny import build_pipeline, write_sounds
 
 STAGES = ("sounds", "codec", "teacher", "students", "table")
-VAE_SHARE = 0.4  # of the minutes of the codec
+VAE_SHARE = 0.25  # of the minutes of the codec
+CROP = 15360  # samples of the VAE's training; the vocoder has half of them
 LIMIT = 9.5  # minutes of a command
 
 
 def _run(name: str, net: nn.Module, loss: Any, batches: Any, size: Size, places: Places, lr: float) -> nn.Module:
     """Trains a part, for minutes or a number of steps in all calls together, and returns its average on the CPU."""
-    is_graphed = best_device().type == "cuda" and name == "teacher"
+    on_gpu = best_device().type == "cuda"
     run = Run(
         name=name,
         net=net.requires_grad_(True),
@@ -85,8 +88,8 @@ def _run(name: str, net: nn.Module, loss: Any, batches: Any, size: Size, places:
         steps=size.steps or 10_000_000,
         lr=lr,
         train_seconds=None if size.steps else 60 * (size.minutes or MINUTES[name]),
-        precision="bf16" if is_graphed else "no",
-        cuda_graph=is_graphed,
+        precision="bf16" if on_gpu and name != "vocoder" else "no",  # bfloat16 is too coarse for waveforms
+        cuda_graph=on_gpu,
         save_every=500,
     )
     made = train(run, places.out / f"train-{name}").cpu().eval()
@@ -97,14 +100,20 @@ def _run(name: str, net: nn.Module, loss: Any, batches: Any, size: Size, places:
 def train_codec(pipe: Any, places: Places, size: Size) -> None:
     """Trains codec/{vae,vocoder}; the latents' scale becomes 1."""
     device, adapter, minutes = best_device(), AudioLDM(pipe), size.minutes or MINUTES["codec"]
-    crops = Crops(places.sounds("train"), min(size.batch, 32), 16000 if size.steps is None else 5120, device)
+    samples = CROP if size.steps is None else CROP // 3
+    crops = Crops(places.sounds("train"), min(size.batch, 32), samples, device, adapter.log_mel)
     own = replace(size, minutes=VAE_SHARE * minutes)
-    vae = _run("vae", pipe.vae, VAELoss(adapter), crops, own, places, 3e-4)
+    vae = _run("vae", pipe.vae, VAELoss(), crops, own, places, 3e-4)
     with torch.no_grad():
-        spread = vae.encode(adapter.log_mel(next(crops)[0]).cpu()).latent_dist.mode().std().item()
+        spread = vae.encode(next(crops)[1].cpu()).latent_dist.mode().std().item()
     vae.register_to_config(scaling_factor=1 / spread)
     crops.samples //= 2
-    own, loss = replace(size, minutes=(1 - VAE_SHARE) * minutes), HifiGanLoss(adapter, SpectralDistance().to(device))
+    frozen = copy.deepcopy(vae).to(device).requires_grad_(False)
+    mel = LogMel(RATE, N_FFT, adapter.hop, pipe.vocoder.config.model_in_dim).to(device)
+    own, loss = (
+        replace(size, minutes=(1 - VAE_SHARE) * minutes),
+        HifiGanLoss(frozen, SpectralDistance().to(device), mel),
+    )
     vocoder = _run("vocoder", pipe.vocoder, loss, crops, own, places, 5e-4)
     write_codec(pipe, places)
     store_network(vae, places.results / "vae")
@@ -217,7 +226,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if stage != "sounds":
                 restore(pipe, places)
             if stage == "sounds":
-                tiny_corpus(places) if args.tiny else unpack_sounds(args.packed, args.out / "sounds", args.limit)
+                if args.tiny:
+                    tiny_corpus(places)
+                else:
+                    unpack_sounds(args.packed, places.out / "sounds", args.limit, fill=True)
             elif stage == "codec" and not places.codec.is_dir():
                 train_codec(pipe, places, size)
             elif stage == "teacher" and not places.teacher.is_dir():
@@ -238,9 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def audible_pipeline() -> Any:
     """Returns the tiny pipeline with a vocoder whose sounds can be scored: transformers' random weights make 1e-9."""
     pipe = build_pipeline()
-    for module in pipe.vocoder.modules():
-        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-            module.reset_parameters()
+    reset_vocoder(pipe.vocoder)
     pipe.vocoder.conv_post.weight.mul_(0.1 / pipe.vocoder(torch.randn(1, 32, 16)).std())
     return pipe
 

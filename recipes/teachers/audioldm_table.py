@@ -29,7 +29,7 @@ from recipes.teachers.sounds import RATE, SECONDS
 
 W, QUERIES = 3.5, 200  # queries of the teacher: 100 steps of two
 METHODS = ("consistencytta", "lcm", "tcd")
-MINUTES = {"codec": 3.5, "teacher": 6.0, "students": 1.5}  # of training
+MINUTES = {"codec": 7.0, "teacher": 7.0, "students": 1.7}  # of training
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 Text: the weights of the bundled MiniLM in a ClapTextModelWithProjection (RoBERTa's layers are BERT's), frozen. VAE and vocoder
 are AutoencoderKL and SpeechT5HifiGan, because audiocm's codec has another interface (1-D latents, complex spectra) and cannot
-stand behind them; without an adversary they bound the quality of teacher and students alike.
+stand behind them; trained without an adversary they bound the quality of teacher and students alike.
 """
 
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from audiocm.audio.io import read_wave
+from audiocm.audio.spectral import FLOOR, LogMel
 from audiocm.codec.losses import SpectralDistance
 from audiocm.data.batches import StepSeededBatches
 from audiocm.files import read_json_lines
@@ -24,6 +27,8 @@ from audiocm.models.text_encoder import BUNDLED_ENCODER, load_text_encoder, load
 from audiocm.teachers.audioldm import PEAK, AudioLDM
 from recipes.teachers.sounds import AUDIBLE, RATE
 from recipes.teachers.tiny import build_pipeline
+
+QUIETEST = 0.03  # of the peak of a sound: the least peak of a part that the codec is trained on
 
 
 def clap_text_encoder() -> nn.Module:
@@ -91,12 +96,13 @@ def small_pipeline() -> Any:
         transformers.SpeechT5HifiGanConfig(
             model_in_dim=64,
             sampling_rate=RATE,
-            upsample_initial_channel=256,
+            upsample_initial_channel=512,
             upsample_rates=[5, 4, 2, 2, 2],
             upsample_kernel_sizes=[16, 16, 8, 4, 4],
             normalize_before=False,
         )
     )
+    reset_vocoder(vocoder)
     tokenizer = load_tokenizer(BUNDLED_ENCODER)
     tokenizer.model_max_length = 64
     scheduler = build_pipeline().scheduler
@@ -104,40 +110,53 @@ def small_pipeline() -> Any:
     return diffusers.AudioLDMPipeline(**parts, scheduler=scheduler, vocoder=vocoder)
 
 
-class Crops(StepSeededBatches):
-    """Batches of waveforms [batch, sample] of one length at the level of AudioLDM's training; sounds are repeated."""
+def reset_vocoder(vocoder: nn.Module) -> None:
+    """Gives the convolutions of a vocoder PyTorch's own first weights: with those of transformers it makes 1e-9."""
+    for module in vocoder.modules():
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+            module.reset_parameters()
 
-    def __init__(self, folder: Path, batch: int, samples: int, device: torch.device):
+
+class Crops(StepSeededBatches):
+    """Batches (waveforms [batch, sample], log mels [batch, 1, frame, bin]) of parts of sounds, which are repeated.
+
+    A part keeps its level in a sound whose peak is that of AudioLDM's training, down to QUIETEST of it: quiet parts are
+    to be learnt too.
+    """
+
+    def __init__(
+        self, folder: Path, batch: int, samples: int, device: torch.device, log_mel: Callable[[Tensor], Tensor]
+    ):
         super().__init__(0, device, None)
-        self.batch, self.samples = batch, samples
+        self.batch, self.samples, self.log_mel = batch, samples, log_mel
         files = [folder / line["file"] for line in read_json_lines(folder / "manifest.jsonl")]
         with ThreadPoolExecutor(8) as pool:
             read = pool.map(lambda file: read_wave(file, RATE), tqdm(files, desc="reading sounds", unit="sound"))
-            wavs = [wav for wav in read if np.abs(wav).max() > AUDIBLE]
+            read = (wav - wav.mean() for wav in read)
+            wavs = [wav * (PEAK / peak) for wav in read if (peak := np.abs(wav).max()) > AUDIBLE]
         self.lengths = np.array([len(wav) for wav in wavs])
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.wavs = torch.from_numpy(np.concatenate(wavs)).to(device)
 
-    def __next__(self) -> tuple[Tensor, None]:
+    def __next__(self) -> tuple[Tensor, Tensor]:
         generator = self.step_generator()
         rows = generator.integers(len(self.lengths), size=self.batch)
         first = generator.integers(self.lengths[rows])
         inside = (first[:, None] + np.arange(self.samples)) % self.lengths[rows, None]
         wav = self.wavs[torch.from_numpy(self.starts[rows, None] + inside).to(self.device)]
         wav = wav - wav.mean(1, keepdim=True)
-        return wav * (PEAK / wav.abs().amax(1, keepdim=True).clamp_min(1e-3)), None
+        peak = wav.abs().amax(1, keepdim=True).clamp_min(1e-6)
+        level = (peak / PEAK).clamp_min(QUIETEST)  # which `log_mel` takes from each part
+        mel = self.log_mel(wav) + level.log()[:, :, None, None]
+        return wav * (PEAK * level / peak), mel.clamp_min(math.log(FLOOR))
 
 
-@dataclass
 class VAELoss:
-    """L1 of log mels at full and reduced resolution and a small KL divergence."""
+    """L1 of log mels at full and reduced resolution and a small KL divergence; batches are those of `Crops`."""
 
-    adapter: AudioLDM
-
-    def loss(self, student: Any, target: object, x: Tensor, cond: object, progress: object) -> Tensor:
-        mel = self.adapter.log_mel(x)
-        posterior = student.encode(mel).latent_dist
-        error = student.decode(posterior.sample()).sample - mel
+    def loss(self, student: Any, target: object, x: object, cond: Tensor, progress: object) -> Tensor:
+        posterior = student.encode(cond).latent_dist
+        error = student.decode(posterior.sample()).sample - cond
         return (
             error.abs().mean()
             + F.avg_pool2d(error, 4).abs().mean()
@@ -147,14 +166,20 @@ class VAELoss:
 
 @dataclass
 class HifiGanLoss:
-    """Multi-resolution STFT distance; there is no adversary."""
+    """Multi-resolution STFT distance and L1 of log mels; there is no adversary. Batches are those of `Crops`.
 
-    adapter: AudioLDM
+    The second half of a batch is made from mels that went through the frozen `vae`."""
+
+    vae: nn.Module
     distance: SpectralDistance
+    mel: LogMel
 
-    def loss(self, student: nn.Module, target: object, x: Tensor, cond: object, progress: object) -> Tensor:
-        made = student(self.adapter.log_mel(x)[:, 0])
-        return self.distance(made[:, : x.shape[1]], x[:, : made.shape[1]])
+    def loss(self, student: nn.Module, target: object, x: Tensor, cond: Tensor, progress: object) -> Tensor:
+        half = len(x) // 2
+        with torch.no_grad():
+            again = self.vae.decode(self.vae.encode(cond[half:]).latent_dist.mode()).sample
+        made = student(torch.cat([cond[:half], again])[:, 0])
+        return self.distance(made, x) + (self.mel(made) - self.mel(x)).abs().mean()
 
 
 class NoiseLoss:

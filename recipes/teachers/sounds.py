@@ -3,8 +3,8 @@
     python -m recipes.teachers.sounds data/teacher_sounds.safetensors --corpora data/corpus data/rendered
 
 On a CPU, some minutes; a second call encodes nothing anew. Training clips, effects first, become latents of audiocm's codec
-in int8; test clips, sound effects with labels alone, stay what they are, as FLAC. 4000 and 200 clips of at most 5.12 s
-take up to 50 MB; fewer training clips are stored if the file would be larger than `--most-mb`.
+in int8; test clips, sound effects with labels alone, stay what they are, as FLAC. 6000 and 200 clips of at most 5.12 s
+take up to 45 MB; fewer training clips are stored if the file would be larger than `--most-mb`.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from recipes.judges import corpus_entries
 from recipes.text_to_audio.data import CACHE, CODEC, captioned_clips, load_codec
 
 RATE, SECONDS = 16000, 5.12
-TRAIN, TEST, MOST_MB = 4000, 200, 60.0
+TRAIN, TEST, MOST_MB = 6000, 200, 45.0
 AUDIBLE = 1e-3  # peak of a sound that is used
 
 
@@ -93,15 +93,24 @@ def pack_sounds(
         latents = shortened(latents, fewer, int(latents.lengths.max()))
 
 
-def unpack_sounds(file: Path, out: Path, minutes: float = 9.0, most: int | None = None) -> None:
+def repeated(wav: np.ndarray, samples: int, fade: int = RATE // 100) -> np.ndarray:
+    """Returns a sound [sample] of exactly so many samples, repeated if it is shorter; every end fades in 10 ms."""
+    fade = min(fade, len(wav) // 2)
+    ramp = np.linspace(0, 1, fade, endpoint=False, dtype=np.float32)
+    faded = np.concatenate([wav[:fade] * ramp, wav[fade : len(wav) - fade], wav[len(wav) - fade :] * ramp[::-1]])
+    return np.resize(faded, samples)
+
+
+def unpack_sounds(file: Path, out: Path, minutes: float = 9.0, most: int | None = None, fill: bool = False) -> None:
     """Writes OUT/{train,test}/N.wav and a manifest in each, which `audiocm distill` and `audiocm score` read.
 
-    most: of the test clips, which are in a random order (default: all). Sounds that are there are not decoded again. Raises ValueError if the file is damaged, or time did not suffice."""
+    most: of the test clips, which are in a random order (default: all). fill: repeat shorter training clips up to the
+    length of the longest, since what is trained on sounds that end in silence learns silence. Sounds that are there are not decoded again. Raises ValueError if the file is damaged, or time did not suffice."""
     end = time.monotonic() + 60 * minutes
     try:
         with safe_open(file, "pt") as opened:
             stored, sizes = opened.get_tensor("test"), opened.get_tensor("test_sizes").tolist()
-            lines = json.loads(opened.metadata()["test"])
+            lines, seconds = json.loads(opened.metadata()["test"]), float(opened.metadata()["seconds"])
     except Exception as error:  # safetensors raises its own bare exceptions
         raise ValueError(f"{file} is no file of recipes.teachers.sounds: {error}") from error
     lines = lines[:most]
@@ -118,7 +127,7 @@ def unpack_sounds(file: Path, out: Path, minutes: float = 9.0, most: int | None 
     missing = [i for i, name in enumerate(names) if not (out / "train" / name).is_file()]
     with tqdm(total=len(names), initial=len(names) - len(missing), desc="training clips", unit="sound") as bar:
         for i, wav in decoded(latents, missing):
-            write_wave(out / "train" / names[i], wav, RATE)
+            write_wave(out / "train" / names[i], repeated(wav, round(seconds * RATE)) if fill else wav, RATE)
             bar.update()
             if time.monotonic() > end:
                 raise ValueError(f"out of time after {minutes:g} minutes: the same command goes on")
