@@ -261,3 +261,33 @@ def test_speed_of_distillation():
         cells += [f"{summary[key]:.0f} ×" for key in ("times_faster", "times_faster_with_decoding")]
         wanted.append(f"| {' | '.join([name, *cells])} |")
     assert not [row for row in wanted if row not in page]
+
+
+DECODINGS = ("float32", "float16", "compiled")
+
+
+def test_decoding_times():
+    """The table of decoders in samples/README.md is that of the results file."""
+    page = (ROOT / "samples" / "README.md").read_text(encoding="utf-8")
+    for key, name in {
+        "audioldm2": "AudioLDM 2 (VAE and HiFi-GAN)",
+        "stable-audio": "Stable Audio Open (Oobleck)",
+    }.items():
+        (row,) = stored("decoding_benchmark", key, "rows")
+        times = [f"{row[f'{kind}_eager_ms']:.1f}, {row[f'{kind}_graph_ms']:.1f}" for kind in DECODINGS]
+        assert f"| {' | '.join([name, *times, format(row['compile_seconds'], '.0f')])} |" in page
+
+
+def test_tables_of_teachers():
+    """The tables of recipes/teachers/README.md are those of the results files."""
+    page, wanted = (ROOT / "recipes" / "teachers" / "README.md").read_text(encoding="utf-8"), []
+    for file in ("bundled_teacher_scores", "audioldm_scores"):
+        for system in stored(file, "systems").values():
+            scores = {name.split()[0]: one for name, one in system["scores"].items()}
+            cells = [
+                f"{one['value']:.{digits}f} [{one['low']:.{digits}f}, {one['high']:.{digits}f}]"
+                for one, digits in ((scores["top-5"], 2), (scores["alignment"], 2), (scores.get("FD"), 1))
+                if one
+            ]
+            wanted.append(f"| {' | '.join(cells)} |")
+    assert not [row for row in wanted if row.rstrip(" |") not in page]

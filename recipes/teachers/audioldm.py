@@ -1,14 +1,14 @@
 """A small teacher of AudioLDM's form, trained from nothing, and its students by ConsistencyTTA, LCM and TCD, scored.
 
 On a machine with the corpora (a CPU, some minutes, once), then on one GPU, which needs neither corpora nor a network; minutes
-are those of the whole command on an H100:
+are those of the whole command on an H200:
 
     python -m recipes.teachers.sounds data/teacher_sounds.safetensors --corpora data/corpus data/rendered
-    python -m recipes.teachers.audioldm sounds runs/audioldm --packed data/teacher_sounds.safetensors   # 2
-    python -m recipes.teachers.audioldm codec runs/audioldm      # 4: VAE 1.4, vocoder 2.1, and reading
-    python -m recipes.teachers.audioldm teacher runs/audioldm    # 7: 6 of training, and encoding
-    python -m recipes.teachers.audioldm students runs/audioldm   # 6: 1.5 of training for each of three, and loading
-    python -m recipes.teachers.audioldm table runs/audioldm      # 3: runs/audioldm/results/table.md and .json
+    python -m recipes.teachers.audioldm sounds runs/audioldm --packed data/teacher_sounds.safetensors   # 1
+    python -m recipes.teachers.audioldm codec runs/audioldm      # 8: VAE 1.8, vocoder 5.2, and reading
+    python -m recipes.teachers.audioldm teacher runs/audioldm    # 9: 7 of training, and encoding
+    python -m recipes.teachers.audioldm students runs/audioldm   # 6: 1.7 of training for each of three
+    python -m recipes.teachers.audioldm table runs/audioldm      # 2: runs/audioldm/results/table.md and .json
 
 Every command takes less than ten minutes, does what is not done yet, and goes on where it was interrupted; `--minutes` is the
 training of a stage (of each student), `students --methods tcd` trains one of them. After each stage
@@ -20,7 +20,7 @@ it the sounds are stored, and `table` scores them elsewhere. Hits are those of h
 
 tries the chain on a CPU in half a minute, on eight tones and noises: it shows that the chain works, no more. Networks and losses are
 in `small_audioldm.py`. The row `codec` of the table bounds all others: of samples/audioldm_scores.json, made with these defaults in
-18 minutes, it keeps few hits, because the vocoder, without an adversary, smears tones and attacks.
+24 minutes, it keeps a third of the hits: five minutes of a vocoder without an adversary smear tones and attacks.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def train_codec(pipe: Any, places: Places, size: Size) -> None:
     with torch.no_grad():
         spread = vae.encode(next(crops)[1].cpu()).latent_dist.mode().std().item()
     vae.register_to_config(scaling_factor=1 / spread)
-    crops.samples //= 2
+    crops.samples, crops.batch = crops.samples // 2, max(crops.batch // 2, 2)
     frozen = copy.deepcopy(vae).to(device).requires_grad_(False)
     mel = LogMel(RATE, N_FFT, adapter.hop, pipe.vocoder.config.model_in_dim).to(device)
     own, loss = (
