@@ -26,6 +26,34 @@ def splice(sound: np.ndarray, made: np.ndarray, first: int, end: int, seam: int)
     return np.where(share == 0, sound, np.where(share == 1, made.astype(sound.dtype), mixed))
 
 
+def match_seams(
+    made: np.ndarray, sound: np.ndarray, first: int, end: int, rate: float, limit: float = 8.0
+) -> np.ndarray:
+    """Returns `made` with its samples from `first` to `end` at the level of `sound` where the two meet.
+
+    At each seam the RMS of the first tenth of a second of what was made becomes that of the last tenth beside it, channel
+    by channel, by a gain of at most `limit` decibels, which falls to none within a quarter of a second. The result is no
+    louder than full scale, or than `sound`."""
+    window, reach = round(0.1 * rate), round(0.25 * rate)
+    result = np.array(made, np.float64)
+    inside = np.arange(end - first)
+
+    def level(wav: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.mean(np.square(wav, dtype=np.float64), axis=0) + 1e-10)
+
+    for beside, near, distance in (
+        (sound[max(0, first - window) : first], made[first : min(end, first + window)], inside),
+        (sound[end : end + window], made[max(first, end - window) : end], inside[::-1]),
+    ):
+        if len(beside) and len(near):
+            decibels = np.clip(20 * np.log10(level(beside) / level(near)), -limit, limit)
+            share = 0.5 + 0.5 * np.cos(np.pi * np.minimum(distance / reach, 1.0))
+            result[first:end] *= 10 ** (share.reshape(-1, *(1,) * (made.ndim - 1)) * decibels / 20)
+    peak, highest = np.abs(result[first:end]).max(initial=0.0), max(0.99, float(np.abs(sound).max()))
+    result[first:end] *= min(1.0, highest / max(peak, 1e-9))
+    return result.astype(made.dtype)
+
+
 def high_pass(wav: np.ndarray, rate: float, cutoff: float, width: float = 0.1) -> np.ndarray:
     """Returns the part of a wav above `cutoff` Hz by a linear-phase filter without delay.
 

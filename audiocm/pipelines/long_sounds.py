@@ -239,7 +239,7 @@ class SoundFiller(PartEditor):
             mel = self.codec.vae.decode(self._sample(reference, settings, seed, known=known))
             return like_sides(mel, known.repeat_interleave(mel.shape[2] // reference.shape[2]))
 
-        made = self._fill_part(wav[begin:stop], rate, first - begin, end - begin, fill_mel, settings)
+        made = self._fill_part(wav[begin:stop], rate, first - begin, end - begin, fill_mel, settings, level_seams=True)
         return np.concatenate([wav[:begin], made, wav[stop:]])
 
     def _sample(

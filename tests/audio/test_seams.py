@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from audiocm.audio.seams import fade_in, high_pass, match_level, splice
+from audiocm.audio.seams import fade_in, high_pass, match_level, match_seams, splice
 
 RNG = np.random.default_rng(0)
 
@@ -37,3 +37,25 @@ def test_match_level_has_the_level_of_the_reference_within_its_limit():
     made, reference = RNG.standard_normal((2, 500))
     assert np.std(match_level(made * 3, reference)) == pytest.approx(np.std(reference), rel=0.05)
     np.testing.assert_allclose(match_level(made * 1e-3, reference, limit=20), made * 1e-2)
+
+
+@pytest.mark.parametrize("shape", [(3000,), (3000, 2)])
+def test_match_seams_brings_both_ends_to_the_level_beside_them(shape):
+    rng = np.random.default_rng(0)
+    sound, made = (rng.standard_normal(shape).astype(np.float32) * scale for scale in (0.05, 0.1))
+    sound[2000:] *= 4  # louder after the interval than before
+    matched = match_seams(made, sound, 1000, 2000, rate=1000)
+    assert np.array_equal(matched[:1000], made[:1000]) and np.array_equal(matched[2000:], made[2000:])
+    for near, beside in ((matched[1000:1100], sound[900:1000]), (matched[1900:2000], sound[2000:2100])):
+        np.testing.assert_allclose(near.std(0), beside.std(0), rtol=0.2)
+    middle = slice(1250, 1750)
+    np.testing.assert_allclose(matched[middle], made[middle], rtol=1e-6)
+
+
+def test_match_seams_has_a_limit_and_no_louder_samples_than_full_scale():
+    made = np.full(3000, 0.1, np.float32)
+    quiet, loud = np.full(3000, 1e-4, np.float32), np.full(3000, 0.9, np.float32)
+    assert match_seams(made, quiet, 1000, 2000, 1000)[1000] == pytest.approx(0.1 * 10 ** (-8 / 20), rel=1e-3)
+    assert match_seams(made, loud, 0, 2000, 1000)[0] == np.float32(0.1)  # nothing is before it
+    assert np.abs(match_seams(made * 8, loud, 1000, 2000, 1000)).max() <= 0.99
+    assert match_seams(np.zeros(3000, np.float32), loud, 1000, 2000, 1000).any() == np.False_
