@@ -1,14 +1,16 @@
 """Written text -> words, by semiotic classes (Taylor, "Text-to-Speech Synthesis", 2009, chapter 5).
 
-`classes.CLASSES` are patterns with their verbalisers in order of priority. A stretch of text belongs to the first class
-that reads it, and no later class sees it again; a class whose verbaliser returns None leaves the text to those after it."""
+`semiotic_classes.priority.CLASSES` are patterns with their verbalisers in order of priority. A stretch of text belongs
+to the first class that reads it, and no later class sees it again; a class whose verbaliser returns None leaves the text
+to those after it."""
 
 import re
 from collections.abc import Iterator
 
 from .characters import drop_unread
-from .classes import CLASSES, JOINED, read_capitals
 from .segmentation import split_clauses
+from .semiotic_classes.abbreviations import read_capitals
+from .semiotic_classes.priority import CLASSES, JOINED
 from .tables import AMBIGUOUS, REGNAL, REGNAL_TITLES, ROMAN_CUES, SPELLED, TITLES
 from .verbalisers import LETTER_END, cardinal, letters, roman, shown
 
