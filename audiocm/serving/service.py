@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..pipelines.failures import AudioError, Failure, attempt, raise_failures
+from ..pipelines.speech_synthesizer import SpokenSentence
 from ..pipelines.text_to_audio import TextToAudioPipeline
 from ..pipelines.text_to_speech import TextToSpeechPipeline
-from ..pipelines.text_to_speech_sampler import SpokenSentence
 from .batching import Stream, Worker
 
 MAX_RETRIES = 3  # tries with other seeds for a sound or a sentence that fails
