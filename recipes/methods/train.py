@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from audiocm.codec.codec import Codec
 from audiocm.cuda_graphs import side_stream
-from audiocm.data.batches import LatentBatches
+from audiocm.data.latent_batches import LatentBatches
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.solvers import Solver
 from audiocm.evaluation.provenance import commit
