@@ -16,6 +16,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
     "cuda_graphs": set(),
     "devices": set(),
     "errors": set(),
+    "failed_sounds": {"checks"},
     "native_libraries": set(),
     "audio": {"files"},
     "text": set(),
@@ -33,6 +34,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
         "cuda_graphs",
         "devices",
         "diffusion",
+        "failed_sounds",
         "files",
         "models",
         "schema",
@@ -51,7 +53,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
         "schema",
         "version",
     },
-    "serving": {"audio", "pipelines", "speech", "version"},
+    "serving": {"audio", "failed_sounds", "pipelines", "speech", "version"},
     "metrics": {"audio", "checks"},
     "embedders": {"audio", "devices", "errors", "files", "metrics", "models", "schema"},
     "evaluation": {"audio", "checks", "devices", "embedders", "files", "metrics", "schema", "version"},
@@ -77,7 +79,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
         "version",
     },
     "schema": set(),
-    "runtime": {"checks", "files", "models", "speech", "text"},
+    "runtime": {"checks", "failed_sounds", "files", "models", "speech", "text"},
     "export": {"audio", "diffusion", "files", "models", "pipelines", "runtime", "speech", "version"},
 }
 

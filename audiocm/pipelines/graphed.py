@@ -9,7 +9,8 @@ from ..checks import check_number, check_whole
 from ..cuda_graphs import record_graph
 from ..devices import usual_defaults
 from ..diffusion import solvers
-from .failures import MAX_FRAME_RMS, attempt, check_retries, fault_flags, named_faults, summary, within_full_scale
+from ..failed_sounds import check_retries
+from .failures import MAX_FRAME_RMS, attempt, fault_flags, named_faults, summary, within_full_scale
 from .sampler import PerItemNoise, Seeds, Sounds, item_seeds
 from .text_to_audio_sampler import Prompt, TextToAudioSampler
 

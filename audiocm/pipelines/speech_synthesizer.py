@@ -15,13 +15,14 @@ from torch.nn.utils.rnn import pad_sequence
 from ..devices import usual_defaults
 from ..diffusion.denoiser import Condition
 from ..diffusion.solvers import Solver
+from ..failed_sounds import Failure
 from ..speech.alignment import whole_frames
 from ..speech.encoder_net import SUBFRAMES, SpeechBatch, phoneme_batch, pitch_features
 from ..speech.pieces import SpokenPiece, Timeline, in_context, speaking_rate, without_context
 from ..speech.singing import Notes, align_notes, resample_contour
 from ..speech.times import SentenceTimes, place_of_middle, split_sentence
 from ..text.reading import Sentence
-from .failures import Failure, attempt, decode_checked
+from .failures import attempt, decode_checked
 from .sampler import Hook, LatentSampler, PerItemNoise
 
 

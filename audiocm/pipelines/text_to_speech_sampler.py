@@ -9,6 +9,7 @@ import torch
 from ..codec.vae_net import MelVAENet
 from ..codec.vocoder_net import VocoderNet
 from ..diffusion.solvers import Solver
+from ..failed_sounds import Failure, check_retries
 from ..models.transformer_net import TransformerNet
 from ..speech.encoder_net import SpeechEncoderNet
 from ..speech.pieces import SPEEDS, read_pieces
@@ -16,7 +17,6 @@ from ..speech.singing import Notes, check_notes
 from ..speech.times import SentenceTimes
 from ..text.pronunciation import Lexicon
 from ..text.reading import validate_text
-from .failures import Failure, check_retries
 from .sampler import Callback, LatentSampler, Seeds, StepCallback, item_seeds
 from .speech_synthesizer import SpeechOptions, SpeechSynthesizer, SpokenSentence
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..failed_sounds import Failure, check_retries
 from ..speech.phonemes import encode_phonemes
 from ..speech.pieces import SPEEDS, SpokenPiece, Timeline, in_context, read_pieces, speaking_rate, without_context
 from ..speech.singing import Notes, align_notes, check_notes, resample_contour
 from ..speech.times import SentenceTimes, place_of_middle, split_sentence
 from ..text.pronunciation import Lexicon
 from ..text.reading import Sentence, validate_text
-from .checks import Failure, check_retries, make_valid, raise_failures
+from .checks import make_valid, raise_failures
 from .noise import drawn_seed, normal_noise
 from .text_to_audio import ExportedModel, SoundOutput
 

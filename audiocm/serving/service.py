@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..pipelines.failures import AudioError, Failure, attempt, raise_failures
+from ..failed_sounds import Failure
+from ..pipelines.failures import AudioError, attempt, raise_failures
 from ..pipelines.speech_synthesizer import SpokenSentence
 from ..pipelines.text_to_audio import TextToAudioPipeline
 from ..pipelines.text_to_speech import TextToSpeechPipeline
