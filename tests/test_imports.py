@@ -160,6 +160,29 @@ def test_no_circle_of_files():
         left = {module: names for module, names in left.items() if module not in free}
 
 
+def names_of(file: Path) -> set[str]:
+    """Returns the names that the top level of a file defines, those in `try` and `if` included."""
+    found: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif not isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return found
+
+
+def test_names_are_imported_from_the_file_that_defines_them():
+    defined = {file: names_of(file) for file in MODULES.values()}
+    borrowed = set()
+    for file in MODULES.values():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level and node.module:
+                source = file.parents[node.level - 1].joinpath(*node.module.split(".")).with_suffix(".py")
+                names = {alias.name for alias in node.names}
+                borrowed |= {f"{source}: {name}" for name in names - defined.get(source, names)}
+    assert borrowed == set()
+
+
 def test_modules_are_named_by_imports_and_not_by_strings():
     """A module with a computed name would be invisible to the tests above."""
     by_string = {

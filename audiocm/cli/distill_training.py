@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from ..data.encoded import EncodedSet
+    from ..data.encoded_set import EncodedSet
     from ..teachers import Teacher
 
 
@@ -135,7 +135,7 @@ def train_student(
     ranks: Any,
 ) -> None:
     """Trains and saves the student."""
-    from ..data.encoded import EncodedBatches
+    from ..data.encoded_batches import EncodedBatches
     from ..files import write_json
     from ..teachers import save_student
     from ..training.compile import compile_blocks

@@ -23,8 +23,7 @@ from tqdm import tqdm
 
 from ..diffusion.denoiser import Condition
 from ..files import atomic_write, content_digest, read_json_lines, remove_partials, write_json_lines
-from .encoded_batches import EncodedBatches as EncodedBatches
-from .encoded_set import MASKED, EncodedSet as EncodedSet
+from .encoded_set import MASKED, EncodedSet
 from .manifest import warn_of_skipped
 from .recordings import Recording, read_parts
 
