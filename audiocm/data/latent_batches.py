@@ -15,8 +15,8 @@ from .manifest import Clip
 
 LEAST_FRAMES = 12  # of a part of a texture
 LONG_EVENTS = 0.2  # share of a single event's samples that belong to the longest bucket
-EVENTS_IN_WINDOW = 0.4  # share of events whose duration is said to be that of the window
-UNSAID = 0.2  # share of samples of which no duration is said
+EVENTS_IN_WINDOW = 0.4  # share of events whose duration condition is the length of the window
+NO_DURATION = 0.2  # share of samples without a duration condition
 
 
 class Role(IntEnum):
@@ -106,10 +106,10 @@ class LatentBatches(StepSeededBatches):
         rows = self.conditions.choose(clips, generator.random(batch))
         null = generator.random(batch) < self.dropout
         first, end = _unknown_intervals(generator, total, self.editing)
-        told = generator.random(batch)
+        uniform = generator.random(batch)
         is_event = roles == Role.EVENT
-        duration = np.where(is_event & (told < EVENTS_IN_WINDOW), total, length)
-        duration = np.where((told > 1 - UNSAID) & (is_event | (total == length)), 0, duration)
+        duration = np.where(is_event & (uniform < EVENTS_IN_WINDOW), total, length)
+        duration = np.where((uniform > 1 - NO_DURATION) & (is_event | (total == length)), 0, duration)
         columns = (self.starts[clips] + offset, length, total, rows, null, first, end, duration)
         return self._gather(*self.columns_to_device(*columns), frames)
 

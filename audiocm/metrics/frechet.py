@@ -113,7 +113,8 @@ def frechet_distance(generated: Clips, reference: Clips | Moments) -> float:
     """Computes the Fréchet distance of two sets of embeddings in float64; exact also for fewer clips than dimensions.
 
     It is called FAD only if the embedder is VGGish. Raises ValueError if a set has fewer than 2 embeddings, if a value
-    is not finite, or if the sets differ in dimension. `reference` may be the moments of a set, here and below."""
+    is not finite, or if the sets differ in dimension. `reference` may also be the moments of a set, in all functions of
+    this file."""
     return weighted_distance(generated, reference)(np.ones(len(generated), dtype=np.int64))
 
 
@@ -171,8 +172,8 @@ def frechet_score(
     draws: int = 200,
     seed: int = 0,
 ) -> Score:
-    """Computes `frechet_distance` with an interval for the choice of the clips of both sets, see the head of this file;
-    a reference of which the moments are known counts as given.
+    """Computes `frechet_distance` with an interval for the choice of the clips of both sets, see the head of this
+    file; a reference of which only the moments are known is not resampled.
 
     `draw` is `independent_resample` or `paired_resample`. Raises ValueError as `frechet_distance`."""
     x, y = _both(generated, reference)

@@ -138,7 +138,8 @@ class LatentSampler(Configured):
             raise ValueError(f"the {encoder} gives states of {width} numbers, the transformer takes {taken}")
 
     def build_codec(self, iterations: int | None = None) -> None:
-        """Builds `codec` in a subclass' __init__, if no part is None. Raises ValueError if the transformer does not fit."""
+        """Builds `codec` in a subclass' __init__, if no part is None. Raises ValueError if the transformer does not
+        fit."""
         if None in (self.transformer, self.vae, self.vocoder):
             return
         if self.vae.config.mel_bins != self.vocoder.config.mel_bins:

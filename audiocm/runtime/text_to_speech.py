@@ -162,7 +162,7 @@ class OnnxTextToSpeech(ExportedModel):
             tokens=tokens,
             token_mask=np.ones_like(numbers),
             pooled=pooled,
-            duration=np.zeros(1, np.float32),  # not said: the prior tells it
+            duration=np.zeros(1, np.float32),  # unknown: the prior has the length
             prior=prior,
         )
         wav, fault = self.decode(latent)

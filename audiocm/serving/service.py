@@ -23,7 +23,7 @@ MAX_RETRIES = 3  # tries with other seeds for a sound or a sentence that fails
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client and all together may ask for."""
+    """Limits of one request, and of all requests that are at work or waiting."""
 
     requests: int = 64  # at work or waiting
     batch: int = 8  # sounds that are made at once

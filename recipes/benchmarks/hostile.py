@@ -4,14 +4,14 @@
     python -m recipes.benchmarks.hostile --sample 60 --kinds generate,score
     python -m recipes.benchmarks.hostile --run "generate: 'x' -o x.wav --device cpu:5"
 
-The cases are composed in `wrong_inputs`: values of every type for every option, argument and key, and kinds of damage. A
-fault that somebody finds is a line in one of the tables there, and so is tried in all places alike. Each case runs in a child of this process, forked with everything imported, in a
-folder of its own. A command is **refused** well if its exit code is 2 (or 3, for sounds that are missing), stderr has
-one line, which starts with "audiocm", and no file appeared, changed or went. A call is refused well if it raises a
-ValueError or TypeError of one line that names the argument. A case that may also pass is **accepted** if it does, and
-what it wrote does not count. Anything else is a failure: a traceback, more than one line, another exit code, nonsense
-that passes, a lost or half-written file, code that ran (a mark file), or a child that takes more than 10 s of CPU time
-or two minutes.
+The cases are composed in `wrong_inputs`: values of every type for every option, argument and key, and kinds of damage.
+A fault that somebody finds is a line in one of the tables there, and so is tried in all places alike. Each case runs in
+a child of this process, forked with everything imported, in a folder of its own. A command is **refused** well if its
+exit code is 2 (or 3, for sounds that are missing), stderr has one line, which starts with "audiocm", and no file
+appeared, changed or went. A call is refused well if it raises a ValueError or TypeError of one line that names the
+argument. A case that may also pass is **accepted** if it does, and what it wrote does not count. Anything else is a
+failure: a traceback, more than one line, another exit code, nonsense that passes, a lost or half-written file, code
+that ran (a mark file), or a child that takes more than 10 s of CPU time or two minutes.
 """
 
 import argparse
