@@ -57,10 +57,12 @@ def is_complete(args: argparse.Namespace, state: dict[str, Any]) -> bool:
 
 
 def target_ema(args: argparse.Namespace) -> float | None:
+    """Returns the decay of the target network's average, None for a method without a target network."""
     return None if args.method in WITHOUT_TARGET else 0.95
 
 
 def precision_of(args: argparse.Namespace, device: torch.device) -> str:
+    """Returns the precision of a training, bf16 on a GPU by default, see `training.run.Run`."""
     return args.precision or ("bf16" if device.type == "cuda" else "no")
 
 

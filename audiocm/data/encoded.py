@@ -40,11 +40,14 @@ class Encoder(Protocol):
     @property
     def channels(self) -> int: ...
 
-    def latent_shape(self, seconds: float) -> tuple[int, ...]: ...
+    def latent_shape(self, seconds: float) -> tuple[int, ...]:
+        """Returns the shape of one latent of a sound of a length."""
 
-    def encode(self, wav: Tensor) -> Tensor: ...
+    def encode(self, wav: Tensor) -> Tensor:
+        """Encodes waveforms [batch, sample], or [batch, channel, sample], to latents [batch, *latent_shape]."""
 
-    def condition(self, prompts: Sequence[str], seconds: float) -> Condition: ...
+    def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
+        """Encodes prompts for sounds of a length; no row may depend on the others."""
 
 
 def part_samples(encoder: Encoder, seconds: float) -> int:

@@ -252,7 +252,7 @@ class SpeechEditor(PartEditor):
     ) -> Tensor:
         """Samples latents [channel, latent channel, frame] around the prior.
 
-        A single call of a network that takes no known frames could not hear them: it is not told."""
+        A single call of a student without `takes_kept` gets no known frames, since setting them cannot change what it makes."""
         w = self.pipe.config.guidance_scale if settings.guidance is None else settings.guidance
         if self.pipe.is_student and not self.takes_kept and settings.steps in (None, 1):
             known = None

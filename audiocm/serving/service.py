@@ -91,7 +91,7 @@ class Service:
         )
 
     def check_sound(self, prompt: str, settings: SoundSettings) -> None:
-        """Raises ValueError if a sound cannot be asked for."""
+        """Raises ValueError for a prompt or settings that are not allowed."""
         one = settings
         self.sounds.check_inputs([prompt], one.seconds, one.steps, one.guidance, temperature=one.temperature)
 

@@ -84,7 +84,7 @@ def _glue(left: str, right: str) -> str:
 
 
 def is_capitals(text: str) -> bool:
-    """Whether a sentence is written in capitals: then its words are words."""
+    """Whether a sentence is written in capitals, so that words in capitals are no acronyms."""
     words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text)
     long = [word for word in words if len(word) > 1]
     if len(words) < 2 or not long or any(word != word.upper() for word in words):
