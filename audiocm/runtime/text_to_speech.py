@@ -170,7 +170,7 @@ class OnnxTextToSpeech(ExportedModel):
         return piece if line == sentence.phonemes else without_context(piece, self.sample_rate), fault
 
     def _pitch(self, hertz: np.ndarray | None, frames: int) -> np.ndarray:
-        """Returns pitch features [1, 3 * subframes, frame] as `audiocm.speech.encoder.pitch_features`; None: free."""
+        """Returns pitch features [1, 3 * subframes, frame] as `audiocm.speech.encoder_net.pitch_features`; None: free."""
         count = self.settings["subframes"]
         if hertz is None:
             return np.zeros((1, 3 * count, frames), np.float32)
