@@ -12,8 +12,10 @@ from . import (
     models as models,
     pipelines as pipelines,
     runtime as runtime,
+    serving as serving,
     speech as speech,
     teachers as teachers,
+    text as text,
     training as training,
 )
 from .codec.codec import Codec as Codec

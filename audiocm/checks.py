@@ -160,7 +160,7 @@ def check_array(name: str, value: Any, shape: Shape, finite: bool = True) -> "np
 def check_tensor(name: str, value: Any, shape: Shape | None = None, finite: bool = True) -> "Tensor":
     """Returns a tensor of real, by default finite, floating-point numbers, of this shape if one is given.
 
-    Finite numbers are awaited from the device."""
+    Whether numbers are finite is known once the device has computed them, so that the check waits for it."""
     import torch
 
     if not isinstance(value, torch.Tensor) or not value.is_floating_point():

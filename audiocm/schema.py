@@ -1,9 +1,8 @@
 """Values from outside, checked once where they enter: JSON of bounded size and depth, and what each key may hold.
 
 A rule is a function (value, place) that raises ValueError if the value is not allowed. The error is one line with the
-place (a key or an argument, "" for the whole of a file), what is allowed and what was there. Rules are made of other rules: a `table`
-of `whole` numbers, `list_of` `text`.
-"""
+place (a key or an argument, "" for the whole of a file), what is allowed and what was there. Rules are made of other
+rules: a `table` of `whole` numbers, `list_of` `text`."""
 
 import json
 import math

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,12 @@ def file_format(file: str | os.PathLike) -> tuple[str, str]:
     return FORMATS[suffix]
 
 
+def write_in_blocks(output: Any, wav: np.ndarray) -> None:
+    """Writes a wav to an open soundfile.SoundFile, _BLOCK samples at a time."""
+    for start in range(0, len(wav), _BLOCK):
+        output.write(wav[start : start + _BLOCK])
+
+
 @contextmanager
 def open_wave_writer(
     file: str | os.PathLike, sample_rate: int, channels: int = 1, subtype: str | None = None
@@ -117,12 +124,7 @@ def open_wave_writer(
         with atomic_write(file) as path:
             name = os.fsencode(path)  # soundfile cannot encode every name
             with _explained(path), SoundFile(name, "w", sample_rate, channels, subtype, format=form) as output:
-
-                def append(wav: np.ndarray) -> None:
-                    for start in range(0, len(wav), _BLOCK):
-                        output.write(wav[start : start + _BLOCK])
-
-                yield append
+                yield lambda wav: write_in_blocks(output, wav)
     except SoundFileError as error:
         raise ValueError(f"cannot write {file}: {error}") from error
 

@@ -1,4 +1,5 @@
-"""Joining a sound that was made to one that was there: cross-fades, levels and bands. A wav is [sample] or [sample, channel].
+"""Joining a sound that was made to one that was there: cross-fades, levels and bands. A wav is [sample] or [sample,
+channel].
 
 Every function leaves the samples outside the stated place equal to those that it was given, bit for bit.
 """

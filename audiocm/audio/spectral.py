@@ -128,7 +128,7 @@ class LogMel(nn.Module):
     def rms(self, log_mel: Tensor) -> Tensor:
         """Estimates the RMS `[batch, frames]` of the wav with this mel by Parseval's theorem.
 
-        It is right within a few dB, since a mel bin does not tell where in its band a partial lies."""
+        It is right within a few dB, since where in its band a partial lies is not known from a mel bin."""
         power = 2 * self.magnitude(log_mel).square().sum(1) / self.n_fft
         return (power / self.window.square().sum()).sqrt()
 
@@ -173,7 +173,7 @@ def griffin_lim(
     spectrum = with_known(mel.match_mel(spectrum, log_mel).transpose(1, 2).contiguous())
     weight = overlap_weight(spectrum.shape[1], mel.window, mel.hop)
     magnitude, previous = spectrum.abs(), None
-    for _ in range(iterations):  # spectra as rows, as the transforms want them
+    for _ in range(iterations):  # spectra as rows, as the transforms take them
         wav = _istft_rows(spectrum, mel.hop, mel.window, weight)
         current = mel.stft(wav).transpose(1, 2)
         accelerated = current if previous is None else torch.sub(current, previous, alpha=share)

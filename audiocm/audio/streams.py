@@ -27,11 +27,10 @@ FORMATS = {  # name and extension: libsndfile's container and sample format
 }
 _UNKNOWN = 0xFFFF_FFFF  # the length in the header of a WAV file that is written to a pipe
 _CONSTANT = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}  # of MP3: 80 kbit/s at 24 kHz; its length is known
-_BLOCK = 16_384  # samples per write: libsndfile's Vorbis encoder overflows its stack when handed minutes at once
 
 
 class PipeClosedError(Exception):
-    """Nobody reads the pipe any more; no OSError, which would tell of a file that cannot be written."""
+    """Nobody reads the pipe any more. It is no OSError, since that would mean a file that cannot be written."""
 
 
 def stream_format(output: str | os.PathLike, form: str | None = None) -> str:
@@ -177,15 +176,12 @@ def open_encoder(file: Any, sample_rate: int, form: str, output: str | os.PathLi
     form: one of FORMATS; output: its name in the ValueError that says that it cannot be written."""
     from soundfile import SoundFile, SoundFileError
 
+    from .io import write_in_blocks
+
     container, subtype = FORMATS[form]
     options = {"mp3": _CONSTANT, "pcm": {"endian": "LITTLE"}}.get(form, {})
     try:
         with SoundFile(file, "w", sample_rate, 1, subtype, format=container, **options) as sound:
-
-            def append(wav: np.ndarray) -> None:
-                for start in range(0, len(wav), _BLOCK):
-                    sound.write(wav[start : start + _BLOCK])
-
-            yield append
+            yield lambda wav: write_in_blocks(sound, wav)
     except SoundFileError as error:
         raise ValueError(f"cannot write {output}: {error}") from error

@@ -1,4 +1,4 @@
-"""The command line: `audiocm generate | speak | serve | train | distill | score | compare`."""
+"""The command line: `audiocm generate | speak | edit | serve | train | distill | export | score | compare`."""
 
 import lazy_loader
 

@@ -23,7 +23,7 @@ from .loading import quiet_libraries
 if TYPE_CHECKING:
     import torch
 
-    from ..data.encoded import EncodedSet
+    from ..data.encoded_set import EncodedSet
     from ..teachers import Teacher
 
 EXAMPLES = """examples:

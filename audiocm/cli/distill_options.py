@@ -60,6 +60,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def run_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options that must not change when a run goes on, as they are read from distill.json."""
     values = {name: getattr(args, name) for name in FIXED}
     return json.loads(json.dumps(values))
 

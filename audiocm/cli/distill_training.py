@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from ..data.encoded import EncodedSet
+    from ..data.encoded_set import EncodedSet
     from ..teachers import Teacher
 
 
@@ -57,10 +57,12 @@ def is_complete(args: argparse.Namespace, state: dict[str, Any]) -> bool:
 
 
 def target_ema(args: argparse.Namespace) -> float | None:
+    """Returns the decay of the target network's average, None for a method without a target network."""
     return None if args.method in WITHOUT_TARGET else 0.95
 
 
 def precision_of(args: argparse.Namespace, device: torch.device) -> str:
+    """Returns the precision of a training, bf16 on a GPU by default, see `training.run.Run`."""
     return args.precision or ("bf16" if device.type == "cuda" else "no")
 
 
@@ -135,7 +137,7 @@ def train_student(
     ranks: Any,
 ) -> None:
     """Trains and saves the student."""
-    from ..data.encoded import EncodedBatches
+    from ..data.encoded_batches import EncodedBatches
     from ..files import write_json
     from ..teachers import save_student
     from ..training.compile import compile_blocks

@@ -31,7 +31,9 @@ class Codec:
 
     @torch.no_grad()
     def encode(self, wav: Tensor) -> Tensor:
-        """Encodes waveforms [batch, sample], zero-padded to whole frames, to latents [batch, channels, frame]."""
+        """Encodes waveforms [batch, sample], zero-padded to whole frames, to latents [batch, channels, frame].
+
+        Raises ValueError for another shape."""
         if wav.ndim != 2:
             raise ValueError(f"wav must be [batch, sample], got shape {tuple(wav.shape)}")
         wav = F.pad(wav, (0, -wav.shape[1] % self.samples_per_frame))
@@ -41,7 +43,8 @@ class Codec:
     def decode(self, latent: Tensor, max_rms: float | None = None) -> Tensor:
         """Decodes latents [batch, channels, frame] to waveforms [batch, sample], float32, not clipped to [-1, 1].
 
-        `max_rms` limits each mel frame's RMS. Generated latents need it: half a std of loudness is a factor of four.
-        A CPU decodes CPU_ROWS rows at once: of more, the activations leave its cache and fill the memory."""
+        max_rms: the largest RMS of a mel frame, as a share of full scale; None: no limit. Set it for generated latents,
+        whose loudness may be wrong: an error of half a standard deviation is a factor of four in level. On a CPU,
+        CPU_ROWS latents are decoded at a time, since the activations of more do not fit into its cache."""
         groups = latent.split(CPU_ROWS) if latent.device.type == "cpu" else [latent]
         return torch.cat([self.vocoder(self.vae.decode(one), self.iterations, max_rms) for one in groups])

@@ -23,8 +23,7 @@ from tqdm import tqdm
 
 from ..diffusion.denoiser import Condition
 from ..files import atomic_write, content_digest, read_json_lines, remove_partials, write_json_lines
-from .encoded_batches import EncodedBatches as EncodedBatches
-from .encoded_set import MASKED, EncodedSet as EncodedSet
+from .encoded_set import MASKED, EncodedSet
 from .manifest import warn_of_skipped
 from .recordings import Recording, read_parts
 
@@ -41,11 +40,14 @@ class Encoder(Protocol):
     @property
     def channels(self) -> int: ...
 
-    def latent_shape(self, seconds: float) -> tuple[int, ...]: ...
+    def latent_shape(self, seconds: float) -> tuple[int, ...]:
+        """Returns the shape of one latent of a sound of a length."""
 
-    def encode(self, wav: Tensor) -> Tensor: ...
+    def encode(self, wav: Tensor) -> Tensor:
+        """Encodes waveforms [batch, sample], or [batch, channel, sample], to latents [batch, *latent_shape]."""
 
-    def condition(self, prompts: Sequence[str], seconds: float) -> Condition: ...
+    def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
+        """Encodes prompts for sounds of a length; no row may depend on the others."""
 
 
 def part_samples(encoder: Encoder, seconds: float) -> int:
@@ -90,7 +92,8 @@ def encode_recordings(
     The folder must be of one encoder and one length. An interrupted call loses at most a shard of 128 recordings. Each
     of `ranks` processes encodes its share; `wait` lets them wait for each other. Recordings that cannot be read or
     encoded are left out, named in a warning with those of `skipped`, and not tried again. A teacher whose latents have
-    one shape at any length is told the length of each part, others `seconds`. Raises ValueError if none is left."""
+    one shape at any length is conditioned on the length of each part, others on `seconds`. Raises ValueError if none is
+    left."""
     place, left_out = Path(folder), dict(skipped or {})
     places = place / "latents", place / "conditions"
     samples = part_samples(encoder, seconds)
@@ -174,16 +177,16 @@ def _keys(place: Path) -> set[str]:
 
 @dataclass(slots=True)
 class _Row:
-    """A latent: its shard and row, the seconds of sound, those that its condition is told, and its captions."""
+    """A latent: its shard and row, the seconds of sound, those that its condition holds, and its captions."""
 
     shard: str
     row: int
     seconds: float
-    told: float
+    condition_seconds: float
     captions: tuple[str, ...]
 
 
-def _rows(recordings: Sequence[Recording], place: Path, told: float | None, left_out: dict[str, str]) -> list[_Row]:
+def _rows(recordings: Sequence[Recording], place: Path, seconds: float | None, left_out: dict[str, str]) -> list[_Row]:
     """Returns the rows of recordings, in their order, and adds those without any to `left_out`."""
     index: dict[str, dict] = {}
     for file in sorted(place.glob("*.jsonl")):
@@ -195,15 +198,17 @@ def _rows(recordings: Sequence[Recording], place: Path, told: float | None, left
         if "reason" in line:
             left_out[recording.name] = line["reason"]
         for i, length in enumerate(line.get("seconds", ())):
-            own = max(0.1, round(length, 1)) if told is None else told
+            own = max(0.1, round(length, 1)) if seconds is None else seconds
             rows.append(_Row(line["shard"], line["first"] + i, length, own, recording.captions))
     return rows
 
 
 def _number_captions(rows: Sequence[_Row]) -> tuple[dict[tuple[str, float], int], list[list[int]]]:
-    """Numbers the different pairs of a caption and the seconds that are told; returns the numbers of each row too."""
+    """Numbers the different pairs of a caption and the seconds of its condition; returns the numbers of each row too."""
     number_of: dict[tuple[str, float], int] = {}
-    own = [[number_of.setdefault((text, row.told), len(number_of)) for text in row.captions] for row in rows]
+    own = [
+        [number_of.setdefault((text, row.condition_seconds), len(number_of)) for text in row.captions] for row in rows
+    ]
     return number_of, own
 
 
@@ -265,9 +270,9 @@ def _write_conditions(pairs: Sequence[tuple[str, float]], encoder: Encoder, batc
     Raises ValueError for a condition that is not finite."""
     order = sorted(pairs, key=lambda pair: pair[1])
     parts = []
-    for told in dict.fromkeys(seconds for _, seconds in order):
-        captions = [caption for caption, seconds in order if seconds == told]
-        parts += [encoder.condition(some, told).to("cpu") for some in _split(captions, batch)]
+    for length in dict.fromkeys(seconds for _, seconds in order):
+        captions = [caption for caption, seconds in order if seconds == length]
+        parts += [encoder.condition(some, length).to("cpu") for some in _split(captions, batch)]
     cond = Condition.cat(parts)
     stored: dict[str, Tensor] = {}
     for one in fields(cond):
@@ -288,4 +293,4 @@ def _write_conditions(pairs: Sequence[tuple[str, float]], encoder: Encoder, batc
     name = content_digest(*(f"{caption}|{seconds}" for caption, seconds in order))
     with atomic_write(place / f"{name}.safetensors") as partial:
         save_file(stored, partial)
-    write_json_lines(place / f"{name}.jsonl", [{"caption": caption, "seconds": told} for caption, told in order])
+    write_json_lines(place / f"{name}.jsonl", [{"caption": caption, "seconds": seconds} for caption, seconds in order])

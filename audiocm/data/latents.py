@@ -32,7 +32,8 @@ class LatentEncoder(Protocol):
     samples_per_frame: int
     channels: int
 
-    def encode(self, wav: Tensor) -> Tensor: ...
+    def encode(self, wav: Tensor) -> Tensor:
+        """Encodes waveforms [batch, sample] to latents [batch, channel, frame]."""
 
 
 @dataclass

@@ -30,7 +30,7 @@ class Clip:
     group: str = ""
     text: str = ""  # transcript, of speech
     voice: str = ""  # name of the speaker
-    role: str = ""  # "event", "texture" or "" (taken as a whole), see `batches.Role`
+    role: str = ""  # "event", "texture" or "" (taken as a whole), see `latent_batches.Role`
     thing: str = ""  # what makes the sound
 
 

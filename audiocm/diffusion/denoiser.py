@@ -33,7 +33,7 @@ class Condition:
     prior: Tensor | None = None  # [batch, channel, frame] frame-aligned prior mean (speech)
     null: Tensor | None = None  # bool [batch], True = condition dropped
     guidance: Tensor | None = None  # float [batch], the guidance weight w of a guidance-distilled student
-    duration: Tensor | None = None  # float [batch], frames that the sound itself lasts inside the mask; 0 = not said
+    duration: Tensor | None = None  # float [batch], frames that the sound itself lasts inside the mask; 0 = unknown
     kept: Tensor | None = None  # [batch, channel, frame] latents of a sound that is edited
     kept_mask: Tensor | None = None  # bool [batch, frame], True = the frame of `kept` is given, False = to be made
     tokens_2: Tensor | None = None  # [batch, token, dim] states of a second text encoder
@@ -52,7 +52,7 @@ class Condition:
         return dataclasses.replace(self, **{name: change(value) for name, value in self._tensors().items()})
 
     def _full(self, value: bool | float, dtype: torch.dtype) -> Tensor | None:
-        """Returns `value` for each row [batch]; None without a field that tells the batch size."""
+        """Returns `value` for each row [batch]; None without a field, since the batch size is then unknown."""
         first = next(iter(self._tensors().values()), None)
         return None if first is None else torch.full((len(first),), value, dtype=dtype, device=first.device)
 

@@ -38,9 +38,10 @@ FUNCTIONS = ("timesteps", "target", "field", "distance", "weight", "coupling", "
 
 @dataclass(frozen=True)
 class Method:
-    """One training method. The networks live on `net_path`; training states are on `path`.
+    """One training method: the loss at a state is weight * distance(student's estimate, target).
 
-    Raises ValueError for a field that is of no use."""
+    `path` is the noise path of the training states, `net_path` that of the networks. Raises ValueError for a field that
+    is not a function, a path or a bool where one is needed."""
 
     timesteps: TimestepSampler  # draws t, r and s
     target: Target  # what the student's estimate should equal

@@ -97,7 +97,7 @@ def ect(
 ) -> Method:
     """Easy consistency tuning. Geng et al. 2024. Start from a diffusion model; no target EMA.
 
-    Deviation: networks are not asked below t_min, so that an r below it is 0, the boundary (theirs are asked at r)."""
+    Deviation: networks are not called below t_min, so that an r below it is 0, the boundary (theirs are called at r)."""
     sampler = timesteps.ect(sampler, stages, q)
     return replace(Method(sampler, consistency_target(euler), distance=huber(c), weight=losses.inverse_step), **changes)
 
@@ -246,12 +246,12 @@ def rectified_flow(**changes: Any) -> Method:
 def shortcut(**changes: Any) -> Mix:
     """Shortcut models. Frans et al. 2024: 7/8 flow matching, 1/8 one jump = two half jumps of the target. EMA 0.999.
 
-    Jumps are 1 to 1/64 long; the two halves of the shortest are told s = t, where flow matching trains the velocity
-    (their code tells both s = t - 1/128). Deviations: the shares weigh two losses on the whole batch (theirs divide its
+    Jumps are 1 to 1/64 long; both halves of the shortest are called with s = t, where flow matching trains the velocity
+    (in their code with s = t - 1/128). Deviations: the shares weigh two losses on the whole batch (theirs divide its
     rows); no clipping to +-4."""
     flow = rectified_flow(timesteps=timesteps.with_target_time_equal_t(timesteps.uniform), needs_target_time=True)
     target = trajectory_target(student_step)
-    field = states.shortcut_field(shortest=0.75 / 64)  # between the halves of 1/64, which are told s = t, and 1/64
+    field = states.shortcut_field(shortest=0.75 / 64)  # between the halves of 1/64, which get s = t, and 1/64
     halving = replace(flow, timesteps=timesteps.dyadic_intervals(depth=7), target=target, field=field)
     return Mix(((7 / 8, replace(flow, **changes)), (1 / 8, replace(halving, **changes))))
 

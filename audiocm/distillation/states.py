@@ -169,12 +169,12 @@ def target_field(state: TrainingState, target_net: Net) -> Field:
 
 @arguments()
 def shortcut_field(shortest: float) -> Callable[[TrainingState, Net], Field]:
-    """Returns `target_field`, where jumps shorter than `shortest` t_max are told s = t: no jump trains those."""
+    """Returns `target_field`, but with s = t for jumps shorter than `shortest` t_max, which no jump trains."""
 
     def field(state: TrainingState, target_net: Net) -> Field:
         def clean(x_t: Tensor, t: Tensor, s: Tensor) -> Tensor:
-            told = torch.where(t - s < shortest * state.path.t_max, t, s)
-            return target_net(x_t, t, told, state.cond)
+            end = torch.where(t - s < shortest * state.path.t_max, t, s)
+            return target_net(x_t, t, end, state.cond)
 
         return clean
 

@@ -17,9 +17,9 @@ from scipy.special import softmax
 from ..errors import explain_import_error
 from ..files import content_digest
 from ..metrics.similarity import cosine_similarities
-from ..models.folders import SAFE, check_folder
+from ..models.folders import SAFE, check_folder, weight_file
 from ..models.text_encoder import check_vocabulary, load_tokenizer
-from ..models.weights import resolve_folder, weight_file
+from ..models.weights import resolve_folder
 from .protocol import Tagger
 
 CLASSES = Path(__file__).with_name("audioset_classes.txt")

@@ -28,7 +28,7 @@ from .panns import _Cnn14
 
 RATE, N_FFT, HOP = 44100, 1024, 320
 END = "<|endoftext|>"
-# version -> seconds heard, words read, and the sample rate for which its mel filters are made (2023: not that of its sound)
+# version -> seconds of a clip, tokens of a text, and the sample rate of its mel filters (2023: not that of its sound)
 SETTINGS = {"2022": (5, 100, 44100), "2023": (7, 77, 32000)}
 
 
@@ -129,8 +129,8 @@ class MsClap:
         self._filters = mel_filters(filter_rate, N_FFT, 64, 50, 14000).T
 
     def cut(self, wav: np.ndarray) -> np.ndarray:
-        """Repeats a short wav [sample] up to the heard seconds, or cuts them out of a long one at a place drawn with one
-        seed for every clip."""
+        """Repeats a short wav [sample] up to the seconds of a clip, or cuts as many out of a long one at a random place,
+        drawn with the same seed for every clip."""
         size = self.seconds * RATE
         if len(wav) <= size:
             return np.tile(wav, -(-size // len(wav)))[:size]

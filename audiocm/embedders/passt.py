@@ -59,7 +59,7 @@ class _Passt(nn.Module):
 
 
 class Passt:
-    """PaSST at 32 kHz, as stable-audio-metrics asks it: windows of 10 s every 5 s, the last one filled up with silence,
+    """PaSST at 32 kHz, as stable-audio-metrics calls it: windows of 10 s every 5 s, the last one filled up with silence,
     and the mean of their features and logits. A clip of at most 1.5 s is not filled up.
 
     The front end is the original's: pre-emphasis 0.97, symmetric Hann frames of 800 samples every 320, power, 128

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from ..audio.spectral import LogMel
 from ..files import content_digest
+from ..models.folders import PRETRAINED, weight_file
 from ..models.text_encoder import TextConditioner
-from ..models.weights import PRETRAINED, StoredWeights, weight_file
+from ..models.weights import StoredWeights
 from ..schema import Rule, list_of, number, whole
 from .clap import ClapScorer
 from .layers import apply_by_clip

@@ -48,7 +48,7 @@ class _Res2(nn.Module):
 
 
 class _SqueezeExcite(nn.Module):
-    """Scales the channels by what their means over time say."""
+    """Scales each channel by a gate that two layers compute from the means of all channels over time."""
 
     def __init__(self, width: int, narrow: int) -> None:
         super().__init__()

@@ -16,7 +16,8 @@ from ..audio.io import UnusableClipError
 from ..embedders.protocol import Embedder
 from ..files import atomic_write, content_digest
 from ..metrics import Projection, RunningMoments, Score, frechet_score
-from ..metrics.frechet import Moments, frechet_from_moments
+from ..metrics.frechet import frechet_from_moments
+from ..metrics.moments import Moments
 from ..metrics.score import Clips, independent_resample, paired_resample, select
 from .preprocessing import LoadReport, Preprocessing, Source, decode_clip, hash_content
 

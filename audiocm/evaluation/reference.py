@@ -10,7 +10,7 @@ import numpy as np
 from ..embedders.protocol import Embedder
 from ..files import atomic_write, content_digest
 from ..metrics import RunningMoments
-from ..metrics.frechet import Moments
+from ..metrics.moments import Moments
 from ..schema import parse_json
 from .features import FeatureSet
 from .preprocessing import LoadReport, Preprocessing

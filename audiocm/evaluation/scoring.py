@@ -220,7 +220,7 @@ def _card(evaluation: Evaluation, total: MetricResult) -> dict:
 @checked(resamples=partial(check_whole, least=MIN_RESAMPLES, most=MAX_RESAMPLES))
 def compare(first: ScoreRequest, second: ScoreRequest, resamples: int = 1000) -> Comparison:
     """Scores two folders alike and returns the differences first − second with intervals and p-values, paired by file
-    name. `resamples` are those of means over clips; set statistics have the request's.
+    name. `resamples`: bootstrap draws for means over clips; for statistics of whole sets, the request's count.
 
     Raises ValueError if the requests measure differently."""
     for name, request in (("first", first), ("second", second)):

@@ -10,8 +10,7 @@ import onnx
 import torch
 
 from ..files import atomic_write
-from ..models.folders import sha256, shards_of
-from ..models.weights import weight_file
+from ..models.folders import sha256, shards_of, weight_file
 from ..pipelines import failures
 from ..pipelines.latent_pipeline import LatentPipeline
 from ..pipelines.loading import model_folder, read_index

@@ -2,6 +2,7 @@ from . import (
     classification as classification,
     frechet as frechet,
     kernel as kernel,
+    moments as moments,
     score as score,
     signal as signal,
     similarity as similarity,
@@ -13,8 +14,6 @@ from .classification import (
     top_k_hits as top_k_hits,
 )
 from .frechet import (
-    Projection as Projection,
-    RunningMoments as RunningMoments,
     frechet_contributions as frechet_contributions,
     frechet_distance as frechet_distance,
     frechet_infinity as frechet_infinity,
@@ -27,6 +26,7 @@ from .kernel import (
     kernel_score as kernel_score,
     median_bandwidth as median_bandwidth,
 )
+from .moments import Projection as Projection, RunningMoments as RunningMoments
 from .score import (
     Score as Score,
     mean_score as mean_score,

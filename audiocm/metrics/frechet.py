@@ -13,13 +13,13 @@ the place of a bootstrap of a subset. Else the clips are bootstrapped.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
 from scipy import linalg
 
-from ..checks import check_array, check_callable, check_whole, checked
+from ..checks import check_callable, check_whole, checked
+from .moments import Moments, moments
 from .score import (
     RESAMPLING,
     Clips,
@@ -34,52 +34,6 @@ from .score import (
 )
 
 SMOOTH = 4
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean [dim] and unbiased covariance [dim, dim] of embeddings."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-class RunningMoments:
-    """Accumulates the moments of a stream of embeddings in O(dim²) memory, in float64 (Chan's pairwise update)."""
-
-    def __init__(self, count: int = 0, known: Moments | None = None) -> None:
-        """`known` are the moments of the first `count` embeddings."""
-        self.count, self._mean, self._scatter = 0, 0.0, 0.0
-        if known is not None:
-            self.count, self._mean, self._scatter = count, known.mean, known.covariance * (count - 1)
-
-    def update(self, x: np.ndarray) -> None:
-        """Adds embeddings [count, dim], or one [dim]."""
-        x = check_array("x", x if np.ndim(x) > 1 else [x], ("count", "dim"))
-        if self.count and x.shape[1] != len(self._mean):
-            raise ValueError(f"x must have the shape [count, {len(self._mean)}], as before, not {list(x.shape)}")
-        mean = x.mean(axis=0)
-        centred = x - mean
-        delta, total = mean - self._mean, self.count + len(x)
-        self._scatter += centred.T @ centred + np.outer(delta, delta) * (self.count * len(x) / total)
-        self._mean = self._mean + delta * (len(x) / total)
-        self.count = total
-
-    def moments(self) -> Moments:
-        """Returns the moments so far. Raises ValueError for fewer than 2 embeddings."""
-        if self.count < 2:
-            raise ValueError(f"need at least 2 embeddings for a covariance, got {self.count}")
-        return Moments(self._mean, self._scatter / (self.count - 1))
-
-
-def moments(x: np.ndarray, weight: np.ndarray | None = None) -> Moments:
-    """Computes the moments of at least 2 embeddings [count, dim], each counted `weight` times, int [count]."""
-    drawn = np.arange(len(x)) if weight is None else np.flatnonzero(weight)
-    weight = np.ones(len(x)) if weight is None else weight[drawn]
-    total = weight.sum()
-    mean = weight @ x[drawn] / total
-    centred = (x[drawn] - mean) * np.sqrt(weight)[:, None]
-    return Moments(mean, centred.T @ centred / (total - 1))
 
 
 def frechet_from_moments(first: Moments, second: Moments, root: np.ndarray | None = None) -> float:
@@ -159,7 +113,8 @@ def frechet_distance(generated: Clips, reference: Clips | Moments) -> float:
     """Computes the Fréchet distance of two sets of embeddings in float64; exact also for fewer clips than dimensions.
 
     It is called FAD only if the embedder is VGGish. Raises ValueError if a set has fewer than 2 embeddings, if a value
-    is not finite, or if the sets differ in dimension. `reference` may be the moments of a set, here and below."""
+    is not finite, or if the sets differ in dimension. `reference` may also be the moments of a set, in all functions of
+    this file."""
     return weighted_distance(generated, reference)(np.ones(len(generated), dtype=np.int64))
 
 
@@ -182,39 +137,6 @@ def frechet_contributions(generated: Clips, reference: Clips | Moments) -> np.nd
     shift = (x - second.mean) @ (first.mean - second.mean) / n
     shares = shift + np.square(a).sum(axis=1) - 2 * cross + np.trace(second.covariance) / n
     return np.bincount(clip_of_row(generated), shares)
-
-
-@dataclass(frozen=True)
-class Projection:
-    """Projection onto the principal components of a reference set: (x − mean) @ components; `name` names the metric."""
-
-    mean: np.ndarray
-    components: np.ndarray  # [dim, kept]
-    name: str
-
-    @staticmethod
-    def of_moments(reference: Moments, kept: int) -> "Projection":
-        """Returns the first `kept` components of a set of which the moments are known."""
-        components = linalg.eigh(reference.covariance)[1][:, : -kept - 1 : -1]
-        return Projection(reference.mean, components, f"pca{kept}-of-reference")
-
-    def moments(self, one: Moments) -> Moments:
-        """Returns the moments of the projection of a set with the moments `one`."""
-        return Moments(self(one.mean), self.components.T @ one.covariance @ self.components)
-
-    @staticmethod
-    def fit(reference: np.ndarray, kept: int) -> "Projection":
-        """Fits `kept` components to embeddings [clip, dim]. Raises ValueError if the reference has
-        fewer."""
-        reference = validate_vectors(reference, "reference")
-        limit = min(len(reference) - 1, reference.shape[1])
-        check_whole("kept components", kept, least=1, most=limit)
-        mean = reference.mean(axis=0)
-        components = linalg.svd(reference - mean, full_matrices=False)[2][:kept].T
-        return Projection(mean, components, f"pca{kept}-of-reference")
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return (np.asarray(x, dtype=np.float64) - self.mean) @ self.components
 
 
 def weighted_distance(generated: Clips, reference: Clips | Moments) -> Callable[..., float]:
@@ -250,8 +172,8 @@ def frechet_score(
     draws: int = 200,
     seed: int = 0,
 ) -> Score:
-    """Computes `frechet_distance` with an interval for the choice of the clips of both sets, see the head of this file;
-    a reference of which the moments are known counts as given.
+    """Computes `frechet_distance` with an interval for the choice of the clips of both sets, see the head of this
+    file; a reference of which only the moments are known is not resampled.
 
     `draw` is `independent_resample` or `paired_resample`. Raises ValueError as `frechet_distance`."""
     x, y = _both(generated, reference)

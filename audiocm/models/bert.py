@@ -76,7 +76,7 @@ class _Layer(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    """Sums the embeddings of words, places and the first token type, and normalizes them."""
+    """Sums the embeddings of tokens, positions and the first token type, and normalizes them."""
 
     def __init__(self, words: int, places: int, types: int, width: int, epsilon: float):
         super().__init__()

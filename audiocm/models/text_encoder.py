@@ -16,8 +16,8 @@ from ..devices import usual_defaults
 from ..diffusion.denoiser import Condition
 from ..errors import explain_import_error
 from ..schema import whole
-from .folders import SAFE, check_folder
-from .weights import PRETRAINED, has_variant, load_weights, resolve_folder, save_int8, weight_file
+from .folders import PRETRAINED, SAFE, check_folder, weight_file
+from .weights import has_variant, load_weights, resolve_folder, save_int8
 
 BUNDLED_ENCODER = PRETRAINED / "text-encoder"
 INT8_FILE = "model.int8.safetensors"

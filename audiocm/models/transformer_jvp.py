@@ -46,7 +46,7 @@ def attention_jvp(
 
 
 def block_jvp(block: nn.Module, inputs: Sequence, tangents: Sequence) -> tuple[Tensor, Tensor]:
-    """Returns `block(*inputs)` of a `transformer.Block` and its derivative along `tangents`.
+    """Returns `block(*inputs)` of a `transformer_net.Block` and its derivative along `tangents`.
 
     Only the first two inputs, x and modulation, have a tangent; those of the other four are None. Raises ValueError
     for other tangents, or if dropout is active."""

@@ -74,11 +74,11 @@ class TransformerNet(StoredWeights, Configured, nn.Module):
     ``guidance_range``: the weights w a guidance-distilled student was trained on (it then takes ``cond.guidance``),
     None for a network that is not conditioned on w. ``target_time``: the network is conditioned on s. Both enter
     through zero-initialised layers, so a student loaded from its teacher equals it at step 0 (ConsistencyTTA, eq. 8).
-    ``prior_channels``: number of channels of ``cond.prior``. ``takes_duration``: the network is conditioned on the frames
-    that the sound lasts, ``cond.duration``. ``takes_kept``: it is conditioned on the known frames of a sound that is
-    edited, ``cond.kept`` and ``cond.kept_mask``, and fills in the others. ``path``: recorded in config.json for the pipelines; the
-    preconditioning is EDM's, so "edm" is the only value. Raises ValueError for other paths, and unless `width` splits
-    into `heads` of an even number of channels."""
+    ``prior_channels``: number of channels of ``cond.prior``. ``takes_duration``: the network is conditioned on the
+    frames that the sound lasts, ``cond.duration``. ``takes_kept``: it is conditioned on the known frames of a sound
+    that is edited, ``cond.kept`` and ``cond.kept_mask``, and fills in the others. ``path``: recorded in config.json for
+    the pipelines; the preconditioning is EDM's, so "edm" is the only value. Raises ValueError for other paths, and
+    unless `width` splits into `heads` of an even number of channels."""
 
     stored_name = "LatentTransformer"
     config_rules: ClassVar[dict[str, Rule]] = {
@@ -205,7 +205,8 @@ class TransformerNet(StoredWeights, Configured, nn.Module):
         return tokens, token_mask, pooled
 
     def _kept_frames(self, x_t: Tensor, cond: Condition) -> list[Tensor]:
-        """Returns the known frames, 0 where they are to be made, and their mask: [batch, channel, frame], [batch, 1, frame]."""
+        """Returns the known frames, 0 where they are to be made, and their mask: [batch, channel, frame], [batch, 1,
+        frame]."""
         if cond.kept is None or cond.kept_mask is None:
             return [torch.zeros_like(x_t), torch.zeros_like(x_t[:, :1])]
         known = cond.kept_mask[:, None].to(x_t.dtype)

@@ -23,7 +23,6 @@ from ..files import atomic_write, write_json
 from ..schema import Rule, read_json, table, text
 from .configured import no_init_weights
 from .folders import (
-    PRETRAINED as PRETRAINED,
     SCALE,
     config_rule,
     record_checksums,

@@ -1,4 +1,4 @@
-"""Sounds that are silent, clipped or not finite: how they are found, made again with other seeds, and told."""
+"""Sounds that are silent, clipped or not finite: how they are found, and made again with other seeds."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks import check_choice, check_whole
 from ..codec.codec import Codec
+from ..failed_sounds import Failure, describe_failures
 
 SILENCE_RMS = 1e-4  # of full scale: -80 dB
 MAX_FRAME_RMS = 0.3  # of full scale: -10 dB; training data are well below
 CLIPPED_SHARE = 0.01  # share of samples beyond full scale, or at the maximum, from which a sound counts as clipped
-FAULTS = ("has numbers that are not finite", "is silent", "is clipped")  # the first one found is told
+FAULTS = ("has numbers that are not finite", "is silent", "is clipped")  # the first one found is named
 RETRY_STRIDE = 1_000_000  # from a seed to that of the next try: further than the seeds of takes and sentences reach
 
 
@@ -23,16 +23,6 @@ class AudioError(ValueError):
     def __init__(self, message: str, output: Any = None):
         super().__init__(message)
         self.output = output
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A sound that failed with every seed tried; silence of its length stands in its place."""
-
-    item: int  # its place in `audios`
-    prompt: str  # or the sentence of a text
-    reason: str  # "is silent", "is clipped" or "has numbers that are not finite"
-    seeds: tuple[int, ...]  # in the order of the tries
 
 
 def fault_flags(wav: Tensor) -> Tensor:
@@ -103,15 +93,7 @@ def summary(attempts: Sequence[Attempt], prompts: Sequence[str]) -> tuple[Tensor
     return torch.stack([one.made for one in attempts]), failures, [len(one.seeds) - 1 for one in attempts]
 
 
-def check_retries(max_retries: int, on_failure: str) -> None:
-    """Raises ValueError if the options of failures are not allowed."""
-    check_whole("max_retries", max_retries, least=0)
-    check_choice("on_failure", on_failure, ("raise", "return"))
-
-
 def raise_failures(failures: Sequence[Failure], output: Any = None) -> None:
     """Raises AudioError, which names the prompts, if there are failures."""
     if failures:
-        names = "; ".join(f"the sound made for {one.prompt!r} {one.reason}" for one in failures)
-        tried = f"seeds tried: {max(len(one.seeds) for one in failures)}"
-        raise AudioError(f"{names} ({tried}); try another seed, fewer steps or less guidance", output)
+        raise AudioError(f"{describe_failures(failures)}; try another seed, fewer steps or less guidance", output)

@@ -21,8 +21,8 @@ from .failures import MAX_FRAME_RMS, SILENCE_RMS, AudioError, attempt, audio_fau
 from .sampler import LatentSampler, PerItemNoise
 
 SEAM = 0.02  # seconds of a cross-fade
-MARGIN = 1  # latent frames on each side of an interval that are made with it, since they heard a part of it
-LEVEL = 0.1  # RMS at which the model hears a sound
+MARGIN = 1  # latent frames on each side of an interval that are made with it: the encoder's windows reach into it
+LEVEL = 0.1  # RMS to which a sound is scaled before it is encoded
 PHASE_ITERATIONS = 16  # of Griffin-Lim around known phases
 MAX_STEPS = 1000
 TEACHER_STEPS = 25  # by default
@@ -32,10 +32,14 @@ FillMel = Callable[[Tensor, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class EditSettings:
-    """How a sound is made: None stands for the model's default.
+    """How an edited part is made; None stands for the model's default. Raises ValueError for a value out of range.
 
-    prompt       what is wanted; None: whatever fits the sound around (guidance 0)
-    steps        network calls of a student, solver steps of a teacher"""
+    prompt       what the part should sound like; None: whatever fits the sound around it (guidance 0)
+    seed         0 to 2^63 - 1; the same seed makes the same sound
+    steps        network calls of a student, solver steps of a teacher, 1 to MAX_STEPS
+    guidance     Imagen's weight w: 0 ignores the prompt, 1 follows it, more exaggerates it
+    temperature  standard deviation of the noise, above 0 and at most 2; less is safer and less varied
+    max_retries  times that a silent, clipped or non-finite part is made again with another seed"""
 
     prompt: str | None = None
     seed: int = 0
@@ -82,13 +86,13 @@ class PartEditor:
 
         level_seams: what was made begins and ends at the level of what is beside it."""
         own = self.pipe.sample_rate
-        heard, gain = self._heard(part, rate, np.r_[0:first, end : len(part)])
+        audible, gain = self._audible(part, rate, np.r_[0:first, end : len(part)])
         if not gain.any():
             raise ValueError("the sound around is silent: there is nothing to go by; generate a sound instead")
         interval = round(first * own / rate), round(end * own / rate)
 
         def make(_: list[int], seeds: list[int]) -> Iterator[tuple[np.ndarray, str | None]]:
-            made = self._made_between(heard, interval, fill_mel, seeds[0])
+            made = self._made_between(audible, interval, fill_mel, seeds[0])
             fault = next(filter(None, audio_faults(made[:, slice(*interval)])), None)
             wav = self._at_rate(made, gain, rate, part)
             yield match_seams(wav, part, first, end, rate) if level_seams else wav, fault
@@ -101,19 +105,21 @@ class PartEditor:
             raise AudioError(f"what was made {tried.fault} with every seed tried: {', '.join(map(str, tried.seeds))}")
         return tried.made
 
-    def _heard(self, part: np.ndarray, rate: int, known: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Returns a part of a sound as the model hears it and the gain of its channels [channel], 0 for those of which
-        what is known is silent: they are not heard. The others are [heard channel, sample], at the model's rate and level."""
+    def _audible(self, part: np.ndarray, rate: int, known: np.ndarray) -> tuple[Tensor, np.ndarray]:
+        """Returns the input of the encoder for a part of a sound, and the gain of each channel [channel].
+
+        The input is [channel, sample] at the model's rate and at LEVEL, without the channels whose known samples are
+        silent, which have gain 0."""
         channels = np.atleast_2d(part.T)
         level = np.sqrt(np.mean(np.square(channels[:, known], dtype=np.float64), axis=1)) if len(known) else np.zeros(1)
         gain = np.where(level < SILENCE_RMS / 10, 0.0, LEVEL / np.maximum(level, SILENCE_RMS / 10))
         if not gain.any():
             return torch.zeros(0, 0), gain
-        heard = resample((channels[gain > 0] * gain[gain > 0, None]).T, rate, self.pipe.sample_rate)
-        return torch.from_numpy(np.ascontiguousarray(heard.T, np.float32)).to(self.pipe.device), gain
+        audible = resample((channels[gain > 0] * gain[gain > 0, None]).T, rate, self.pipe.sample_rate)
+        return torch.from_numpy(np.ascontiguousarray(audible.T, np.float32)).to(self.pipe.device), gain
 
     def _at_rate(self, made: Tensor, gain: np.ndarray, rate: int, part: np.ndarray) -> np.ndarray:
-        """Returns what was made of the heard channels at the rate, level, length and shape of a part of the sound.
+        """Returns what was made of the audible channels at the rate, level, length and shape of a part of the sound.
 
         It is no louder than full scale, or than that part."""
         wav = resample(made.float().cpu().numpy().T, self.pipe.sample_rate, rate)[: len(part)]
@@ -124,17 +130,17 @@ class PartEditor:
         return whole.reshape(part.shape).astype(part.dtype)
 
     @torch.no_grad()
-    def _made_between(self, heard: Tensor, interval: tuple[int, int], fill_mel: FillMel, seed: int) -> Tensor:
-        """Returns heard [channel, sample] with the interval of samples made anew; its other samples come close to it."""
+    def _made_between(self, audible: Tensor, interval: tuple[int, int], fill_mel: FillMel, seed: int) -> Tensor:
+        """Returns a sound [channel, sample] with its interval of samples made anew; the other samples come close to it."""
         first, end = interval
         frame = self.codec.samples_per_frame
-        sound = mirrored(heard, first, end)
+        sound = mirrored(audible, first, end)
         sound = torch.nn.functional.pad(sound, (0, -sound.shape[1] % frame), mode="replicate")
         reference = self.codec.encode(sound)
-        index = torch.arange(reference.shape[2], device=heard.device)
+        index = torch.arange(reference.shape[2], device=audible.device)
         known = (index < first // frame - MARGIN) | (index >= -(-end // frame) + MARGIN)
         mel = self.codec.vocoder.mel
-        start = torch.arange(sound.shape[1] // mel.hop, device=heard.device) * mel.hop
+        start = torch.arange(sound.shape[1] // mel.hop, device=audible.device) * mel.hop
         pad = (mel.n_fft - mel.hop) // 2
         given = (start + mel.hop + pad <= first) | (start - pad >= end)
         spectrum = mel.stft(sound)
@@ -142,7 +148,7 @@ class PartEditor:
         log_mel = mel.limit(log_mel, MAX_FRAME_RMS)
         estimate = self.codec.vocoder.initial_spectrum(log_mel)
         made = griffin_lim(mel, log_mel, estimate, PHASE_ITERATIONS, known=given, known_spectrum=spectrum)
-        return made[:, : heard.shape[1]]
+        return made[:, : audible.shape[1]]
 
     @torch.no_grad()
     def _denoise(
@@ -160,8 +166,8 @@ class PartEditor:
     ) -> Tensor:
         """Samples latents [channel, latent channel, frame] from a reference noised by `strength`, with known frames.
 
-        w: the guidance weight. mean, temperature: of the noise. A network that takes known frames is told them; a
-        student's others are set before and after each call, a teacher's after each step."""
+        w: the guidance weight. mean, temperature: of the noise. A network with `takes_kept` is conditioned on the known
+        frames; for others they are set before and after each call of a student, after each step of a teacher."""
         pipe, path, device = self.pipe, self.pipe.path, reference.device
         rows, frames = len(reference), reference.shape[2]
         steps = settings.steps or (1 if pipe.is_student else TEACHER_STEPS)
@@ -207,7 +213,7 @@ def check_sound(wav: np.ndarray) -> np.ndarray:
 def mirrored(sound: Tensor, first: int, end: int) -> Tensor:
     """Returns a sound [channel, sample] whose samples from `first` to `end` mirror what lies beside them.
 
-    What the encoder hears next to the interval is then neither silence nor what is to be replaced."""
+    What the encoder's windows see next to the interval is then neither silence nor what is to be replaced."""
     result = sound.clone()
     index = torch.arange(end - first, device=sound.device)
     before, after = sound[:, :first].flip(1), sound[:, end:].flip(1)

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from ..checks import check_number, check_whole
+from ..cuda_graphs import record_graph
 from ..devices import usual_defaults
 from ..diffusion import solvers
-from .failures import MAX_FRAME_RMS, attempt, check_retries, fault_flags, named_faults, summary, within_full_scale
+from ..failed_sounds import check_retries
+from .failures import MAX_FRAME_RMS, attempt, fault_flags, named_faults, summary, within_full_scale
 from .sampler import PerItemNoise, Seeds, Sounds, item_seeds
 from .text_to_audio_sampler import Prompt, TextToAudioSampler
-
-WARM_UP = 3  # calls before recording, which tune and allocate
 
 
 class GraphedTextToAudio:
@@ -38,24 +38,19 @@ class GraphedTextToAudio:
         self.word_mask = torch.ones(tokens, dtype=torch.long, **pinned)
         self.noise = torch.zeros(batch, pipe.codec.channels, self.frames, **pinned)
         self.guidance = torch.ones(batch, **pinned)
+        self.made: tuple[Tensor, ...] = ()  # the sounds and flags of the last call
         self.graph: torch.cuda.CUDAGraph | None = None
         if self.device.type == "cuda":
-            self._record()
+            with torch.no_grad():
+                self.graph = record_graph(self._run_to_host, self.device)
 
-    @torch.no_grad()
-    def _record(self) -> None:
-        """Runs the call some times on a side stream, then records it."""
-        side = torch.cuda.Stream(self.device)
-        side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                made = self._run()
-        torch.cuda.current_stream(self.device).wait_stream(side)
-        self.made = tuple(torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in made)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            for kept, one in zip(self.made, self._run(), strict=True):
-                kept.copy_(one, non_blocking=True)
+    def _run_to_host(self) -> None:
+        """Writes the sounds and flags of the inputs into pinned memory, which the first call allocates."""
+        made = self._run()
+        if not self.made:
+            self.made = tuple(torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in made)
+        for kept, one in zip(self.made, made, strict=True):
+            kept.copy_(one, non_blocking=True)
 
     def _run(self) -> tuple[Tensor, Tensor]:
         """Returns the sounds of the inputs [batch, sample], within full scale, and their `fault_flags`."""

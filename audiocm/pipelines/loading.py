@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ..files import write_json
-from ..models.weights import PRETRAINED, StoredWeights, has_variant, hub_options, resolve_folder
+from ..models.folders import PRETRAINED
+from ..models.weights import StoredWeights, has_variant, hub_options, resolve_folder
 from ..schema import Rule, interval, list_of, number, optional, read_json, refuse, table, text, whole
 
 # folders of components that models share, relative to the model's own

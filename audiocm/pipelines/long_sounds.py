@@ -1,6 +1,6 @@
 """Filling of gaps in sounds with a text-to-audio model: intervals, continuations, beginnings, and sounds of any length.
 
-The network hears at most ten seconds at once. A longer gap is made part by part, each from what lies before it; the
+The network takes at most ten seconds at once. A longer gap is made part by part, each from what lies before it; the
 memory that this takes does not grow with the gap.
 """
 
@@ -16,7 +16,7 @@ from ..checks import check_number
 from .failures import SILENCE_RMS, AudioError
 from .filling import DEFAULTS, SEAM, EditSettings, PartEditor, check_sound
 
-CONTEXT = 3.0  # seconds of the sound on each side of a gap that the network hears
+CONTEXT = 3.0  # seconds of the sound on each side of a gap that the network is given
 LEAST_CONTEXT = 1.0  # seconds of it on each side of a gap that is too long for more
 ANCHOR = 1.0  # seconds of a sound that stand after a part of it while it is made
 LOOP_GAP = 1.0  # seconds between the end and the beginning of a loop that join them
@@ -143,7 +143,8 @@ class SoundFiller(PartEditor):
         is_reversed: bool = False,
         must_sound: bool = False,
     ) -> Iterator[np.ndarray]:
-        """Yields a sound in parts, of which the last one lasts at least CONTEXT seconds or is all, with `count` more samples.
+        """Yields a sound in parts, of which the last one lasts at least CONTEXT seconds or is all, with `count` more
+        samples.
 
         Each is made as if a second of the sound came again after it, since recordings, which the network learnt from,
         end; and gets the sound's level. One that dies away nevertheless is made again from where it does, and kept as
@@ -213,7 +214,7 @@ class SoundFiller(PartEditor):
         return output.audios[0]
 
     def _window(self, rate: int) -> int:
-        """Returns how many samples at a rate the network can hear at once."""
+        """Returns how many samples at a rate the network can take at once."""
         return int((self.max_frames - 1) * self.codec.samples_per_frame / self.pipe.sample_rate * rate)
 
     def _fill(self, wav: np.ndarray, rate: int, first: int, end: int, settings: EditSettings) -> np.ndarray:

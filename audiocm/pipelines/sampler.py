@@ -23,11 +23,12 @@ from ..devices import resolve_device
 from ..diffusion import paths, solvers
 from ..diffusion.denoiser import Condition, Net
 from ..diffusion.guidance import guided_net, negative_guided_net
+from ..failed_sounds import Failure
 from ..models.bert import load_plain_text_encoder, load_plain_tokenizer
 from ..models.configured import Configured
 from ..models.transformer_net import TransformerNet
 from ..models.weights import StoredWeights, has_variant
-from .failures import Failure, raise_failures
+from .failures import raise_failures
 from .loading import SETTINGS, load_net, model_folder, read_index
 
 MAX_STEPS = 1000  # of a solver
@@ -137,7 +138,8 @@ class LatentSampler(Configured):
             raise ValueError(f"the {encoder} gives states of {width} numbers, the transformer takes {taken}")
 
     def build_codec(self, iterations: int | None = None) -> None:
-        """Builds `codec` in a subclass' __init__, if no part is None. Raises ValueError if the transformer does not fit."""
+        """Builds `codec` in a subclass' __init__, if no part is None. Raises ValueError if the transformer does not
+        fit."""
         if None in (self.transformer, self.vae, self.vocoder):
             return
         if self.vae.config.mel_bins != self.vocoder.config.mel_bins:

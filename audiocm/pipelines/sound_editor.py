@@ -26,8 +26,8 @@ SLOPE = 0.05  # nepers by which a mel bin above the cutoff is guessed to be quie
 class SoundEditor(SoundFiller):
     """Edits sounds with a text-to-audio pipeline.
 
-    A wav is float [sample] or [sample, channel] in [-1, 1] at `rate` Hz, and so is the result; the channels of a sound
-    are made from equal noise, silent ones stay silent. `pipe` is a text-to-audio pipeline. All methods raise ValueError
+    A wav is float [sample] or [sample, channel] in [-1, 1] at `rate` Hz, and so is the result; its channels are
+    made from the same noise, and silent ones stay silent. `pipe` is a text-to-audio pipeline. All methods raise ValueError
     if an argument is not allowed, AudioError if what was made is silent, clipped or not finite with every seed tried."""
 
     def transform(self, wav: np.ndarray, rate: int, strength: float, settings: EditSettings = DEFAULTS) -> np.ndarray:
@@ -41,12 +41,12 @@ class SoundEditor(SoundFiller):
         if strength == 0:
             return wav
 
-        def make(heard: Tensor, settings: EditSettings, seed: int) -> Tensor:
-            latent = self.codec.encode(heard)
+        def make(audible: Tensor, settings: EditSettings, seed: int) -> Tensor:
+            latent = self.codec.encode(audible)
             made = self.codec.decode(self._sample(latent, settings, seed, strength), MAX_FRAME_RMS)
-            made = made[:, : heard.shape[1]]
+            made = made[:, : audible.shape[1]]
             level = made.square().mean(1, keepdim=True).sqrt()
-            return made * (heard.square().mean(1, keepdim=True).sqrt() / level.clamp_min(LEVEL / 10))
+            return made * (audible.square().mean(1, keepdim=True).sqrt() / level.clamp_min(LEVEL / 10))
 
         return self._in_windows(wav, rate, make, settings)
 
@@ -68,8 +68,8 @@ class SoundEditor(SoundFiller):
         base = resample(wav, rate, out_rate)
         base = base - high_pass(base, out_rate, cutoff)
 
-        def make(heard: Tensor, settings: EditSettings, seed: int) -> Tensor:
-            return self._made_above(heard, cutoff, strength, settings, seed)
+        def make(audible: Tensor, settings: EditSettings, seed: int) -> Tensor:
+            return self._made_above(audible, cutoff, strength, settings, seed)
 
         return base + high_pass(self._in_windows(base, out_rate, make, settings), out_rate, cutoff)
 
@@ -99,12 +99,16 @@ class SoundEditor(SoundFiller):
         result, begin = np.zeros_like(wav), 0
         while True:
             part = wav[begin : begin + window]
-            heard, gain = self._heard(part, rate, np.arange(len(part)))
+            audible, gain = self._audible(part, rate, np.arange(len(part)))
 
             def tried(
-                _: list[int], seeds: list[int], heard: Tensor = heard, gain: np.ndarray = gain, part: np.ndarray = part
+                _: list[int],
+                seeds: list[int],
+                audible: Tensor = audible,
+                gain: np.ndarray = gain,
+                part: np.ndarray = part,
             ) -> Iterator[tuple[np.ndarray, str | None]]:
-                made = make(heard, settings, seeds[0])
+                made = make(audible, settings, seeds[0])
                 yield self._at_rate(made, gain, rate, part), next(filter(None, audio_faults(made)), None)
 
             made = self._first_good(tried, settings) if gain.any() else part
@@ -118,14 +122,14 @@ class SoundEditor(SoundFiller):
             begin += window - fade
 
     @torch.no_grad()
-    def _made_above(self, heard: Tensor, cutoff: float, strength: float, settings: EditSettings, seed: int) -> Tensor:
-        """Returns heard [channel, sample] with the band above the cutoff made up; the phases below are its own."""
-        samples = heard.shape[1]
-        sound = torch.nn.functional.pad(heard, (0, -samples % self.codec.samples_per_frame))
+    def _made_above(self, audible: Tensor, cutoff: float, strength: float, settings: EditSettings, seed: int) -> Tensor:
+        """Returns a sound [channel, sample] with the band above the cutoff generated; the phases below are its own."""
+        samples = audible.shape[1]
+        sound = torch.nn.functional.pad(audible, (0, -samples % self.codec.samples_per_frame))
         vae, mel = self.codec.vae, self.codec.vocoder.mel
         spectrum = mel.stft(sound)
         given = mel.from_spectrum(spectrum)
-        frequency = torch.arange(mel.n_fft // 2 + 1, device=heard.device) * self.pipe.sample_rate / mel.n_fft
+        frequency = torch.arange(mel.n_fft // 2 + 1, device=audible.device) * self.pipe.sample_rate / mel.n_fft
         below = frequency <= cutoff
         covered = (mel.filters * ~below).sum(1, keepdim=True) == 0  # mel bins without anything above
 

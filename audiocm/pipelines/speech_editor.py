@@ -3,7 +3,7 @@
 The words of a recording are timed by warping the model's own reading of the text onto it, so that no recogniser is
 needed. New words last as long as in that reading, at the recording's tempo. Their pitch is the reading's, moved to the
 recording's; their formants and the levels of their bands are moved by what the model's rendition of the kept words
-lacks of the recording. A network with `takes_kept` is also told the recording around."""
+lacks of the recording. A network with `takes_kept` is also conditioned on the recording around."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from .filling import DEFAULTS, LEVEL, EditSettings, PartEditor, check_sound
 from .speech_plan import EditPlan, Reading, check_words, plan_edit, read_line, words_around
 
 PAUSE = 0.15  # seconds of silence, at least, between a recording and what is said after it
-CONTEXT = 3.0  # seconds of a recording of unknown words that are heard before what is said after it
+CONTEXT = 3.0  # seconds of a recording of unknown words that the network is conditioned on when it continues it
 INTO, AWAY = 0.03, 0.06  # seconds around the end of a word in which it is cut, where it is quiet
 QUIET = 0.01  # seconds of that place
 TRANSPOSITION = 3.0  # at most, from the pitch of the model's reading to the recording's
@@ -110,12 +110,12 @@ class SpeechEditor(PartEditor):
     @torch.no_grad()
     def _closest(self, sentence: Sentence, mono: np.ndarray) -> int:
         """Returns the number of the voice whose latents of a sentence have the mean nearest to that of a recording's."""
-        heard = self.codec.encode(torch.from_numpy(mono)[None].to(self.pipe.device)).mean(2)
+        latent = self.codec.encode(torch.from_numpy(mono)[None].to(self.pipe.device)).mean(2)
         priors = [self.pipe.speech_encoder(self._phonemes(sentence, i))[0].prior for i in range(len(self.pipe.voices))]
-        return int(np.argmin([float((prior.mean(2) - heard).square().sum()) for prior in priors]))
+        return int(np.argmin([float((prior.mean(2) - latent).square().sum()) for prior in priors]))
 
     def _mono(self, wav: np.ndarray, rate: int, settings: EditSettings) -> np.ndarray:
-        """Returns a recording as the model hears it, [sample] at its rate. Raises ValueError if it cannot be edited."""
+        """Returns a recording as one channel at the model's rate, [sample]. Raises ValueError if it cannot be edited."""
         check_sound(wav)
         if settings.prompt is not None:
             raise ValueError("speech is edited by its text: leave the prompt out")
@@ -140,7 +140,8 @@ class SpeechEditor(PartEditor):
 
     @torch.no_grad()
     def _read(self, sentence: Sentence, mono: np.ndarray, voice: str | None, settings: EditSettings) -> Reading:
-        """Returns the model's reading of a sentence, in a voice. Raises ValueError for another voice, or if it is too long."""
+        """Returns the model's reading of a sentence, in a voice. Raises ValueError for another voice, or if it is too
+        long."""
         encoder, voices = self.pipe.speech_encoder, self.pipe.voices
         if voice is not None and voice not in voices:
             raise ValueError(f"unknown voice {voice!r}: this model has {', '.join(voices)}")
@@ -251,7 +252,7 @@ class SpeechEditor(PartEditor):
     ) -> Tensor:
         """Samples latents [channel, latent channel, frame] around the prior.
 
-        A single call of a network that takes no known frames could not hear them: it is not told."""
+        A single call of a student without `takes_kept` gets no known frames, since setting them cannot change what it makes."""
         w = self.pipe.config.guidance_scale if settings.guidance is None else settings.guidance
         if self.pipe.is_student and not self.takes_kept and settings.steps in (None, 1):
             known = None

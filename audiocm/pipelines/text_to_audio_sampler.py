@@ -13,9 +13,10 @@ from ..codec.vocoder_net import VocoderNet
 from ..devices import usual_defaults
 from ..diffusion import solvers
 from ..diffusion.denoiser import Condition
+from ..failed_sounds import check_retries
 from ..models.text_encoder import TextConditioner, sentence_vector
 from ..models.transformer_net import TransformerNet
-from .failures import attempt, check_retries, decode_checked, summary
+from .failures import attempt, decode_checked, summary
 from .filling import EditSettings
 from .sampler import Callback, LatentSampler, PerItemNoise, Seeds, Sounds, StepCallback, item_seeds
 from .sound_editor import edit_audio

@@ -1,12 +1,11 @@
 """What is wrong with a made sound, and trying again with other seeds, as the pipelines of torch do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..checks import check_choice, check_whole
+from ..failed_sounds import Failure, describe_failures
 
 
 class SoundsFailedError(ValueError):
@@ -15,16 +14,6 @@ class SoundsFailedError(ValueError):
     def __init__(self, message: str, output: Any = None):
         super().__init__(message)
         self.output = output
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A sound that failed with every seed tried; silence of its length stands in its place."""
-
-    item: int
-    prompt: str
-    reason: str
-    seeds: tuple[int, ...]
 
 
 def sound_fault(wav: np.ndarray, limits: Mapping[str, float]) -> str | None:
@@ -62,15 +51,7 @@ def make_valid(
     return made, fault, seeds
 
 
-def check_retries(max_retries: int, on_failure: str) -> None:
-    """Raises ValueError if the options of failures are not allowed."""
-    check_whole("max_retries", max_retries, least=0)
-    check_choice("on_failure", on_failure, ("raise", "return"))
-
-
 def raise_failures(failures: Sequence[Failure], output: Any = None) -> None:
     """Raises SoundsFailedError, which names the prompts, if there are failures."""
     if failures:
-        names = "; ".join(f"the sound made for {one.prompt!r} {one.reason}" for one in failures)
-        tried = f"seeds tried: {max(len(one.seeds) for one in failures)}"
-        raise SoundsFailedError(f"{names} ({tried}); try another seed or less guidance", output)
+        raise SoundsFailedError(f"{describe_failures(failures)}; try another seed or less guidance", output)

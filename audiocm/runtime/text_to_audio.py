@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..checks import check_number, check_text, check_whole
-from .checks import Failure, check_retries, checked_sound, make_valid, raise_failures
+from ..failed_sounds import Failure, check_retries
+from .checks import checked_sound, make_valid, raise_failures
 from .folder import GraphFolder
 from .inversion import Inversion
 from .noise import drawn_seed, normal_noise

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..failed_sounds import Failure, check_retries
 from ..speech.phonemes import encode_phonemes
 from ..speech.pieces import SPEEDS, SpokenPiece, Timeline, in_context, read_pieces, speaking_rate, without_context
 from ..speech.singing import Notes, align_notes, check_notes, resample_contour
 from ..speech.times import SentenceTimes, place_of_middle, split_sentence
 from ..text.pronunciation import Lexicon
 from ..text.reading import Sentence, validate_text
-from .checks import Failure, check_retries, make_valid, raise_failures
+from .checks import make_valid, raise_failures
 from .noise import drawn_seed, normal_noise
 from .text_to_audio import ExportedModel, SoundOutput
 
@@ -161,7 +162,7 @@ class OnnxTextToSpeech(ExportedModel):
             tokens=tokens,
             token_mask=np.ones_like(numbers),
             pooled=pooled,
-            duration=np.zeros(1, np.float32),  # not said: the prior tells it
+            duration=np.zeros(1, np.float32),  # unknown: the prior has the length
             prior=prior,
         )
         wav, fault = self.decode(latent)
@@ -169,7 +170,7 @@ class OnnxTextToSpeech(ExportedModel):
         return piece if line == sentence.phonemes else without_context(piece, self.sample_rate), fault
 
     def _pitch(self, hertz: np.ndarray | None, frames: int) -> np.ndarray:
-        """Returns pitch features [1, 3 * subframes, frame] as `audiocm.speech.encoder.pitch_features`; None: free."""
+        """Returns pitch features [1, 3 * subframes, frame] as `audiocm.speech.encoder_net.pitch_features`; None: free."""
         count = self.settings["subframes"]
         if hertz is None:
             return np.zeros((1, 3 * count, frames), np.float32)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ..pipelines.text_to_speech_sampler import SPEEDS
+from ..speech.pieces import SPEEDS
 from ..version import __version__
 from .batching import END, ClosingError
 from .errors import RequestError, as_request_error, json_response

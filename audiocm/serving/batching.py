@@ -70,7 +70,7 @@ class Worker:
         return job.future
 
     def submit_stream(self, results: Iterator[Any], deliver: Callable[[Any], None]) -> Stream:
-        """Makes results in turns of TURN_SECONDS and delivers them, AHEAD of those that were taken at most.
+        """Makes the results of an iterator in turns of TURN_SECONDS and delivers each, at most AHEAD more than were taken.
 
         `deliver` is called in the thread of the worker, or of `close` or `take`."""
         stream = Stream(results, deliver)
@@ -78,7 +78,7 @@ class Worker:
         return stream
 
     def take(self, stream: Stream) -> None:
-        """Tells that a result of a stream was taken."""
+        """Counts a result of a stream as taken, so that another can be made."""
         with self._change:
             stream.ahead -= 1
             goes_on, stream.is_paused = stream.is_paused, False

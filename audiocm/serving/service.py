@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ..pipelines.failures import AudioError, Failure, attempt, raise_failures
+from ..failed_sounds import Failure
+from ..pipelines.failures import AudioError, attempt, raise_failures
+from ..pipelines.speech_synthesizer import SpokenSentence
 from ..pipelines.text_to_audio import TextToAudioPipeline
 from ..pipelines.text_to_speech import TextToSpeechPipeline
-from ..pipelines.text_to_speech_sampler import SpokenSentence
 from .batching import Stream, Worker
 
 MAX_RETRIES = 3  # tries with other seeds for a sound or a sentence that fails
@@ -22,7 +23,7 @@ MAX_RETRIES = 3  # tries with other seeds for a sound or a sentence that fails
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client and all together may ask for."""
+    """Limits of one request, and of all requests that are at work or waiting."""
 
     requests: int = 64  # at work or waiting
     batch: int = 8  # sounds that are made at once
@@ -90,7 +91,7 @@ class Service:
         )
 
     def check_sound(self, prompt: str, settings: SoundSettings) -> None:
-        """Raises ValueError if a sound cannot be asked for."""
+        """Raises ValueError for a prompt or settings that are not allowed."""
         one = settings
         self.sounds.check_inputs([prompt], one.seconds, one.steps, one.guidance, temperature=one.temperature)
 

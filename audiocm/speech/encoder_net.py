@@ -157,7 +157,8 @@ class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
         return whole_frames(self.log_durations(states, speech).exp() * speech.token_mask / speed)[0]
 
     def condition(self, states: Tensor, speech: SpeechBatch, durations: Tensor, frames: int) -> Condition:
-        """Returns the denoiser's Condition of so many frames: token states, voice vector, mask, prior, and what is kept."""
+        """Returns the denoiser's Condition of so many frames: token states, voice vector, mask, prior, and what is
+        kept."""
         total = durations.sum(1).round().long()
         mask = torch.arange(frames, device=states.device) < total[:, None] if speech.mask is None else speech.mask
         h = torch.einsum("bwn,bfn->bwf", states, distribute_frames(durations, frames).to(states.dtype))

@@ -7,7 +7,7 @@ import numpy as np
 
 RATE = 24000  # Hz
 HOP = 128  # samples per step of the warping, 5.3 ms
-EDGE = 10  # steps on each side of other words whose cepstra heard these: they are not matched
+EDGE = 10  # steps on each side of other words whose cepstra overlap them: they are not matched
 OTHERWISE = 0.8  # cost of a step at which other words are said, as a share of the mean distance of two steps
 UNFIT = 0.93  # cost, as a share of that of the recording with its steps in reverse, from which it does not say the line
 LOUD = 0.01  # of the loudest level; quieter ends of a wav are silence

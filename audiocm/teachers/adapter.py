@@ -120,7 +120,7 @@ class Adapter:
         return StudentNet(net, guidance_range, target_time, lora)
 
     def save(self, student: Any, folder: Path, w: float | None) -> None:
-        """Writes the pipeline with the student, told w always, the scheduler of its single call, and checksums."""
+        """Writes the pipeline with the student at a fixed w, the scheduler of its single call, and checksums."""
         changes = {self.denoiser: bake(student, w), "scheduler": one_call_scheduler(self.pipe.scheduler)}
         if hasattr(self.pipe, "components"):
             type(self.pipe)(**(self.pipe.components | changes)).save_pretrained(folder)

@@ -84,7 +84,7 @@ def convert_consistencytta(
 
     checkpoint    folder of unet_state_dict.pt and vae_state_dict.pt, which are read without running code of theirs
     text_encoder  folder of google/flan-t5-large, as `save_pretrained` writes encoder and tokenizer
-    w             the guidance weight that the converted network is told always, 0 to 10
+    w             the guidance weight that is fixed in the converted network, 0 to 10
 
     Raises ValueError if a file is missing, damaged, of another layout, or the output cannot be written."""
     import diffusers
@@ -126,7 +126,7 @@ def convert_consistencytta(
 
 
 def fold_guidance(state: Mapping[str, Tensor], w: float) -> dict[str, Tensor]:
-    """Returns the state of a plain U-Net that is told w always: the embedding of w becomes part of a bias.
+    """Returns the state of a plain U-Net with a fixed w: the embedding of w becomes part of a bias.
 
     The embedding is linear_2(silu(linear_1([cos, sin](2 pi w f)))) of stored frequencies f. Raises ValueError if the
     state has none."""
@@ -143,7 +143,7 @@ def fold_guidance(state: Mapping[str, Tensor], w: float) -> dict[str, Tensor]:
 
 
 def _convert_vae(state: Mapping[str, Tensor], factor: float) -> Any:
-    """Returns the AutoencoderKL of a VAE in the layout of latent diffusion, whose widths its convolutions tell."""
+    """Returns the AutoencoderKL of a VAE in the layout of latent diffusion, whose widths are those of its convolutions."""
     import diffusers
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 

@@ -35,8 +35,8 @@ class Architecture(Protocol):
 class ConditionedLinear(nn.Module):
     """The first linear layer of a time embedding plus a projection, zero at first, of features of w and s.
 
-    It stands before the non-linearity, so that w and s act together with t, and folds into the layer's bias once they
-    are fixed. Its owner sets `features` [batch, feature] for the length of a call."""
+    It comes before the non-linearity, so that w and s act together with t, and becomes a part of the layer's bias once
+    they are fixed. Its owner sets `features` [batch, feature] for the length of a call."""
 
     def __init__(self, linear: nn.Linear, features: int):
         super().__init__()
@@ -50,7 +50,7 @@ class ConditionedLinear(nn.Module):
         return out + self.projection(self.features).to(out.dtype)
 
     def folded(self, features: Tensor) -> nn.Linear:
-        """Returns the linear layer that is told these features [feature] always."""
+        """Returns the linear layer with the projection of fixed features [feature] in its bias."""
         shift = self.projection(features)
         self.linear.bias = nn.Parameter(shift if self.linear.bias is None else self.linear.bias + shift)
         return self.linear

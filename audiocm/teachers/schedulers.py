@@ -1,4 +1,4 @@
-"""What a diffusers scheduler says of its network: the noise path, what it predicts, and how it is told the time.
+"""What a diffusers scheduler says of its network: the noise path, what it predicts, and the timesteps it takes.
 
 Only the noise schedule counts here: steps, spacing and solver are the sampler's own choice.
 """
@@ -28,7 +28,9 @@ EDM_PREDICTIONS = {  # EDM's F with sigma_data 1, on the cosine path: clean = c_
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """Where a teacher lives. Copies of a network share it, since paths of tables are compared by identity."""
+    """The noise path of a teacher, what its network predicts, and the timestep it takes at each time.
+
+    Copies of a network share one object, since paths of tables are compared by identity."""
 
     path: paths.Path
     prediction: Prediction
@@ -110,7 +112,7 @@ def _prediction(kind: str, config: Any, allowed: dict[str, Prediction], why: str
 
 
 def _table(kind: str, config: Any, betas: Tensor) -> NoiseSchedule:
-    """A table of noise levels: the network is told the integer n = t - 1."""
+    """A table of noise levels: the network takes the integer n = t - 1."""
     tables = {name: one for name, one in PREDICTIONS.items() if name != "flow_prediction"}
     prediction = _prediction(kind, config, tables, "does not go with a table of betas")
     if config.get("clip_sample") or config.get("thresholding"):
@@ -136,8 +138,8 @@ def _table(kind: str, config: Any, betas: Tensor) -> NoiseSchedule:
 def _edm(kind: str, config: Any) -> NoiseSchedule:
     """EDM's preconditioning with unit data: its scaled input c_in x is a state of the cosine path at the same level.
 
-    The network is told (2 / pi) atan(sigma) by diffusers' cosine schedulers, which is the time of that path, and
-    ln(sigma) / 4 by its EDM schedulers."""
+    The network takes (2 / pi) atan(sigma) from diffusers' cosine schedulers, which is the time of that path, and
+    ln(sigma) / 4 from its EDM schedulers."""
     if config.sigma_data != 1:
         raise _refusal(kind, f"sigma_data is {config.sigma_data:g}, only latents of unit variance (1) are supported")
     prediction = _prediction(kind, config, EDM_PREDICTIONS, "does not go with EDM's preconditioning")

@@ -1,4 +1,4 @@
-"""Students of a teacher: how they are told w and s, how that is folded into a bias, and the folder that is saved."""
+"""Students of a teacher: their conditioning on w and s, how it is folded into a bias, and the folder that is saved."""
 
 import copy
 import os
@@ -19,9 +19,11 @@ FEATURES = 256  # numbers that embed w, and as many that embed s
 
 
 class StudentNet(DenoiserNet):
-    """A contract net (x_t, t, s, cond) -> clean to train, which takes w as cond.guidance and s if it was built so.
+    """A contract net (x_t, t, s, cond) -> clean to train, which takes w as cond.guidance, and s, if it was built so.
 
-    guidance_range  the range of w, or None; target_time: whether it takes s; path: its noise path
+    guidance_range  the range of w, or None if it takes no w
+    target_time     whether it takes s
+    path            its noise path
 
     A student with a low-rank difference, and copies of it, share the teacher's weights: student, target and average
     then cost the difference only."""
@@ -53,7 +55,7 @@ class StudentNet(DenoiserNet):
             net.set_submodule(name, ConditionedLinear(layer, FEATURES * inputs))
 
     def features(self, t: Tensor, s: Tensor | None, w: Tensor | None) -> Tensor:
-        """Returns the features [batch, feature] of w and s that the time embedding is told; LCM embeds w - 1."""
+        """Returns the features [batch, feature] of w and s for the time embedding; LCM embeds w - 1."""
         parts = []
         if self.guidance_range is not None:
             parts.append(sinusoidal_embedding((torch.ones_like(t) if w is None else w) - 1, FEATURES))
@@ -83,7 +85,7 @@ class StudentNet(DenoiserNet):
 
 @torch.no_grad()
 def bake(student: StudentNet, w: float | None = None) -> nn.Module:
-    """Returns the plain diffusers network that is told w and s = 0 always, with any low-rank difference merged.
+    """Returns the plain diffusers network with fixed w and s = 0, and with any low-rank difference merged.
 
     Raises TypeError for a network that is no `StudentNet`, and ValueError unless w is in the student's guidance_range,
     or if it is given to a student that takes none."""
@@ -110,7 +112,7 @@ def save_student(
 ) -> None:
     """Writes a student of a teacher as a plain folder, atomically: DiffusionPipeline.from_pretrained needs no audiocm.
 
-    It is called with num_inference_steps=1 and guidance_scale=1. w: the guidance weight that it is told always; for a
+    It is called with num_inference_steps=1 and guidance_scale=1. w: the guidance weight that is folded in; for a
     bundled teacher, whose students keep w as an input, the default of a call. A low-rank difference is merged, and also
     written as pytorch_lora_weights.safetensors if the student takes neither w nor s. `card` goes into README.md as it
     is given: data, method, settings, minutes, scores, license. Raises ValueError for a w that the student cannot take.

@@ -111,9 +111,9 @@ def load_teacher(source: str | os.PathLike | Mapping[str, Any] | Any, **hub: Any
     """Loads a teacher: a bundled name, a diffusers folder, a hub id "owner/name", a pipeline, or a dict of components.
 
     hub: options of huggingface_hub.snapshot_download (revision, token, ...). Only safetensors weights are read, in
-    float32, and no code of a folder is run; the network is used for a hub id alone. Raises
-    ValueError, in one line, if there is no teacher, its architecture is not known, a component is missing, weights are
-    pickled or not finite, or its scheduler contradicts itself or is not supported, and ImportError for a package that it needs."""
+    float32, and no code of a folder is run; the internet is used for a hub id alone. Raises ValueError, in one line, if
+    there is no teacher, its architecture is not known, a component is missing, weights are pickled or not finite, or
+    its scheduler contradicts itself or is not supported, and ImportError for a package that it needs."""
     if isinstance(source, (str, os.PathLike)):
         return _load(check_path("the teacher", source), hub)
     name = "components" if isinstance(source, Mapping) else type(source).__name__

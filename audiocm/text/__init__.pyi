@@ -1,7 +1,6 @@
 from . import (
     alphabet as alphabet,
     characters as characters,
-    classes as classes,
     dictionary as dictionary,
     homographs as homographs,
     ipa as ipa,
@@ -10,6 +9,7 @@ from . import (
     pronunciation as pronunciation,
     reading as reading,
     segmentation as segmentation,
+    semiotic_classes as semiotic_classes,
     tables as tables,
     verbalisers as verbalisers,
 )

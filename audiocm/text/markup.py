@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from .characters import WORD_MARK
+from .ipa import phonemes_of_ipa
 from .normalisation import normalise
-from .pronunciation import phonemes_of_ipa, phonemise
+from .pronunciation import phonemise
 from .verbalisers import cardinal, digits, letters, ordinal
 
 MAX_PAUSE = 20.0  # seconds

@@ -1,14 +1,16 @@
 """Written text -> words, by semiotic classes (Taylor, "Text-to-Speech Synthesis", 2009, chapter 5).
 
-`classes.CLASSES` are patterns with their verbalisers in order of priority. A stretch of text belongs to the first class
-that reads it, and no later class sees it again; a class whose verbaliser returns None leaves the text to those after it."""
+`semiotic_classes.priority.CLASSES` are patterns with their verbalisers in order of priority. A stretch of text belongs
+to the first class that reads it, and no later class sees it again; a class whose verbaliser returns None leaves the text
+to those after it."""
 
 import re
 from collections.abc import Iterator
 
 from .characters import drop_unread
-from .classes import CLASSES, JOINED, read_capitals
 from .segmentation import split_clauses
+from .semiotic_classes.abbreviations import read_capitals
+from .semiotic_classes.priority import CLASSES, JOINED
 from .tables import AMBIGUOUS, REGNAL, REGNAL_TITLES, ROMAN_CUES, SPELLED, TITLES
 from .verbalisers import LETTER_END, cardinal, letters, roman, shown
 
@@ -82,7 +84,7 @@ def _glue(left: str, right: str) -> str:
 
 
 def is_capitals(text: str) -> bool:
-    """Whether a sentence is written in capitals: then its words are words."""
+    """Whether a sentence is written in capitals, so that words in capitals are no acronyms."""
     words = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text)
     long = [word for word in words if len(word) > 1]
     if len(words) < 2 or not long or any(word != word.upper() for word in words):

@@ -11,7 +11,7 @@ from .alphabet import CONSONANTS, STRESS, SYMBOLS, VOWELS
 from .characters import WORD_MARK
 from .dictionary import Pronouncer, default_pronouncer
 from .homographs import in_context
-from .ipa import phonemes_of_ipa as phonemes_of_ipa, phonemes_of_respelling as phonemes_of_respelling, pronunciation_of
+from .ipa import pronunciation_of
 from .verbalisers import LETTER_END
 
 LETTER_NAMES = dict(

@@ -1,4 +1,4 @@
-"""What the classes of text are written with and how it is read: currencies, units, symbols, abbreviations, names.
+"""What the semiotic classes of text are written with and how it is read: currencies, units, symbols, abbreviations, names.
 
 The words stand in tables.tsv, lines of a table's name and its columns; those of a list stand side by side."""
 

@@ -1,102 +1,16 @@
-"""CUDA graphs of whole training steps, torch.compile for single blocks, and gradient checkpointing of blocks.
+"""torch.compile and gradient checkpointing of the blocks that a network repeats.
 
 All private names of torch that training depends on are in this file (`forward_ad._current_level`, `Module._call_impl`,
 `Module._compiled_call_impl`, `_dynamo.config`); checked with torch 2.11 and 2.13.
 """
 
-import dataclasses
-import warnings
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
-
-
-def tree_tensors(tree: Any) -> list[Tensor]:
-    """Returns all tensors of a batch of nested tuples, lists, dicts and dataclasses; other leaves are skipped."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    return [leaf for child in _children(tree).values() for leaf in tree_tensors(child)]
-
-
-def clone_tree(tree: Any) -> Any:
-    """Returns a copy of a batch whose tensors have memory of their own."""
-    return map_tensors(tree, lambda tensor: tensor.clone(memory_format=torch.contiguous_format))
-
-
-def map_tensors(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Returns a batch of the same structure with all tensors changed."""
-    if isinstance(tree, Tensor):
-        return change(tree)
-    children = {key: map_tensors(child, change) for key, child in _children(tree).items()}
-    if dataclasses.is_dataclass(tree):
-        return dataclasses.replace(tree, **children)
-    if isinstance(tree, (tuple, list)):
-        return type(tree)(*children.values()) if hasattr(tree, "_fields") else type(tree)(children.values())
-    return children if isinstance(tree, dict) else tree
-
-
-def _children(tree: Any) -> dict[Any, Any]:
-    if dataclasses.is_dataclass(tree):
-        return {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
-    if isinstance(tree, dict):
-        return tree
-    return dict(enumerate(tree)) if isinstance(tree, (tuple, list)) else {}
-
-
-def tree_signature(tree: Any) -> tuple:
-    """Returns the structure, shapes and dtypes of a batch; batches with equal signatures can run through one CUDA
-    graph."""
-    if isinstance(tree, Tensor):
-        return (tuple(tree.shape), tree.dtype)
-    return (type(tree).__name__, *(tree_signature(child) for child in _children(tree).values()))
-
-
-class CUDAGraphStep:
-    """Runs a step function on batches, as one captured CUDA graph per batch signature.
-
-    The first `eager` calls of a signature run eagerly: they are real steps that also compile, tune and allocate. The
-    next call records the graph, and later ones replay it. `step` may only write to tensors that live outside of it and
-    must not wait for the device. All calls have to come from the same side stream (`torch.cuda.stream`)."""
-
-    def __init__(self, step: Callable[..., None], eager: int = 3):
-        self.step, self.eager = step, eager
-        self.calls: Counter[tuple] = Counter()
-        self.graphs: dict[tuple, tuple[torch.cuda.CUDAGraph, Any]] = {}
-        self.pool = torch.cuda.graph_pool_handle()
-
-    def __call__(self, *batch: Any) -> None:
-        key = tree_signature(batch)
-        self.calls[key] += 1
-        if self.calls[key] <= self.eager:
-            self.step(*batch)
-            return
-        if key not in self.graphs:
-            self.graphs[key] = self._record(batch)
-        graph, static = self.graphs[key]
-        for own, new in zip(tree_tensors(static), tree_tensors(batch), strict=True):
-            own.copy_(new, non_blocking=True)
-        graph.replay()
-
-    def _record(self, batch: Any) -> tuple[torch.cuda.CUDAGraph, Any]:
-        """Returns the graph of a step and the batch with memory of its own that it reads."""
-        if len(self.graphs) == 8:
-            warnings.warn("more than 8 batch shapes: each has its own CUDA graph and memory", stacklevel=2)
-        static, graph = clone_tree(batch), torch.cuda.CUDAGraph()
-        stream = torch.cuda.current_stream()
-        try:
-            with torch.cuda.graph(graph, pool=self.pool, stream=stream, capture_error_mode="thread_local"):
-                self.step(*static)
-        except RuntimeError as error:
-            raise RuntimeError(
-                "this step cannot be recorded as a CUDA graph: something in the losses waits for the device or copies "
-                f"from the CPU; train with cuda_graph=False. First cause: {str(error).splitlines()[0]}"
-            ) from error
-        return graph, static
 
 
 class CompiledBlock:

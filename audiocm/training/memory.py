@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
-from .compile import CHECKPOINTED, map_tensors, repeated_blocks, tree_tensors
+from .compile import CHECKPOINTED, repeated_blocks
 from .run import Critic
+from .trees import map_tensors, tree_tensors
 
 GIB = 2**30
 MARGIN = 1.08  # over what is counted: temporary tensors of single operations, and fragments

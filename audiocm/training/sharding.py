@@ -109,7 +109,8 @@ class ShardedParameters:
 
 @torch.no_grad()
 def copy_whole(sharded: nn.Module, whole: nn.Module) -> nn.Module:
-    """Copies the weights and buffers of a sharded network into an unsharded one of the same form; every rank calls this."""
+    """Copies the weights and buffers of a sharded network into an unsharded one of the same form; every rank calls
+    this."""
     state = dict(whole.named_parameters())
     for name, p in sharded.named_parameters():
         state[name].copy_(p.full_tensor() if isinstance(p, DTensor) else p)

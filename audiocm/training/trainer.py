@@ -1,18 +1,13 @@
-"""The training loop, for teachers, students, codecs and vocoders alike, on one CPU, one GPU or several ranks.
-
-The file is long because one class holds the whole state of a run: steps, averages, schedules, log, validation,
-checkpoints.
-"""
+"""The training loop, for teachers, students, codecs and vocoders alike, on one CPU, one GPU or several ranks."""
 
 import contextlib
-import copy
 import importlib.util
 import json
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,99 +22,37 @@ try:
 except ImportError:  # on Windows two runs are not kept apart
     fcntl = None  # type: ignore[assignment]
 
+from ..cuda_graphs import side_stream
 from ..files import atomic_write, read_json_lines, write_json_lines
 from . import checkpoint
-from .compile import CUDAGraphStep, checkpoint_blocks, compile_blocks
-from .meters import Meters
-from .optimizer import FlatLayout, FlatParameters, Optimizer, Parameters
 from .run import ResumableBatches, Run
-from .sharding import ShardedParameters, copy_whole, shard_net, unsharded_copy
+from .sharding import copy_whole
+from .step import TrainingStep
 
 
-class Trainer:
-    """A run's state on the device, and its steps.
+class Trainer(TrainingStep):
+    """The steps of a run in their order: schedules, time limits, log, validation and checkpoints.
 
-    All that a step changes is in tensors that a captured CUDA graph can write to. Raises ValueError if the critic is on
-    another device than the run, and if the ranks of a launcher do not know of each other."""
+    Raises ValueError if the critic is on another device than the run, or if the ranks of a launcher do not know of each
+    other."""
 
     def __init__(self, run: Run, output: Path):
-        self.run, self.output, self.start_time = run, output, time.monotonic()
+        self.output, self.start_time = output, time.monotonic()
         logger = "tensorboard" if importlib.util.find_spec("tensorboard") else None
         output.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(log_with=logger, project_dir=str(output))
-        self.device, self.is_main = self.accelerator.device, self.accelerator.is_main_process
+        self.is_main = self.accelerator.is_main_process
         if (ranks := int(os.environ.get("WORLD_SIZE", 1))) > self.accelerator.num_processes:
             raise ValueError(f"{ranks} ranks would train alone: on CPUs, set ACCELERATE_USE_CPU=true before they start")
         self.accelerator.init_trackers(run.name)
-        self.step_count = 0
         self.earlier_seconds = 0.0  # of training, in earlier calls
         self.untimed_seconds = 0.0  # of this call, spent on other things than training
         self.save_seconds = 0.0  # of the slowest checkpoint
         self.best: float | None = None  # value of the metric run.keep_best
         self.stop_signal: int | None = None
         self._shared_clock: list[float] | None = None  # the clock that the ranks agreed on
-        self._build()
+        super().__init__(run, self.accelerator.device, self.accelerator.num_processes)
         torch.manual_seed(run.seed + 1_000_003 * self.accelerator.process_index)
-
-    def _build(self) -> None:
-        run, device = self.run, self.device
-        net, self.whole = run.net.train(), None
-        if run.shard:  # from the CPU, shard by shard
-            layout = FlatLayout(p for p in net.parameters() if p.requires_grad)
-            self.whole = unsharded_copy(net)
-        else:
-            net.to(device)
-        self.ema = None if run.ema is None else copy.deepcopy(net).eval()
-        self.target = None if run.target_ema is None else copy.deepcopy(net)
-        self.net = net
-
-        def parameters(module: nn.Module, trained: bool) -> Parameters:
-            if run.shard:
-                return ShardedParameters(shard_net(module, device), layout, trained)
-            return FlatParameters((p for p in module.parameters() if p.requires_grad), trained)
-
-        self.flat = parameters(net, True)
-        self.averages: dict[str, tuple[Parameters, nn.Module]] = {}
-        for name, module in (("ema", self.ema), ("target", self.target)):
-            if module is not None:
-                self.averages[name] = (parameters(module, False), module.requires_grad_(False))
-        settings = run.betas, run.weight_decay, run.max_grad_norm
-        self.optimizers = {"student": Optimizer(self.flat, *settings)}
-        self.critic = None
-        if run.critic is not None:
-            if isinstance(run.critic, nn.Module):
-                run.critic.to(device)
-            self.critic = FlatParameters(run.critic.parameters())
-            if (there := self.critic.values.device) != (here := self.flat.values.device):
-                raise ValueError(f"the critic is on {there}, the run on {here}: move it there")
-            self.optimizers["critic"] = Optimizer(self.critic, *settings)
-        if self.accelerator.num_processes > 1 and not run.shard:
-            for optimizer in self.optimizers.values():
-                torch.distributed.broadcast(optimizer.flat.values, 0)
-            for flat, _ in self.averages.values():
-                flat.values.copy_(self.flat.values)
-        self.progress, self.ema_weight = torch.zeros(2, device=device).unbind()
-        self.meters = Meters(device, with_critic=run.critic is not None)
-        for net in (self.net, self.target):
-            if run.compile and net is not None:
-                compile_blocks(net)
-        if run.gradient_checkpointing:
-            checkpoint_blocks(self.net)
-        # ranks draw batches of different shapes, so that they would record, and join collectives, at different steps
-        graphed = run.cuda_graph and device.type == "cuda" and self.accelerator.num_processes == 1
-        self.advance = CUDAGraphStep(self.step) if graphed else self.step
-
-    @contextlib.contextmanager
-    def stream(self) -> Iterator[None]:
-        """Runs the block on a side stream on CUDA, as recording CUDA graphs requires."""
-        if self.device.type != "cuda":
-            yield
-            return
-        side = torch.cuda.Stream(self.device)
-        side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            yield
-        torch.cuda.current_stream(self.device).wait_stream(side)
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -136,52 +69,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    # --- one step, eager or recorded ---------------------------------------------------------------------------------
-
-    def _gradient(self, flat: Parameters, loss: Callable[..., Tensor], batches: Sequence[Any]) -> Tensor:
-        """Fills the gradients of `flat` with the mean over batches x, cond, x, cond ...; returns the mean loss."""
-        flat.zero_grads()
-        total, share = torch.zeros((), device=self.device), 2 / len(batches)
-        for x, cond in zip(batches[::2], batches[1::2], strict=True):
-            # no cache of cast weights: one filled under no_grad (by the target's call) would cut the student's gradient
-            with self._autocast(cache_enabled=False):
-                value = loss(self.net, self.target, x, cond, self.progress)
-            (value if share == 1 else share * value).backward()
-            total += share * value.detach().float()
-        return total
-
-    def _autocast(self, **options: bool) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.precision == "bf16", **options)
-
-    def step(self, *batches: Any) -> None:
-        """Updates critic, student, averages and meters by batches x, cond, x, cond ..., of which there are `accumulate`.
-
-        It only uses device tensors and never waits for them."""
-        run, critic_loss = self.run, torch.zeros((), device=self.device)
-        if self.critic is not None:
-            self.critic.require_grad(True)
-            critic_loss = self._gradient(self.critic, run.critic.loss, batches)
-            self.optimizers["critic"].step(critic_loss)
-            self.critic.require_grad(False)
-        loss = self._gradient(self.flat, run.method.loss, batches)
-        norm, finite = self.optimizers["student"].step(loss)
-        self._update_averages()
-        self.meters.update(loss, critic_loss, norm, finite)
-
-    def _update_averages(self) -> None:
-        """Moves each average towards the student: average += (1 - decay) (student - average)."""
-        weights = {"ema": self.ema_weight, "target": 1 - (self.run.target_ema or 0.0)}
-        for name, (flat, _) in self.averages.items():
-            flat.move_towards(self.flat, weights[name])
-        self._copy_buffers()
-
-    @torch.no_grad()
-    def _copy_buffers(self) -> None:
-        """Gives the averages the student's buffers, such as batch statistics, which are not averaged."""
-        for _, module in self.averages.values():
-            for own, current in zip(module.buffers(), self.net.buffers(), strict=True):
-                own.copy_(current)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -239,19 +126,6 @@ class Trainer:
         if complete and run.validate is not None and not validated:
             self.evaluate(True, False)
 
-    def set_scalars(self, progress: float) -> float:
-        """Writes progress, learning rates and the average's weight of this step to the device; returns the learning
-        rate."""
-        run, k = self.run, self.step_count
-        factor = min(1.0, (k + 1) / max(run.warmup, 1)) * run.decay(progress)
-        self.progress.fill_(progress)
-        self.optimizers["student"].lr.fill_(run.lr * factor)
-        if self.critic is not None:
-            self.optimizers["critic"].lr.fill_((run.critic_lr or run.lr) * factor)
-        if run.ema is not None:  # over the first steps the average has a shorter memory
-            self.ema_weight.fill_(1 - min(run.ema, (1 + k) / (10 + k)))
-        return run.lr * factor
-
     def raise_on_divergence(self) -> None:
         """Raises FloatingPointError after `bad_steps` bad steps in a row. Waits for the device."""
         if self.meters.longest.item() >= self.run.bad_steps:
@@ -283,13 +157,6 @@ class Trainer:
         self.untimed_seconds += time.monotonic() - start
         return validating or sampling or saving
 
-    def averaged_net(self) -> nn.Module:
-        """Returns the network that is validated and exported, in eval mode: the average, or the student if there is
-        none.
-
-        It is sharded if the run is, so that every rank has to call it."""
-        return (self.net if self.ema is None else self.ema).eval()
-
     @torch.no_grad()
     def evaluate(self, validating: bool, sampling: bool) -> None:
         """Validates and samples the averaged network on the main rank, without effect on training's random
@@ -299,7 +166,7 @@ class Trainer:
         takes_part = self.is_main or self.run.shard
         validating, sampling = validating and takes_part, sampling and takes_part
         rng = checkpoint.get_rng(self.device)
-        with self._autocast():
+        with self.autocast():
             if validating:
                 values = {key: float(value) for key, value in self.run.validate(self.averaged_net()).items()}
             if sampling:
@@ -324,22 +191,6 @@ class Trainer:
             checkpoint.write(self.output / "best", self.step_count, tensors, state, run.shard_mb)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Returns all tensors of the run that change, by name; every rank calls this."""
-        tensors = {f"{name}.values": flat.values for name, (flat, _) in self.averages.items()}
-        for name, optimizer in self.optimizers.items():
-            tensors |= optimizer.tensors(name)
-        return tensors | self._other_tensors()
-
-    def _other_tensors(self) -> dict[str, Tensor]:
-        """Returns meters and buffers; not copies, so they can be restored."""
-        tensors = {"meters": self.meters.values}
-        for name, module in (("buffer", self.net), ("critic.buffer", self.run.critic)):
-            if isinstance(module, nn.Module):
-                persistent = module.state_dict().keys()
-                tensors |= {f"{name}.{k}": v for k, v in module.named_buffers() if k in persistent}
-        return tensors
 
     def save(self) -> None:
         """Writes a checkpoint; every rank calls this."""
@@ -366,7 +217,7 @@ class Trainer:
             path, saved, state = newest
             try:
                 self._check_fits(path, own, saved, state)
-                self._restore(saved)
+                self.restore(saved)
                 self._restore_rank(state)
                 self.step_count, self.earlier_seconds, self.best = state["step"], state["trained"], state["best"]
             except (LookupError, TypeError, AttributeError, RuntimeError) as error:
@@ -386,15 +237,6 @@ class Trainer:
             checkpoint.set_rng(own["rng"], self.device)
         else:
             torch.manual_seed(self.run.seed + 1_000_003 * self.accelerator.process_index + 7919 * state["step"])
-
-    def _restore(self, saved: dict[str, Tensor]) -> None:
-        for name, optimizer in self.optimizers.items():
-            optimizer.load(name, saved)
-        for name, (flat, _) in self.averages.items():
-            flat.load_values(saved[f"{name}.values"])
-        for name, tensor in self._other_tensors().items():
-            tensor.copy_(saved[name])
-        self._copy_buffers()
 
     def _check_fits(self, path: Path, own: dict[str, Tensor], saved: dict[str, Tensor], state: dict[str, Any]) -> None:
         if state["run"] != self.run.name:
@@ -445,7 +287,7 @@ def train(run: Run, output: str | Path) -> nn.Module:
     output.mkdir(parents=True, exist_ok=True)
     with _lock(output):
         trainer = Trainer(run, output)
-        with trainer.stream(), trainer.signals():
+        with side_stream(trainer.device), trainer.signals():
             trainer.resume()
             trainer.loop()
             net = trainer.finish()

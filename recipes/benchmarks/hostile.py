@@ -4,13 +4,14 @@
     python -m recipes.benchmarks.hostile --sample 60 --kinds generate,score
     python -m recipes.benchmarks.hostile --run "generate: 'x' -o x.wav --device cpu:5"
 
-The cases are composed in `hostile_cases`. Each runs in a child of this process, forked with everything imported, in a
-folder of its own. A command is **refused** well if its exit code is 2 (or 3, for sounds that are missing), stderr has
-one line, which starts with "audiocm", and no file appeared, changed or went. A call is refused well if it raises a
-ValueError or TypeError of one line that names the argument. A case that may also pass is **accepted** if it does, and
-what it wrote does not count. Anything else is a failure: a traceback, more than one line, another exit code, nonsense
-that passes, a lost or half-written file, code that ran (a mark file), or a child that takes more than 10 s of CPU time
-or two minutes.
+The cases are composed in `wrong_inputs`: values of every type for every option, argument and key, and kinds of damage.
+A fault that somebody finds is a line in one of the tables there, and so is tried in all places alike. Each case runs in
+a child of this process, forked with everything imported, in a folder of its own. A command is **refused** well if its
+exit code is 2 (or 3, for sounds that are missing), stderr has one line, which starts with "audiocm", and no file
+appeared, changed or went. A call is refused well if it raises a ValueError or TypeError of one line that names the
+argument. A case that may also pass is **accepted** if it does, and what it wrote does not count. Anything else is a
+failure: a traceback, more than one line, another exit code, nonsense that passes, a lost or half-written file, code
+that ran (a mark file), or a child that takes more than 10 s of CPU time or two minutes.
 """
 
 import argparse
@@ -36,7 +37,11 @@ from transformers.utils import logging as transformers_logging
 from audiocm.evaluation.provenance import commit, versions
 from audiocm.files import write_json
 
-from .hostile_cases import MARK, Case, all_cases, write_inputs
+from .wrong_inputs.calls import calls
+from .wrong_inputs.commands import commands
+from .wrong_inputs.data import damaged_data
+from .wrong_inputs.models import damaged_models
+from .wrong_inputs.workspace import MARK, Case, write_inputs
 
 CPU_SECONDS, WALL_SECONDS = 10, 120
 LONGEST_LINE = 1000  # letters
@@ -53,6 +58,12 @@ class Verdict:
     outcome: str
     why: str = ""
     words: str = ""
+
+
+def all_cases(seed: int) -> list[Case]:
+    """Returns all cases, in an order that the seed does not change; it draws values of keys and pairs of options."""
+    generator = random.Random(seed)
+    return [*commands(generator), *damaged_models(generator), *damaged_data(generator), *calls()]
 
 
 def snapshot(folder: Path) -> dict[str, tuple]:

@@ -20,6 +20,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from audiocm.cuda_graphs import side_stream
 from audiocm.evaluation.provenance import commit
 from audiocm.files import write_json
 from audiocm.models.transformer import LatentTransformer
@@ -117,7 +118,7 @@ def main() -> None:
     size = sum(p.numel() for p in one.net.parameters()) / 1e6
     with tempfile.TemporaryDirectory() as folder:
         training = Trainer(one, Path(folder))
-        with training.stream():
+        with side_stream(training.device):
             results = {f"width {args.width}, {size:.0f} M": measure(training, one.net, args.steps)}
     print(json.dumps(results, indent=1))
     card = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "commit": commit(), "seed": 0}

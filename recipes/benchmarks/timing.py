@@ -26,19 +26,6 @@ def median_seconds(
     return statistics.median(wall_seconds(action, device) for _ in range(repeats))
 
 
-def recorded(action: Callable[[], object]) -> Callable[[], None]:
-    """Returns the replay of an action's CUDA graph. Raises RuntimeError if it cannot be recorded."""
-    graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            action()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        action()
-    return graph.replay
-
-
 class Stopwatch:
     """Counts the calls of a network, the rows of their inputs (a guided query of a teacher has two) and their time."""
 

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiocm.audio.augmentation import add_white_noise, change_speed, mask_spectrogram
-from audiocm.data.batches import WaveBatches, encode_captions
+from audiocm.data.captions import encode_captions
 from audiocm.data.manifest import Clip
+from audiocm.data.wave_batches import WaveBatches
 from audiocm.diffusion.denoiser import Condition
 from audiocm.embedders.small_clap import SmallClap, contrastive_loss
 from audiocm.metrics.similarity import recalls

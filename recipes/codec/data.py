@@ -7,8 +7,8 @@ from torch import Tensor
 
 from audiocm.audio.spectral import LogMel
 from audiocm.codec.vae import MelVAE
-from audiocm.data.batches import WaveBatches
 from audiocm.data.manifest import Clip, read_manifest
+from audiocm.data.wave_batches import WaveBatches
 
 RATE = 24000
 SHARES = {"effect": 0.42, "speech": 0.33, "instrument": 0.2, "music": 0.05}  # of crops

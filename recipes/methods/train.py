@@ -24,7 +24,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from audiocm.codec.codec import Codec
-from audiocm.data.batches import LatentBatches
+from audiocm.cuda_graphs import side_stream
+from audiocm.data.latent_batches import LatentBatches
 from audiocm.diffusion import paths, solvers
 from audiocm.diffusion.solvers import Solver
 from audiocm.evaluation.provenance import commit
@@ -34,9 +35,10 @@ from audiocm.models.text_encoder import TextConditioner
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 from audiocm.teachers import lora
-from audiocm.training.compile import compile_blocks, tree_signature
+from audiocm.training.compile import compile_blocks
 from audiocm.training.run import Run, best_device
 from audiocm.training.trainer import Trainer
+from audiocm.training.trees import tree_signature
 from recipes.methods.settings import CALLS, GUIDANCE, SAMPLERS, SCALE, SETTINGS, Setting, Stage, build_method
 from recipes.text_to_audio.data import Trajectories, latent_run, load_batches, load_codec
 from recipes.text_to_audio.generate import System, device_name, entry_name, generate_latents
@@ -86,7 +88,7 @@ class TimedTrainer(Trainer):
 
     def train(self) -> dict[str, Any]:
         """Trains for the run's seconds and returns facts about it. Raises FloatingPointError if it diverges."""
-        with self.stream():
+        with side_stream(self.device):
             self.loop()
             self.wait()
             seconds = self.clock()[1]

@@ -42,7 +42,8 @@ from audiocm.audio.spectral import LogMel
 from audiocm.cli.distill import encoded_folder
 from audiocm.cli.main import main as audiocm
 from audiocm.codec.losses import SpectralDistance
-from audiocm.data.encoded import EncodedBatches, encode_recordings
+from audiocm.data.encoded import encode_recordings
+from audiocm.data.encoded_batches import EncodedBatches
 from audiocm.data.recordings import find_recordings
 from audiocm.files import atomic_write, write_json, write_json_lines
 from audiocm.models.folders import SAFE

@@ -23,7 +23,8 @@ from tqdm import tqdm
 from audiocm.codec.codec import Codec
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
-from audiocm.data.batches import LatentBatches, Role, encode_captions
+from audiocm.data.captions import encode_captions
+from audiocm.data.latent_batches import LatentBatches, Role
 from audiocm.data.latents import Latents, cached_latents, codec_key, concatenate_latents, pack, unpack
 from audiocm.data.manifest import Clip, in_split, read_manifest
 from audiocm.diffusion import paths, solvers

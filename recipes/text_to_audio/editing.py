@@ -14,17 +14,14 @@ them have.
 import argparse
 from collections.abc import Callable, Sequence
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-from scipy.stats import rankdata
 
 from audiocm.audio.io import resample
-from audiocm.audio.seams import high_pass, splice
-from audiocm.audio.spectral import LogMel
+from audiocm.audio.seams import splice
 from audiocm.embedders.small_clap import load_small_clap
 from audiocm.embedders.tag_alignment import SentenceEncoder, TagAlignment
 from audiocm.evaluation import Preprocessing
@@ -32,76 +29,32 @@ from audiocm.evaluation.provenance import card
 from audiocm.metrics import frechet_score, mean_score
 from audiocm.metrics.score import paired_resample, statistic_score
 from audiocm.metrics.signal import log_mel_l1, log_spectral_distance
-from audiocm.pipelines.filling import SEAM, EditSettings
+from audiocm.pipelines.filling import EditSettings
 from audiocm.pipelines.sound_editor import SoundEditor
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
-from recipes.judges import corpus_entries, embedders, markdown, write_results
+from recipes.judges import embedders, markdown, write_results
 from recipes.sounds import write_missing_sounds
+from recipes.text_to_audio.editing_measures import measure_bands, measure_loops, measure_refinement, measure_takes
+from recipes.text_to_audio.editing_recordings import (
+    END,
+    FIRST,
+    RATE,
+    SECONDS,
+    START,
+    STOP,
+    WIDTH,
+    before,
+    kept,
+    level,
+    looped,
+    recordings,
+)
 from recipes.text_to_audio.generate import parse_row
+from recipes.text_to_audio.seam_classifier import SeamClassifier, auc, seam_flux
 
-RATE, SECONDS, START, END = 24000, 4, 1.5, 2.5  # Hz, and the interval that is filled in
-FIRST, STOP, WIDTH = round(START * RATE), round(END * RATE), round(SEAM * RATE)
-QUIET, DYNAMIC = 10 ** (-50 / 20), 10 ** (-20 / 20)  # RMS of what is kept, and of the interval beside it, at least
 TAKES = 8  # of which one is chosen
-HALF, HOP = 8, 256  # frames of a patch on each side of a joint
-CUTOFF, BAND = 4000.0, 11000.0  # Hz
-AMOUNTS, CALLS, WEIGHTS = (0.2, 0.4, 0.6, 0.8, 1.0), (1, 2, 4), (1.0, 3.0, 5.0)
 COLUMNS = ["FD *", "CLAP", "alignment", "LSD", "log-mel L1", "seam AUC", "kept exactly", "CLAP sim*", "LSD 4*", "rank*"]
 Row = Callable[[dict, int], np.ndarray]  # of a recording and a seed to the recording with its interval filled in
-
-
-def level(wav: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(wav, dtype=np.float64))))
-
-
-def kept(wav: np.ndarray) -> np.ndarray:
-    """Returns a wav [sample] without the interval and its seams."""
-    return np.concatenate([wav[: FIRST - WIDTH], wav[STOP + WIDTH :]])
-
-
-def recordings(
-    corpora: Sequence[str], split: str, count: int, kinds: Sequence[str] = ("effect", "music")
-) -> list[dict]:
-    """Returns `count` captioned recordings of a split, one of each group, in the order of a hash of their names, with
-    "wav", the first four seconds [sample]; those that are silent around the interval or in it are passed over.
-
-    Raises ValueError if there are fewer than two."""
-    entries = [e for e in corpus_entries(corpora) if e["split"] == split and e["seconds"] >= SECONDS]
-    entries = [e for e in entries if e["kind"] in kinds and e.get("captions")]
-    found: dict[str, dict] = {}
-    for e in sorted(entries, key=lambda e: sha256(Path(e["file"]).name.encode()).digest()):
-        if len(found) == count:
-            break
-        if e["group"] not in found:
-            wav, rate = soundfile.read(e["file"], dtype="float32", always_2d=True)
-            wav = resample(wav.mean(axis=1), rate, RATE)[: SECONDS * RATE]
-            around = level(kept(wav))
-            if len(wav) == SECONDS * RATE and around > QUIET and level(wav[FIRST:STOP]) > DYNAMIC * around:
-                found[e["group"]] = e | {"name": Path(e["file"]).stem, "wav": wav, "prompt": e["captions"][0]}
-    if len(found) < 2:
-        raise ValueError(
-            f"{', '.join(map(str, corpora))}: fewer than two recordings of the split {split!r} can be used"
-        )
-    return list(found.values())
-
-
-def looped(wav: np.ndarray, at: int = FIRST, stop: int = STOP) -> np.ndarray:
-    """Returns a wav [sample] whose interval is a cross-fade of equal power from what lies before it to what follows."""
-    size, share = stop - at, np.linspace(0, 1, stop - at)
-    middle = np.sqrt(1 - share) * wav[at - size : at] + np.sqrt(share) * wav[stop : stop + size]
-    return np.concatenate([wav[:at], middle, wav[stop:]]).astype(wav.dtype)
-
-
-def before(wav: np.ndarray) -> np.ndarray:
-    """Returns a wav [sample] whose interval is what lies before it: another part of the same recording."""
-    return splice(wav, np.roll(wav, STOP - FIRST), FIRST, STOP, WIDTH)
-
-
-def seam_flux(wav: np.ndarray) -> float:
-    """Returns the mean size of the changes of log-mels over both joints, in nepers; the classifier does not see it."""
-    mel = LogMel()(torch.from_numpy(wav[: len(wav) // HOP * HOP])[None])[0].numpy()
-    frames = [round(at / HOP) for at in (FIRST, STOP)]
-    return float(np.mean([np.abs(mel[:, at : at + 4].mean(1) - mel[:, at - 4 : at].mean(1)).mean() for at in frames]))
 
 
 def generated(pipe: TextToAudioPipeline, entry: dict, seed: int) -> np.ndarray:
@@ -180,62 +133,6 @@ def make(args: argparse.Namespace) -> None:
         write_missing_sounds(Path(args.output) / name, clips, fill, RATE)
 
 
-def patch(wav: np.ndarray, at: int) -> np.ndarray:
-    """Returns what the classifier of seams sees of a wav [sample] around a sample: a log-mel patch of 25 bands less
-    its mean, the size of its changes from frame to frame, and the step of each band across the sample."""
-    begin = at - HALF * HOP
-    mel = LogMel()(torch.from_numpy(wav[begin : begin + 2 * HALF * HOP])[None].float())[0].numpy()
-    bands = mel.reshape(25, 4, -1).mean(axis=1)
-    bands = bands - bands.mean()
-    change, step = np.abs(np.diff(bands, axis=1)), np.abs(bands[:, HALF:].mean(1) - bands[:, :HALF].mean(1))
-    fine = np.abs(np.diff(mel, axis=1)).mean(axis=0)
-    return np.concatenate([bands.ravel(), change.ravel(), change.mean(axis=0), fine, step, [1.0]])
-
-
-def auc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Returns the probability that a positive score is above a negative one; ties count a half."""
-    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
-    return float((ranks.sum() - len(positive) * (len(positive) + 1) / 2) / (len(positive) * len(negative)))
-
-
-class SeamClassifier:
-    """Ridge regression of whether a patch holds a seam, trained on recordings [sample] with and without one."""
-
-    def __init__(self, wavs: Sequence[np.ndarray], seed: int, penalty: float = 30.0) -> None:
-        generator, features, group = np.random.default_rng(seed), [], []
-        for i, wav in enumerate(wavs):
-            for _ in range(3):
-                first, other = generator.integers(RATE // 2, len(wav) - RATE, 2)
-                moved = np.roll(wav, first - other)
-                made = moved * (
-                    level(wav[first : first + RATE // 2]) / max(level(moved[first : first + RATE // 2]), 1e-5)
-                )
-                seamed = splice(wav, made.astype(np.float32), int(first), len(wav), WIDTH)
-                features += [patch(wav, int(first)), patch(seamed, int(first))]
-                group += [i, i]
-        x, y, group = np.array(features), np.tile([-1.0, 1.0], len(features) // 2), np.array(group)
-        self.mean, self.scale, self.penalty = x.mean(axis=0), x.std(axis=0) + 1e-6, penalty
-        self.mean[-1], self.scale[-1] = 0.0, 1.0
-        out = np.zeros(len(y))
-        for fold in range(5):
-            held = group % 5 == fold
-            out[held] = self._scaled(x[held]) @ self._fit(x[~held], y[~held])
-        self.cross_validated = auc(out[y > 0], out[y < 0])
-        self.weights, self.patches = self._fit(x, y), len(y)
-
-    def _scaled(self, x: np.ndarray) -> np.ndarray:
-        return (x - self.mean) / self.scale
-
-    def _fit(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        x = self._scaled(x)
-        return np.linalg.solve(x.T @ x + self.penalty * np.eye(x.shape[1]), x.T @ y)
-
-    def __call__(self, wavs: Sequence[np.ndarray]) -> np.ndarray:
-        """Returns the scores [wav, 2] of both joints of sounds whose interval was filled in."""
-        scores = [self._scaled(np.array([patch(wav, at) for at in (FIRST, STOP)])) @ self.weights for wav in wavs]
-        return np.array(scores)
-
-
 def score_rows(args: argparse.Namespace, entries: list[dict], judges: Sequence) -> tuple[dict[str, dict], dict]:
     """Returns the rows of the table and what is to be known of the classifier of seams."""
     yamnet, aisfx, clap = judges
@@ -290,115 +187,6 @@ def score_rows(args: argparse.Namespace, entries: list[dict], judges: Sequence) 
             "scores": {one.name: one.as_dict() for one in scores},
         }
     return table, {"AUC, cross-validated": seams.cross_validated, "patches": seams.patches, "recordings": len(train)}
-
-
-def cosine(clap, first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the cosine of the CLAP embeddings of pairs of sounds at RATE, [pair]."""
-    both = [clap.features([resample(w, RATE, clap.sample_rate) for w in wavs])["embedding"] for wavs in (first, second)]
-    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in both]
-    return (unit[0] * unit[1]).sum(axis=1)
-
-
-def measure_takes(editor: SoundEditor, entries: list[dict], clap, seed: int) -> dict[str, dict]:
-    """Returns a row for each amount of `--vary`: distances of the take from the sound."""
-    table = {}
-    for amount in AMOUNTS:
-        takes = [editor.transform(e["wav"], RATE, amount, EditSettings(seed=seed + i)) for i, e in enumerate(entries)]
-        columns = {
-            "log-mel L1": [log_mel_l1(e["wav"], take, RATE) for e, take in zip(entries, takes, strict=True)],
-            "CLAP similarity to the sound": cosine(clap, takes, [e["wav"] for e in entries]),
-        }
-        table[f"vary {amount:g}"] = means(columns, seed)
-    return table
-
-
-def measure_bands(editor: SoundEditor, entries: list[dict], seed: int) -> dict[str, dict]:
-    """Returns rows of the log-spectral distance between CUTOFF and BAND of a low-passed sound, and of its extension."""
-    wide = [e for e in entries if e.get("bandwidth", 0) >= BAND]
-    low, high = (round(f / RATE * 2048) for f in (CUTOFF * 1.1, BAND))
-
-    def above(wav: np.ndarray) -> np.ndarray:
-        spectrum = torch.stft(torch.from_numpy(wav), 2048, window=torch.hann_window(2048), return_complex=True)
-        return spectrum.abs().square()[low:high].numpy()
-
-    def distance(truth: np.ndarray, other: np.ndarray) -> float:
-        a, b = above(truth), above(other)
-        floor = a.max() * 1e-6 + 1e-12
-        ratio = 10 * np.log10(np.maximum(a, floor) / np.maximum(b, floor))
-        return float(np.sqrt(np.square(ratio).mean(axis=0)).mean())
-
-    dull = [(e["wav"] - high_pass(e["wav"], RATE, CUTOFF)).astype(np.float32) for e in wide]
-    made = {
-        strength: [
-            editor.extend_bandwidth(w, RATE, CUTOFF, EditSettings(seed=seed + i), strength) for i, w in enumerate(dull)
-        ]
-        for strength in (0.0, 0.5, 1.0)
-    }
-    name = f"LSD {CUTOFF * 1.1:g} to {BAND:g} Hz"
-    found = {"low-passed at 4 kHz": dull} | {f"band extended, strength {s:g}": wavs for s, wavs in made.items()}
-    truths = [e["wav"] for e in wide]
-    return {
-        row: means({name: [distance(t, w) for t, w in zip(truths, wavs, strict=True)]}, seed)
-        for row, wavs in found.items()
-    }
-
-
-def flux_at_joint(wav: np.ndarray) -> float:
-    """Returns how many of the spectral flux values inside a loop [sample] are below the largest one at its joint,
-    from 0 to 1: uniform with mean near one half plus if the joint is like any other place of equal width."""
-    wav = np.roll(wav, len(wav) // 2)
-    mel = LogMel()(torch.from_numpy(wav[: len(wav) // HOP * HOP])[None])[0].numpy()
-    flux = np.maximum(np.diff(mel, axis=1), 0).mean(axis=0)
-    joint, width = (len(wav) - len(wav) // 2) // HOP, 3
-    windows = np.lib.stride_tricks.sliding_window_view(flux, 2 * width).max(axis=1)
-    return float((windows < flux[joint - width : joint + width].max()).mean())
-
-
-def measure_loops(editor: SoundEditor, entries: list[dict], seed: int) -> dict[str, dict]:
-    """Returns rows of the rank of the flux at the joint, of loops and of sounds that are only repeated."""
-    loops: dict[str, list[float]] = {"loop": [], "sound repeated as it is": []}
-    for i, entry in enumerate(entries):
-        settings = EditSettings(entry["prompt"], seed=seed + i)
-        for name, loop in zip(loops, (True, False), strict=True):
-            try:
-                loops[name].append(flux_at_joint(np.concatenate(list(editor.stream(8.0, settings, loop=loop)))))
-            except ValueError as error:
-                print(f"{name}, {entry['prompt']}: {error}")
-    return {name: means({"rank of the flux at the joint": values}, seed) for name, values in loops.items() if values}
-
-
-def measure_refinement(pipe: TextToAudioPipeline, prompts: list[str], judges: Sequence, seed: int) -> dict[str, dict]:
-    """Returns rows of the similarity to one call at the same noise, and of the fit to the prompt: more calls with and
-    without fixed noise, other guidance weights, and another seed."""
-    yamnet, _, clap = judges
-    tags = TagAlignment(SentenceEncoder(), yamnet.classes)
-
-    def sounds(calls: int, w: float = 3.0, refine: bool = True, shift: int = 0) -> list[np.ndarray]:
-        seeds = [torch.Generator().manual_seed(seed + i + shift) for i in range(len(prompts))]
-        options = {"refine": refine, "max_retries": 0, "on_failure": "return", "output_type": "np"}
-        return list(pipe(prompts, 4.0, calls, w, generator=seeds, **options).audios)
-
-    first, table = sounds(1), {}
-    variants = {f"refined, {n} calls": {"calls": n} for n in CALLS}
-    variants |= {f"fresh noise, {n} calls": {"calls": n, "refine": False} for n in CALLS[1:]}
-    variants |= {f"guidance {w:g}": {"calls": 1, "w": w} for w in WEIGHTS if w != 3.0}
-    variants |= {"another seed": {"calls": 1, "shift": 10_000}}
-    for name, options in variants.items():
-        made = sounds(**options)
-        features = clap.features([resample(w, RATE, clap.sample_rate) for w in made])["embedding"]
-        tagged = yamnet.features([resample(w, RATE, yamnet.sample_rate) for w in made])["probabilities"]
-        columns = {
-            "CLAP similarity to one call": cosine(clap, first, made),
-            "CLAP": clap.text_scores(features, prompts),
-            "alignment": tags(tagged, prompts),
-        }
-        table[name] = means(columns, seed)
-    return table
-
-
-def means(columns: dict, seed: int) -> dict:
-    scores = {title: mean_score(title, np.asarray(x, dtype=float), seed=seed).as_dict() for title, x in columns.items()}
-    return {"clips": next(iter(scores.values()))["count"], "scores": scores}
 
 
 def score(args: argparse.Namespace) -> None:

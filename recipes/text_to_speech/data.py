@@ -24,7 +24,7 @@ from audiocm.audio.io import read_wave
 from audiocm.audio.pitch import estimate_f0
 from audiocm.checks import check_number
 from audiocm.codec.vae import MelVAE
-from audiocm.data.batches import LatentBatches
+from audiocm.data.latent_batches import LatentBatches
 from audiocm.data.latents import Latents, cached_latents, codec_key, concatenate_latents, pack, unpack
 from audiocm.data.manifest import Clip, in_split, warn_of_skipped
 from audiocm.data.speech_corpora import read_speech_corpus

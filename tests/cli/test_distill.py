@@ -10,7 +10,7 @@ import torch
 
 from audiocm.cli import distill_methods, distill_training
 from audiocm.cli.main import main
-from audiocm.data.encoded import EncodedBatches
+from audiocm.data.encoded_batches import EncodedBatches
 from audiocm.distillation import METHODS
 from audiocm.teachers import Teacher
 from audiocm.training import memory

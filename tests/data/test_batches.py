@@ -8,9 +8,11 @@ import soundfile
 import torch
 from toy_corpus import RATE, encode_prompts, frame_count, latents_of
 
-from audiocm.data.batches import LatentBatches, Role, WaveBatches, encode_captions
+from audiocm.data.captions import encode_captions
+from audiocm.data.latent_batches import LatentBatches, Role
 from audiocm.data.latents import Latents
 from audiocm.data.manifest import Clip
+from audiocm.data.wave_batches import WaveBatches
 
 
 def batches_of(path, **changes):

@@ -16,7 +16,8 @@ import torch
 
 from audiocm.audio.io import write_wave
 from audiocm.data import encoded, encoded_set
-from audiocm.data.encoded import EncodedBatches, encode_recordings
+from audiocm.data.encoded import encode_recordings
+from audiocm.data.encoded_batches import EncodedBatches
 from audiocm.data.recordings import captions_in, find_recordings, read_parts
 from audiocm.diffusion.denoiser import Condition
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from audiocm.data.batches import LatentBatches
+from audiocm.data.latent_batches import LatentBatches
 from audiocm.data.latents import Latents
 from audiocm.data.manifest import Clip
 from audiocm.data.utterances import TimedPhonemes, build_utterances, pronounce_clip

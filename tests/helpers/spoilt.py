@@ -3,7 +3,7 @@
 import torch
 
 from audiocm.codec.codec import Codec
-from audiocm.pipelines import text_to_audio_sampler, text_to_speech_sampler
+from audiocm.pipelines import speech_synthesizer, text_to_audio_sampler
 from audiocm.pipelines.sampler import PerItemNoise, item_seeds
 
 SILENT, CLIPPED, BROKEN = 0.0, 1e3, float("nan")
@@ -31,5 +31,5 @@ def spoil(monkeypatch, factors: dict[int, float], log: list[int] | None = None) 
         return decode(self, latent, max_rms) * torch.tensor([factors.get(seed, 1.0) for seed in seeds])[:, None]
 
     monkeypatch.setattr(Codec, "decode", spoilt)
-    for module in (text_to_audio_sampler, text_to_speech_sampler):
+    for module in (text_to_audio_sampler, speech_synthesizer):
         monkeypatch.setattr(module, "PerItemNoise", Recorded)

@@ -178,5 +178,5 @@ def test_moments_stand_for_a_reference():
         assert np.allclose(frechet.frechet_contributions(x, known), frechet.frechet_contributions(x, y))
         score = frechet.frechet_score("d", x, known)
         assert score.low < score.value < score.high
-        directions = frechet.Projection.of_moments(known, 2).components
-        assert np.allclose(np.abs(directions), np.abs(frechet.Projection.fit(y, 2).components))
+        directions = metrics.Projection.of_moments(known, 2).components
+        assert np.allclose(np.abs(directions), np.abs(metrics.Projection.fit(y, 2).components))

@@ -11,15 +11,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from audiocm.models.weights import (
-    PRETRAINED,
-    StoredWeights,
-    dequantize,
-    load_state,
-    quantize,
-    resolve_folder,
-    save_int8,
-)
+from audiocm.models.folders import PRETRAINED
+from audiocm.models.weights import StoredWeights, dequantize, load_state, quantize, resolve_folder, save_int8
 
 
 class Net(StoredWeights, ModelMixin, ConfigMixin):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from audiocm.audio.pitch import estimate_f0
-from audiocm.models.weights import PRETRAINED
+from audiocm.models.folders import PRETRAINED
 from audiocm.pipelines.loading import bundled_models
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline

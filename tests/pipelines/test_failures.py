@@ -7,7 +7,8 @@ from spoilt import BROKEN, CLIPPED, SILENT, seed_of, spoil
 from tiny_model import tiny_pipeline
 from tiny_speech import tiny_speech
 
-from audiocm.pipelines.failures import RETRY_STRIDE, AudioError, Failure, attempt, audio_faults, decode_checked
+from audiocm.failed_sounds import Failure
+from audiocm.pipelines.failures import RETRY_STRIDE, AudioError, attempt, audio_faults, decode_checked
 
 TEXT = "Hello there. The train leaves. Yes."
 

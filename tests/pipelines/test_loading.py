@@ -10,7 +10,7 @@ from tiny_model import tiny_pipeline
 from tiny_speech import tiny_speech
 
 from audiocm.codec.vae import MelVAE
-from audiocm.models import weights
+from audiocm.models import folders
 from audiocm.pipelines import loading
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline
@@ -135,7 +135,7 @@ def test_errors_of_the_system_are_not_blamed_on_a_component(bundled, monkeypatch
 def test_a_model_trained_elsewhere_finds_the_bundled_components(tmp_path):
     loading.save_bundle(tmp_path / "mine", tiny_pipeline().transformer)
     _, components = loading.read_index(tmp_path / "mine")
-    assert components["text_encoder"] == weights.PRETRAINED / "text-encoder"
+    assert components["text_encoder"] == folders.PRETRAINED / "text-encoder"
     assert components["transformer"] == tmp_path / "mine"
     (tmp_path / "codec" / "vae").mkdir(parents=True)
     _, components = loading.read_index(tmp_path / "mine")

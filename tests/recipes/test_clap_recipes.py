@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocm.models.weights import PRETRAINED
+from audiocm.models.folders import PRETRAINED
 from audiocm.training.recipe import train_recipe
 from recipes.clap import train
 from recipes.clap.evaluate import chance, retrieval, zero_shot

@@ -11,7 +11,7 @@ import torch
 from audiocm.codec.codec import Codec
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
-from audiocm.models.weights import PRETRAINED
+from audiocm.models.folders import PRETRAINED
 from audiocm.training.recipe import train_recipe
 from recipes.codec import vae as vae_recipe, vocoder as vocoder_recipe
 

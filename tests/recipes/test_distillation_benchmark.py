@@ -9,7 +9,8 @@ import torch
 
 from audiocm.diffusion.guidance import guided_net
 from audiocm.distillation.states import teacher_field
-from recipes.benchmarks.distillation import Benchmark, W
+from recipes.benchmarks.distillation import Benchmark
+from recipes.benchmarks.distillation_measurements import W
 from recipes.benchmarks.distillation_steps import guided_in_two_calls
 from recipes.benchmarks.published_sizes import MODELS
 

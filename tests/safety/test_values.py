@@ -13,9 +13,8 @@ from tiny_model import tiny_pipeline
 from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
 from audiocm.embedders.small_clap import SmallClap
-from audiocm.models.folders import CHECKSUMS, read_checksums, sha256
+from audiocm.models.folders import CHECKSUMS, PRETRAINED, read_checksums, sha256
 from audiocm.models.transformer import LatentTransformer
-from audiocm.models.weights import PRETRAINED
 from audiocm.pipelines.loading import SETTINGS, read_index
 from audiocm.pipelines.text_to_audio import TextToAudioPipeline
 from audiocm.pipelines.text_to_speech import TextToSpeechPipeline

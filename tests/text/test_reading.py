@@ -9,7 +9,8 @@ import pytest
 
 from audiocm.text import Lexicon, normalise, read_sentences, validate_text
 from audiocm.text.normalisation import MAX_PIECE
-from recipes.text_to_speech.reading import is_pronounced, is_right, pronounce_by_audiocm, read_bench
+from recipes.text_to_speech.reading_bench import is_pronounced, is_right, read_bench
+from recipes.text_to_speech.reading_systems import pronounce_by_audiocm
 
 RIGHT, RIGHT_OF_A_KIND = 0.98, 0.9  # shares of the bench that are read right
 

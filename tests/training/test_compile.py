@@ -9,8 +9,9 @@ from toy_training import LineLoss, NoiseBatches, make_run
 
 from audiocm.diffusion.denoiser import Condition
 from audiocm.distillation.states import NoisePair
-from audiocm.training.compile import CUDAGraphStep, clone_tree, tree_signature, tree_tensors
+from audiocm.training.graphed_step import CUDAGraphStep
 from audiocm.training.trainer import train
+from audiocm.training.trees import clone_tree, tree_signature, tree_tensors
 
 
 def test_batches_are_copied_and_told_apart():

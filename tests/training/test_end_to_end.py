@@ -14,9 +14,9 @@ import torch
 
 from audiocm.diffusion import paths, solvers
 from audiocm.training import checkpoint
-from audiocm.training.compile import tree_tensors
 from audiocm.training.recipe import load_recipe
 from audiocm.training.trainer import train
+from audiocm.training.trees import tree_tensors
 
 ROOT = Path(__file__).parents[2]
 
