@@ -89,20 +89,24 @@ def test_recipes_take_the_fields_that_pages_give_them():
     assert not wrong
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_python_blocks_run(page, checkout):
-    """In order and in one namespace, as a reader would paste them."""
+def run_python(page: Path) -> None:
+    """Runs the blocks of a page in order and in one namespace, as a reader would paste them, but with two steps of many."""
     namespace: dict = {}
     for number, block in enumerate(blocks(page, "python"), 1):
-        exec(compile(block, f"{page.relative_to(ROOT)}, python block {number}", "exec"), namespace)
+        short = re.sub(r"num_inference_steps=\d\d+", "num_inference_steps=2", block)
+        exec(compile(short, f"{page.relative_to(ROOT)}, python block {number}", "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=NAMES[1:])
+def test_python_blocks_run(page, checkout):
+    run_python(page)
 
 
 def test_the_python_of_the_front_page_writes_sound(checkout):
     import soundfile
 
-    first = blocks(README, "python")[0]
-    assert len(first.splitlines()) <= 12
-    exec(compile(first, "README.md, python block 1", "exec"), {})
+    assert len(blocks(README, "python")[0].splitlines()) <= 12
+    run_python(README)
     for name in ("bark.wav", "hello.wav"):
         wav, rate = soundfile.read(name)
         assert rate == 24000 and len(wav) > 0.3 * rate and abs(wav).max() > 0.01

@@ -1,6 +1,6 @@
 """Eight Gaussians on a ring: every method trains one small network from the same initial weights within one budget.
 
-Budget: 800 steps of 256 samples, Adam with 2e-3. Measured: sliced Wasserstein distance of samples to the data, whose
+Budget: 400 steps of 256 samples, 800 for the slow ones, Adam with 2e-3. Measured: sliced Wasserstein distance of samples to the data, whose
 noise is 0.02; the exact teacher has 0.02 in 35 calls, and 0.88 in one, the distance of the ring's centre.
 """
 
@@ -8,6 +8,8 @@ import copy
 
 import pytest
 import torch
+from once import made_once
+from safetensors.torch import load_file, save_file
 from tiny import TinyNet, fit, ring, sliced_distance
 
 from audiocm.diffusion import paths, solvers
@@ -18,7 +20,7 @@ from audiocm.distillation.states import NoisePair, teacher_field
 from audiocm.teachers import lora
 
 RING = ring()
-STEPS = 800
+STEPS = 400
 HEUN = {"times": ode_times(paths.edm, 18), "solver": solvers.heun}
 EIGHT = {"times": solvers.student_times(paths.edm, 8), "gamma": 0.0}
 
@@ -37,33 +39,39 @@ def distance(net, w=None, **how):
 
 
 @pytest.fixture(scope="module")
-def warm():
+def warm(tmp_path_factory):
     """The network that every method starts from, fitted to the exact teacher."""
-    torch.manual_seed(0)
-    fit_teacher = methods.diffusion(methods.latent_times, field=teacher_field(RING.denoise))
-    return fit(fit_teacher, TinyNet(), data, 1000, 0.0)
+
+    def make(folder):
+        torch.manual_seed(0)
+        fit_teacher = methods.diffusion(methods.latent_times, field=teacher_field(RING.denoise))
+        save_file(fit(fit_teacher, TinyNet(), data, 1000, 0.0).state_dict(), folder / "warm.safetensors")
+
+    net = TinyNet()
+    net.load_state_dict(load_file(made_once(tmp_path_factory, "ring", make) / "warm.safetensors"))
+    return net
 
 
 # name: (target EMA or 0, learning rate, limit, how to sample); limits are 1.2 to 4 times the value at seed 1
 ONE_CALL = {
-    "cd": (0.95, 2e-3, 0.10, {}),
-    "ct": (0.95, 2e-3, 0.25, {}),
-    "ict": (0, 2e-3, 0.13, {}),
-    "ect": (0, 2e-3, 0.13, {}),
-    "lcm": (0.95, 2e-3, 0.12, {"w": 2.0}),
+    "cd": (0.8, 2e-3, 0.10, {}),
+    "ct": (0.8, 2e-3, 0.25, {}),
+    "ict": (0, 3e-3, 0.25, {}),
+    "ect": (0, 2e-3, 0.25, {}),
+    "lcm": (0.8, 2e-3, 0.12, {"w": 2.0}),
     "consistencytta": (0.95, 2e-3, 0.12, {"w": 2.0}),
-    "comospeech": (0.95, 2e-3, 0.12, {}),
-    "audiolcm": (0.95, 2e-3, 0.12, {"w": 2.0}),
-    "ctm": (0.95, 2e-3, 0.13, {}),
-    "soundctm": (0.95, 2e-3, 0.14, {"w": 2.0}),
-    "tcd": (0.95, 2e-3, 0.30, {"w": 2.0}),
+    "comospeech": (0.8, 2e-3, 0.12, {}),
+    "audiolcm": (0.8, 2e-3, 0.12, {"w": 2.0}),
+    "ctm": (0.95, 2e-3, 0.18, {}),
+    "soundctm": (0.95, 2e-3, 0.18, {"w": 2.0}),
+    "tcd": (0.8, 2e-3, 0.20, {"w": 2.0}),
     "shortcut": (0.95, 2e-3, 0.30, {}),  # long jumps have 1/8 of the weight, and their targets are its own half jumps
     "scd": (0, 2e-3, 0.25, {}),
     "sct": (0, 2e-3, 0.25, {}),
-    "meanflow": (0, 2e-3, 0.28, {}),
+    "meanflow": (0, 3e-3, 0.40, {}),
     "add": (0, 2e-3, 0.30, {}),
     "dmd2": (0, 2e-3, 0.15, {}),
-    "reflow": (0, 2e-3, 0.08, {}),
+    "reflow": (0, 2e-3, 0.13, {}),
     # the plain limit: information moves up from t = 0 in small steps and nothing damps the tangent
     "continuous-cd": (0, 5e-4, 0.40, {}),
     "continuous-ct": (0, 5e-4, 0.40, {}),
@@ -76,6 +84,7 @@ MORE_CALLS = {
     "zipvoice": (0, 2e-3, 0.15, EIGHT | {"w": 2.0}),  # its jumps span at most half of the path
 }
 ALL = ONE_CALL | MORE_CALLS
+SLOW = {"shortcut", "continuous-cd", "continuous-ct"}
 
 
 def method_for(name, warm):
@@ -90,8 +99,9 @@ def method_for(name, warm):
 @pytest.mark.parametrize("name", ALL)
 def test_trains_within_the_budget(name, warm):
     target_ema, lr, limit, how = ALL[name]
+    steps = STEPS * (2 if name in SLOW else 1)
     torch.manual_seed(1)
-    net = fit(method_for(name, warm), copy.deepcopy(warm), data, STEPS, target_ema, lr)
+    net = fit(method_for(name, warm), copy.deepcopy(warm), data, steps, target_ema, lr)
     reached = distance(net, **how)
     print(f"ring {name}: {reached:.3f} (limit {limit})")
     assert reached < limit
@@ -131,8 +141,8 @@ def test_progressive_distillation_in_four_stages(warm):
 
 def test_zipvoice_in_two_stages(warm):
     torch.manual_seed(1)
-    net = fit(get_method("zipvoice", RING.denoise), copy.deepcopy(warm), data, STEPS // 2, 0.0)
-    net = fit(get_method("zipvoice-self", RING.denoise), net, data, STEPS // 2, 0.95)
+    net = fit(get_method("zipvoice", RING.denoise), copy.deepcopy(warm), data, STEPS, 0.0)
+    net = fit(get_method("zipvoice-self", RING.denoise), net, data, STEPS, 0.95)
     reached = distance(net, w=2.0)
     print(f"ring zipvoice-self: {reached:.3f}")
     assert reached < 0.35
@@ -145,7 +155,7 @@ def test_lcm_on_low_rank_parameters(warm):
     trained = lora.add_lora(net, rank=24)
     assert sum(p.numel() for p in trained) < sum(p.numel() for p in warm.parameters())
     before = [p.clone() for p in net.parameters() if not p.requires_grad]
-    net = fit(get_method("lcm-lora", RING.denoise), net, data, STEPS, 0.95, lr=5e-4)
+    net = fit(get_method("lcm-lora", RING.denoise), net, data, 2 * STEPS, 0.95, lr=5e-4)
     assert all(
         torch.equal(a, b) for a, b in zip(before, (p for p in net.parameters() if not p.requires_grad), strict=True)
     )

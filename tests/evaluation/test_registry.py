@@ -98,11 +98,15 @@ def test_log_mel_distance_of_pairs(folders):
 def test_alignment_works_with_what_is_bundled(tmp_path):
     """A plain install: the bundled CLAP as a zero-shot tagger, and the bundled text encoder."""
     lines = [json.loads(line) for line in (SAMPLES / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
-    moved = [one | {"prompt": two["prompt"]} for one, two in zip(lines, lines[11:] + lines[:11], strict=True)]
-    values = {}
-    for name, some in (("own", lines), ("moved", moved)):
-        prompts = write_lines(tmp_path / f"{name}.jsonl", some)
-        result = score(SAMPLES / "real", prompts=prompts, metrics="alignment", tagger="small-clap")
-        values[name] = result.scores["tag-alignment(all-MiniLM-L6-v2)"]
-    assert values["own"].count == 33 and values["own"].value > values["moved"].value + 0.03
+    assert len(lines) == 33
+    twice = []  # each clip with its own prompt and with that of another clip
+    for one, two in zip(lines, lines[11:] + lines[:11], strict=True):
+        for name, prompt in (("own", one["prompt"]), ("moved", two["prompt"])):
+            twice.append({"file": f"{name}-{one['file']}", "prompt": prompt})
+            (tmp_path / twice[-1]["file"]).symlink_to(SAMPLES / "real" / one["file"])
+    prompts = write_lines(tmp_path / "prompts.jsonl", twice)
+    result = score(tmp_path, prompts=prompts, metrics="alignment", tagger="small-clap")
+    items = result.items["tag-alignment(all-MiniLM-L6-v2)"]
+    own, moved = ([value for key, value in items.items() if key.startswith(name)] for name in ("own", "moved"))
+    assert len(own) == len(moved) == 33 and np.mean(own) > np.mean(moved) + 0.03
     assert set(result.card["embedders"]) >= {"small-clap zero-shot", "all-MiniLM-L6-v2"}

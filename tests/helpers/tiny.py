@@ -153,6 +153,5 @@ def fit(method, net: nn.Module, batch, steps: int, target_ema: float, lr: float 
         optimizer.step()
         with torch.no_grad():
             for copied, decay in ((target, target_ema), (slow, 0.99)):
-                for a, b in zip(copied.parameters(), net.parameters(), strict=True):
-                    a.lerp_(b, 1 - decay)
+                torch._foreach_lerp_(list(copied.parameters()), list(net.parameters()), 1 - decay)
     return slow

@@ -91,7 +91,8 @@ def test_what_cannot_be_done_is_said(tmp_path):
 
 def test_ranks_of_the_command_line_know_of_each_other(tmp_path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "audiocm"]
-    recipe = ["train", str(ROOT / "recipes" / "tiny.py"), "--steps", "3", "-o", str(tmp_path / "run")]
+    recipe = ["train", str(ROOT / "recipes" / "tiny.py"), "--steps", "3", "--teacher_steps", "3"]
+    recipe += ["-o", str(tmp_path / "run")]
     env = {name: value for name, value in os.environ.items() if name != "ACCELERATE_USE_CPU"}
     env |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.run([*launcher, *recipe], env=env, cwd=tmp_path, capture_output=True, timeout=240)
