@@ -8,6 +8,7 @@ import traceback
 import types
 import typing
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error} (line {frames[-1].lineno} of {frames[-1].filename})"
 
 
+class _UncachedLoader(SourceFileLoader):
+    """Loads a recipe without a folder of bytecode beside it."""
+
+    def set_data(self, *_: Any, **__: Any) -> None: ...
+
+
 def load_recipe(path: Path) -> Callable[..., Run]:
     """Returns the function run() of a recipe.
 
@@ -55,8 +62,9 @@ def load_recipe(path: Path) -> Callable[..., Run]:
     import the files of its own folder by name."""
     if not path.is_file():
         raise ValueError(f"recipe {path}: no such file")
-    spec = importlib.util.spec_from_file_location(f"audiocm_recipe_{path.stem}", path)
-    if spec is None or spec.loader is None:
+    name = f"audiocm_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_UncachedLoader(name, str(path)))
+    if path.suffix != ".py" or spec is None or spec.loader is None:
         raise ValueError(f"recipe {path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up

@@ -6,9 +6,9 @@
 `make` writes runs/editing/ROW/CLIP.wav: one second in the middle of four of a held-out recording, made anew by each
 row. `score` compares what was filled in with what stood there, and measures takes, bands, loops and refinement of
 `--student`. A ridge classifier of log-mel patches, trained on recordings of the training split that another part of
-the same recording was spliced into, tells seams. `make` continues where it stopped. The teacher's rows need
-an accelerator or patience: `score` compares whatever rows hold more than half of the recordings, on those that all of
-them have.
+the same recording was spliced into, tells seams; the level step is between the 50 ms on both sides of a seam. `make`
+continues where it stopped. The teacher's rows need an accelerator or patience: `score` compares whatever rows hold more
+than half of the recordings, on those that all of them have.
 """
 
 import argparse
@@ -50,10 +50,22 @@ from recipes.text_to_audio.editing_recordings import (
     recordings,
 )
 from recipes.text_to_audio.generate import parse_row
-from recipes.text_to_audio.seam_classifier import SeamClassifier, auc, seam_flux
+from recipes.text_to_audio.seam_classifier import SeamClassifier, auc, level_step, seam_flux
 
 TAKES = 8  # of which one is chosen
-COLUMNS = ["FD *", "CLAP", "alignment", "LSD", "log-mel L1", "seam AUC", "kept exactly", "CLAP sim*", "LSD 4*", "rank*"]
+COLUMNS = [
+    "FD *",
+    "CLAP",
+    "alignment",
+    "LSD",
+    "log-mel L1",
+    "seam AUC",
+    "level step, dB",
+    "kept exactly",
+    "CLAP sim*",
+    "LSD 4*",
+    "rank*",
+]
 Row = Callable[[dict, int], np.ndarray]  # of a recording and a seed to the recording with its interval filled in
 
 
@@ -163,6 +175,7 @@ def score_rows(args: argparse.Namespace, entries: list[dict], judges: Sequence) 
                 scores.append(frechet_score(f"FD {judge.name}", *sets, draw=paired_resample, seed=args.seed))
         texts = clap.text_scores(found[2]["embedding"], prompts)
         columns = {"CLAP": texts, "alignment": tags(found[0]["probabilities"], prompts)}
+        columns["level step, dB"] = [level_step(wav) for wav in wavs]
         if name != "truth":
             pairs = list(zip(real, fills, strict=True))
             columns["LSD"] = [log_spectral_distance(*pair) for pair in pairs]

@@ -1,4 +1,4 @@
-"""How audible the seams of a filled interval are: a classifier that tells patches with a seam, and the spectral flux."""
+"""How audible the seams of a filled interval are: a classifier that tells patches with a seam, spectral flux and steps of level."""
 
 from collections.abc import Sequence
 
@@ -18,6 +18,19 @@ def seam_flux(wav: np.ndarray) -> float:
     mel = LogMel()(torch.from_numpy(wav[: len(wav) // HOP * HOP])[None])[0].numpy()
     frames = [round(at / HOP) for at in (FIRST, STOP)]
     return float(np.mean([np.abs(mel[:, at : at + 4].mean(1) - mel[:, at - 4 : at].mean(1)).mean() for at in frames]))
+
+
+def level_step(wav: np.ndarray) -> float:
+    """Returns the mean difference of level between both sides of the joints, over 50 ms each, in decibels."""
+    half = RATE // 20
+    return float(
+        np.mean(
+            [
+                abs(20 * np.log10((level(wav[at : at + half]) + 1e-5) / (level(wav[at - half : at]) + 1e-5)))
+                for at in (FIRST, STOP)
+            ]
+        )
+    )
 
 
 def patch(wav: np.ndarray, at: int) -> np.ndarray:
