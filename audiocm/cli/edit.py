@@ -100,6 +100,9 @@ def check_sound_options(args: argparse.Namespace) -> None:
     if sum(edits.values()) != 1:
         given = [name for name, is_given in edits.items() if is_given]
         raise ValueError(f"give one of {', '.join(edits)}" + (f", not {' with '.join(given)}" if given else ""))
+    for name, amount in (("--vary", args.vary), ("--strength", args.strength)):
+        if amount is not None and not 0 <= amount <= 1:
+            raise ValueError(f"{name} must lie between 0, the sound itself, and 1, nothing of it, not {amount:g}")
     if args.strength is not None and not (args.prompt or "").strip():
         raise ValueError("--strength changes a sound to --prompt: give one, or --vary for another take")
     if args.inpaint is not None:

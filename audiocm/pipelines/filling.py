@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..audio.io import resample
-from ..audio.seams import match_seams, splice
+from ..audio.seams import splice
 from ..audio.spectral import griffin_lim
 from ..checks import check_number, check_text, check_whole
 from ..diffusion import editing, solvers
@@ -80,11 +80,8 @@ class PartEditor:
         end: int,
         fill_mel: FillMel,
         settings: EditSettings,
-        level_seams: bool = False,
     ) -> np.ndarray:
-        """Returns a part of a sound with its samples from `first` to `end` made anew, and the seams around them.
-
-        level_seams: what was made begins and ends at the level of what is beside it."""
+        """Returns a part of a sound with its samples from `first` to `end` made anew, and the seams around them."""
         own = self.pipe.sample_rate
         audible, gain = self._audible(part, rate, np.r_[0:first, end : len(part)])
         if not gain.any():
@@ -94,8 +91,7 @@ class PartEditor:
         def make(_: list[int], seeds: list[int]) -> Iterator[tuple[np.ndarray, str | None]]:
             made = self._made_between(audible, interval, fill_mel, seeds[0])
             fault = next(filter(None, audio_faults(made[:, slice(*interval)])), None)
-            wav = self._at_rate(made, gain, rate, part)
-            yield match_seams(wav, part, first, end, rate) if level_seams else wav, fault
+            yield self._at_rate(made, gain, rate, part), fault
 
         return splice(part, self._first_good(make, settings), first, end, round(SEAM * rate))
 

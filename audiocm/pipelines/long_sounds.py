@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..audio.seams import match_seams
 from ..audio.timbre import bands_apart
 from ..checks import check_number
 from .failures import SILENCE_RMS, AudioError
@@ -23,6 +24,8 @@ LOOP_GAP = 1.0  # seconds between the end and the beginning of a loop that join 
 RISE = 0.3  # seconds until a part of another level has that of the sound
 GAIN = 2.0  # at most, up or down, to that level
 BANDS = 2.0  # nepers by which the bands of a gap move to those of its sides at most
+FAINT = 0.003  # RMS of the loudest frame, beside sides at LEVEL, up to which a gap counts as silent
+RAISE = 10.0  # of such a gap's level, at most, when it gets the sound of its prompt alone
 EVENT = 1.0  # nepers by which a gap is louder than its sides that stays as it is
 LONGEST = 24 * 3600  # seconds of a sound
 DEFAULT_PROMPT = "a sound"  # what a network that ignores its words is given
@@ -66,7 +69,7 @@ class SoundFiller(PartEditor):
         for i, (first, stop) in enumerate(gaps):
             until = gaps[i + 1][0] if i + 1 < len(gaps) else len(wav)
             given = replace(settings, seed=settings.seed + 104_729 * i)
-            wav = np.concatenate([self._fill(wav[:until], rate, first, stop, given), wav[until:]])
+            wav = np.concatenate([self._fill(wav[:until], rate, first, stop, given, must_sound=True), wav[until:]])
         return wav
 
     def extend(
@@ -217,8 +220,13 @@ class SoundFiller(PartEditor):
         """Returns how many samples at a rate the network can take at once."""
         return int((self.max_frames - 1) * self.codec.samples_per_frame / self.pipe.sample_rate * rate)
 
-    def _fill(self, wav: np.ndarray, rate: int, first: int, end: int, settings: EditSettings) -> np.ndarray:
-        """Returns wav with its samples from `first` to `end` made anew, and the seams around them."""
+    def _fill(
+        self, wav: np.ndarray, rate: int, first: int, end: int, settings: EditSettings, must_sound: bool = False
+    ) -> np.ndarray:
+        """Returns wav with its samples from `first` to `end` made anew, and the seams around them.
+
+        must_sound: where the network finds that only silence fits between the sides, and there is a prompt, the gap gets
+        the sound of the prompt alone, as loud as the sides' loudest part."""
         gap, window, context = end - first, self._window(rate), round(CONTEXT * rate)
         if gap > window - 2 * round(LEAST_CONTEXT * rate):
             before, after = wav[:first], wav[end:]
@@ -236,12 +244,30 @@ class SoundFiller(PartEditor):
         after = min(after, max((window - gap) // 2, window - gap - before))
         begin, stop = first - min(before, window - gap - after), end + after
 
-        def fill_mel(reference: Tensor, known: Tensor, seed: int) -> Tensor:
-            mel = self.codec.vae.decode(self._sample(reference, settings, seed, known=known))
-            return like_sides(mel, known.repeat_interleave(mel.shape[2] // reference.shape[2]))
+        is_alone = False
 
-        made = self._fill_part(wav[begin:stop], rate, first - begin, end - begin, fill_mel, settings, level_seams=True)
+        def fill_mel(reference: Tensor, known: Tensor, seed: int) -> Tensor:
+            nonlocal is_alone
+            mel = self.codec.vae.decode(self._sample(reference, settings, seed, known=known))
+            given = known.repeat_interleave(mel.shape[2] // reference.shape[2])
+            is_faint = float(self.codec.vocoder.mel.rms(mel)[:, ~given].max()) < FAINT
+            is_alone = must_sound and settings.prompt is not None and is_faint
+            if is_alone:
+                mel = self.codec.vae.decode(self._sample_alone(reference, settings, seed, known))
+            return like_sides(mel, given)
+
+        part, first, end = wav[begin:stop], first - begin, end - begin
+        made = self._fill_part(part, rate, first, end, fill_mel, settings)
+        made = raise_event(made, first, end, rate) if is_alone else match_seams(made, part, first, end, rate)
         return np.concatenate([wav[:begin], made, wav[stop:]])
+
+    def _sample_alone(self, reference: Tensor, settings: EditSettings, seed: int, known: Tensor) -> Tensor:
+        """Returns latents [channel, latent channel, frame] of the reference whose unknown frames are a sound of the prompt."""
+        count, least = int((~known).sum()), self.codec.frames(self.pipe.config.seconds_range[0])
+        alone = self._sample(reference.new_zeros(*reference.shape[:2], max(count, least)), settings, seed)
+        made = reference.clone()
+        made[:, :, ~known] = alone[:, :, :count]
+        return made
 
     def _sample(
         self,
@@ -270,6 +296,18 @@ def like_sides(mel: Tensor, known: Tensor) -> Tensor:
     apart = bands_apart(mel, mel, known, False, -BANDS, BANDS, 5)
     share = (1 + apart.mean(1, keepdim=True) / EVENT).clamp(0, 1)
     return torch.where(known, mel, mel + share * apart)
+
+
+def raise_event(wav: np.ndarray, first: int, end: int, rate: int) -> np.ndarray:
+    """Returns a wav whose samples from `first` to `end` are raised until their loudest tenth of a second is as loud as that
+    of all others, by at most RAISE, and to full scale at most."""
+    loudest = [float(frame_levels(part, rate).max()) for part in (np.delete(wav, slice(first, end), 0), wav[first:end])]
+    peak = max(float(np.abs(wav[first:end]).max()), 1e-9)
+    gain = max(1.0, min(loudest[0] / max(loudest[1], 1e-9), RAISE, 0.99 / peak))
+    distance = np.minimum(np.arange(end - first), np.arange(end - first)[::-1]) / (SEAM * rate)
+    result = wav.copy()
+    result[first:end] *= (1 + (gain - 1) * np.minimum(distance, 1.0)).reshape(-1, *(1,) * (wav.ndim - 1))
+    return result
 
 
 def check_interval(start: float, end: float, seconds: float) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """A tiny teacher with random weights, and a few sounds with captions, to try `audiocm distill` on.
 
     python -m recipes.teachers.tiny runs/tiny-teacher
-    audiocm distill runs/tiny-teacher --data runs/tiny-teacher/sounds -o runs/tiny-student --steps 100
+    audiocm distill runs/tiny-teacher --data runs/tiny-teacher/sounds -o runs/tiny-student --steps 60
 
 It is of AudioLDM's form, or of another one: `--form tango`.
 

@@ -130,7 +130,7 @@ def test_mono_becomes_stereo():
         (["in.wav", "-o", "out.wav", "--continue", "nan"], "seconds after the sound must be"),
         (["in.wav", "-o", "out.wav", "--continue", "1e9"], "at most 86,400"),
         (["in.wav", "-o", "out.wav", "--before", "-1"], "seconds before the sound must be"),
-        (["in.wav", "-o", "out.wav", "--vary", "1.1"], "strength must lie between 0 and 1"),
+        (["in.wav", "-o", "out.wav", "--vary", "1.1"], "must lie between 0, the sound itself, and 1"),
         (["in.wav", "-o", "out.wav", "--inpaint", "0:1"], "is the whole sound"),
         (["silent.wav", "-o", "out.wav", "--continue", "1"], "the sound is silent"),
         (["broken.wav", "-o", "out.wav", "--continue", "1"], "samples that are not finite"),

@@ -12,9 +12,10 @@ from tiny_model import perturb, tiny_pipeline
 from audiocm.audio.io import resample
 from audiocm.diffusion import paths, solvers
 from audiocm.models.transformer import LatentTransformer
+from audiocm.pipelines import long_sounds
 from audiocm.pipelines.failures import AudioError
 from audiocm.pipelines.filling import SEAM, EditSettings, joined_band, joined_mel, mirrored
-from audiocm.pipelines.long_sounds import active_level, like_sides, without_end
+from audiocm.pipelines.long_sounds import active_level, like_sides, raise_event, without_end
 from audiocm.pipelines.sound_editor import SoundEditor, with_slope
 
 
@@ -334,6 +335,35 @@ def test_a_gap_gets_the_spectrum_of_its_sides_unless_it_is_an_event():
     torch.testing.assert_close(like_sides(tilted, known), sides, atol=0.06, rtol=0)
     nothing = torch.zeros(60, dtype=torch.bool)
     torch.testing.assert_close(like_sides(sides, nothing), sides, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(48000,), (48000, 2)])
+def test_an_event_is_raised_to_the_loudest_part_of_what_is_around(shape):
+    wav = np.full(shape, 0.001, np.float32)
+    wav[:2400], wav[22400:24800] = 0.5, 0.1  # what is around is loud for a tenth of a second only
+    raised = raise_event(wav, 20000, 30000, 24000)
+    outside = np.r_[0:20000, 30000:48000]
+    assert np.array_equal(raised[outside], wav[outside]) and raised[20000].max() == wav[20000].max()
+    np.testing.assert_allclose(raised[23000], 0.5, rtol=0.01)
+    assert np.array_equal(raise_event(raised, 20000, 30000, 24000), raised)  # loud enough
+    wav[:2400], wav[22400:24800] = 0.9, 0.001
+    assert raise_event(wav, 20000, 30000, 24000)[23000].max() == pytest.approx(0.01)  # by ten times at most
+
+
+@pytest.mark.parametrize("kind", ["student", "kept"])
+def test_a_silent_gap_gets_the_sound_of_a_prompt_alone(editors, monkeypatch, kind):
+    editor, wav, asked = editors[kind], noise(2.0, 24000), []
+    original = editor._sample_alone
+    monkeypatch.setattr(editor, "_sample_alone", lambda *given: asked.append(given[0].shape) or original(*given))
+    as_it_fits = editor.inpaint(wav, 24000, 1.0, 1.4, EditSettings("rain"))
+    assert not asked
+    monkeypatch.setattr(long_sounds, "FAINT", 1e9)  # everything counts as silent
+    alone = editor.inpaint(wav, 24000, 1.0, 1.4, EditSettings("rain"))
+    assert len(asked) == 1 and np.abs(alone - as_it_fits).max() > 1e-3 and np.isfinite(alone).all()
+    np.testing.assert_array_equal(alone[:23500], wav[:23500])
+    editor.inpaint(wav, 24000, 1.0, 1.4)  # without words
+    editor.extend(wav, 24000, after=0.5, settings=EditSettings("rain"))  # a sound that goes on may die away
+    assert len(asked) == 1
 
 
 def test_a_continuation_that_dies_away_is_tried_again_and_then_told(editors, monkeypatch):
