@@ -37,3 +37,28 @@ def trim_silence(wav: np.ndarray, rate: int) -> np.ndarray:
     loud = np.flatnonzero(np.abs(wav) > np.abs(wav).max() * 10 ** (-50 / 20))
     keep = rate // 50
     return wav[max(loud[0] - keep, 0) : loud[-1] + keep]
+
+
+def frame_levels(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Returns the RMS of each tenth of a second of a wav, [tenth]; of a shorter one that of all."""
+    hop = min(max(rate // 10, 1), len(wav))
+    count = len(wav) // hop
+    return np.sqrt(np.mean(np.square(wav[: count * hop].reshape(count, -1), dtype=np.float64), axis=1))
+
+
+def loud_level(wav: np.ndarray, rate: int) -> float:
+    """Returns the RMS that a tenth of the tenths of a second of a wav exceed."""
+    return float(np.quantile(frame_levels(wav, rate), 0.9))
+
+
+def active_level(wav: np.ndarray, rate: int) -> float:
+    """Returns the RMS of those tenths of a second of a wav that are at most 12 dB below its louder ones."""
+    levels = frame_levels(wav, rate)
+    return float(np.sqrt(np.mean(np.square(levels[levels >= 0.25 * np.quantile(levels, 0.9)]))))
+
+
+def without_end(wav: np.ndarray, rate: int) -> np.ndarray:
+    """Returns a wav [sample] without what dies away at its end: tenths of a second 12 dB below its louder ones."""
+    levels = frame_levels(wav, rate)
+    loud = np.flatnonzero(levels >= 0.25 * loud_level(wav, rate))
+    return wav[: (int(loud[-1]) + 1) * (rate // 10)] if loud[-1] + 1 < len(levels) else wav

@@ -6,6 +6,8 @@ Every function leaves the samples outside the stated place equal to those that i
 
 import numpy as np
 
+from .loudness import frame_levels
+
 
 def fade_in(samples: int) -> np.ndarray:
     """Returns a raised-cosine rise from near 0 to near 1, [sample]; with its reverse it adds up to 1."""
@@ -53,6 +55,18 @@ def match_seams(
     peak, highest = np.abs(result[first:end]).max(initial=0.0), max(0.99, float(np.abs(sound).max()))
     result[first:end] *= min(1.0, highest / max(peak, 1e-9))
     return result.astype(made.dtype)
+
+
+def raise_event(wav: np.ndarray, first: int, end: int, rate: int, seam: int, limit: float = 10.0) -> np.ndarray:
+    """Returns a wav whose samples from `first` to `end` are raised until their loudest tenth of a second is as loud as that
+    of all others, `limit` times at most, and to full scale at most; the gain rises over `seam` samples at both ends."""
+    loudest = [float(frame_levels(part, rate).max()) for part in (np.delete(wav, slice(first, end), 0), wav[first:end])]
+    peak = max(float(np.abs(wav[first:end]).max()), 1e-9)
+    gain = max(1.0, min(loudest[0] / max(loudest[1], 1e-9), limit, 0.99 / peak))
+    distance = np.minimum(np.arange(end - first), np.arange(end - first)[::-1]) / max(seam, 1)
+    result = wav.copy()
+    result[first:end] *= (1 + (gain - 1) * np.minimum(distance, 1.0)).reshape(-1, *(1,) * (wav.ndim - 1))
+    return result
 
 
 def high_pass(wav: np.ndarray, rate: float, cutoff: float, width: float = 0.1) -> np.ndarray:

@@ -73,13 +73,7 @@ class PartEditor:
         self.takes_kept: bool = bool(pipe.transformer.config.takes_kept)
 
     def _fill_part(
-        self,
-        part: np.ndarray,
-        rate: int,
-        first: int,
-        end: int,
-        fill_mel: FillMel,
-        settings: EditSettings,
+        self, part: np.ndarray, rate: int, first: int, end: int, fill_mel: FillMel, settings: EditSettings
     ) -> np.ndarray:
         """Returns a part of a sound with its samples from `first` to `end` made anew, and the seams around them."""
         own = self.pipe.sample_rate

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..audio.seams import match_seams
+from ..audio.loudness import active_level, loud_level, without_end
+from ..audio.seams import match_seams, raise_event
 from ..audio.timbre import bands_apart
 from ..checks import check_number
 from .failures import SILENCE_RMS, AudioError
@@ -25,7 +26,6 @@ RISE = 0.3  # seconds until a part of another level has that of the sound
 GAIN = 2.0  # at most, up or down, to that level
 BANDS = 2.0  # nepers by which the bands of a gap move to those of its sides at most
 FAINT = 0.003  # RMS of the loudest frame, beside sides at LEVEL, up to which a gap counts as silent
-RAISE = 10.0  # of such a gap's level, at most, when it gets the sound of its prompt alone
 EVENT = 1.0  # nepers by which a gap is louder than its sides that stays as it is
 LONGEST = 24 * 3600  # seconds of a sound
 DEFAULT_PROMPT = "a sound"  # what a network that ignores its words is given
@@ -258,7 +258,10 @@ class SoundFiller(PartEditor):
 
         part, first, end = wav[begin:stop], first - begin, end - begin
         made = self._fill_part(part, rate, first, end, fill_mel, settings)
-        made = raise_event(made, first, end, rate) if is_alone else match_seams(made, part, first, end, rate)
+        if is_alone:
+            made = raise_event(made, first, end, rate, round(SEAM * rate))
+        else:
+            made = match_seams(made, part, first, end, rate)
         return np.concatenate([wav[:begin], made, wav[stop:]])
 
     def _sample_alone(self, reference: Tensor, settings: EditSettings, seed: int, known: Tensor) -> Tensor:
@@ -298,18 +301,6 @@ def like_sides(mel: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, mel, mel + share * apart)
 
 
-def raise_event(wav: np.ndarray, first: int, end: int, rate: int) -> np.ndarray:
-    """Returns a wav whose samples from `first` to `end` are raised until their loudest tenth of a second is as loud as that
-    of all others, by at most RAISE, and to full scale at most."""
-    loudest = [float(frame_levels(part, rate).max()) for part in (np.delete(wav, slice(first, end), 0), wav[first:end])]
-    peak = max(float(np.abs(wav[first:end]).max()), 1e-9)
-    gain = max(1.0, min(loudest[0] / max(loudest[1], 1e-9), RAISE, 0.99 / peak))
-    distance = np.minimum(np.arange(end - first), np.arange(end - first)[::-1]) / (SEAM * rate)
-    result = wav.copy()
-    result[first:end] *= (1 + (gain - 1) * np.minimum(distance, 1.0)).reshape(-1, *(1,) * (wav.ndim - 1))
-    return result
-
-
 def check_interval(start: float, end: float, seconds: float) -> tuple[float, float]:
     """Returns an interval in seconds. Raises ValueError unless it lies inside a sound of `seconds` and is not empty."""
     if start == end:
@@ -319,28 +310,3 @@ def check_interval(start: float, end: float, seconds: float) -> tuple[float, flo
     if not 0 <= start < end <= seconds:
         raise ValueError(f"the interval {start:g}:{end:g} must lie inside the sound, 0 to {seconds:g} seconds")
     return start, end
-
-
-def frame_levels(wav: np.ndarray, rate: int) -> np.ndarray:
-    """Returns the RMS of each tenth of a second of a wav, [tenth]; of a shorter one that of all."""
-    hop = min(max(rate // 10, 1), len(wav))
-    count = len(wav) // hop
-    return np.sqrt(np.mean(np.square(wav[: count * hop].reshape(count, -1), dtype=np.float64), axis=1))
-
-
-def loud_level(wav: np.ndarray, rate: int) -> float:
-    """Returns the RMS that a tenth of the tenths of a second of a wav exceed."""
-    return float(np.quantile(frame_levels(wav, rate), 0.9))
-
-
-def active_level(wav: np.ndarray, rate: int) -> float:
-    """Returns the RMS of those tenths of a second of a wav that are at most 12 dB below its louder ones."""
-    levels = frame_levels(wav, rate)
-    return float(np.sqrt(np.mean(np.square(levels[levels >= 0.25 * np.quantile(levels, 0.9)]))))
-
-
-def without_end(wav: np.ndarray, rate: int) -> np.ndarray:
-    """Returns a wav [sample] without what dies away at its end: tenths of a second 12 dB below its louder ones."""
-    levels = frame_levels(wav, rate)
-    loud = np.flatnonzero(levels >= 0.25 * loud_level(wav, rate))
-    return wav[: (int(loud[-1]) + 1) * (rate // 10)] if loud[-1] + 1 < len(levels) else wav

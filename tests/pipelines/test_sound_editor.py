@@ -10,12 +10,14 @@ import torch
 from tiny_model import perturb, tiny_pipeline
 
 from audiocm.audio.io import resample
+from audiocm.audio.loudness import active_level, without_end
+from audiocm.audio.seams import raise_event
 from audiocm.diffusion import paths, solvers
 from audiocm.models.transformer import LatentTransformer
 from audiocm.pipelines import long_sounds
 from audiocm.pipelines.failures import AudioError
 from audiocm.pipelines.filling import SEAM, EditSettings, joined_band, joined_mel, mirrored
-from audiocm.pipelines.long_sounds import active_level, like_sides, raise_event, without_end
+from audiocm.pipelines.long_sounds import like_sides
 from audiocm.pipelines.sound_editor import SoundEditor, with_slope
 
 
@@ -341,13 +343,13 @@ def test_a_gap_gets_the_spectrum_of_its_sides_unless_it_is_an_event():
 def test_an_event_is_raised_to_the_loudest_part_of_what_is_around(shape):
     wav = np.full(shape, 0.001, np.float32)
     wav[:2400], wav[22400:24800] = 0.5, 0.1  # what is around is loud for a tenth of a second only
-    raised = raise_event(wav, 20000, 30000, 24000)
+    raised = raise_event(wav, 20000, 30000, 24000, 480)
     outside = np.r_[0:20000, 30000:48000]
     assert np.array_equal(raised[outside], wav[outside]) and raised[20000].max() == wav[20000].max()
     np.testing.assert_allclose(raised[23000], 0.5, rtol=0.01)
-    assert np.array_equal(raise_event(raised, 20000, 30000, 24000), raised)  # loud enough
+    assert np.array_equal(raise_event(raised, 20000, 30000, 24000, 480), raised)  # loud enough
     wav[:2400], wav[22400:24800] = 0.9, 0.001
-    assert raise_event(wav, 20000, 30000, 24000)[23000].max() == pytest.approx(0.01)  # by ten times at most
+    assert raise_event(wav, 20000, 30000, 24000, 480)[23000].max() == pytest.approx(0.01)  # by ten times at most
 
 
 @pytest.mark.parametrize("kind", ["student", "kept"])
