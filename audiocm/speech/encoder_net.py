@@ -101,7 +101,10 @@ class ConvStack(nn.Module):
 
 
 class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
-    """Encodes a `SpeechBatch` to token states, durations and prior; `follows_pitch`: it was trained with pitch."""
+    """Encodes a `SpeechBatch` to token states, durations and prior.
+
+    `follows_pitch`: it was trained with pitch. `shares_states`: token states are the same for all voices, whose vector is
+    added to them for durations and prior; otherwise the voice's vector is added to the symbols."""
 
     stored_name = "SpeechEncoder"
     config_rules: ClassVar[dict[str, Rule]] = {
@@ -112,6 +115,7 @@ class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
         "voices": list_of(text(longest=100), 1, 100_000),
         "symbols": text(longest=10_000),
         "follows_pitch": flag,
+        "shares_states": flag,
         "mel_bins": whole(1, 512),
     }
 
@@ -127,8 +131,10 @@ class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
         symbols: str = SYMBOLS,
         follows_pitch: bool = False,
         mel_bins: int = 100,
+        shares_states: bool = False,
     ):
         super().__init__()
+        self.shares_states = shares_states
         self.symbol = nn.Embedding(len(symbols), width)
         self.stress = nn.Embedding(3, width)
         self.voice = nn.Embedding(len(voices), width)
@@ -142,15 +148,22 @@ class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
 
     def states(self, speech: SpeechBatch) -> Tensor:
         """Returns the token states [batch, width, token], 0 at padding."""
-        x = self.symbol(speech.symbols) + self.stress(speech.stress) + self.voice(speech.voice)[:, None]
+        x = self.symbol(speech.symbols) + self.stress(speech.stress)
+        if not self.shares_states:
+            x = x + self.voice(speech.voice)[:, None]
         x = x.transpose(1, 2) * speech.token_mask[:, None]
         for block in self.blocks:
             x = block(x, speech.token_mask)
         return x
 
+    def _voiced(self, h: Tensor, speech: SpeechBatch) -> Tensor:
+        """Returns shared states, [batch, width, place], with the vector of each row's voice; other states as they are."""
+        return h + self.voice(speech.voice)[..., None] if self.shares_states else h
+
     def log_durations(self, states: Tensor, speech: SpeechBatch) -> Tensor:
         """Predicts ln of each token's mean frames [batch, token]; no gradient reaches the states (as in Glow-TTS)."""
-        return self.duration(states.detach(), speech.token_mask)[:, 0].float().clamp(-4.0, 5.0)
+        states = self._voiced(states.detach(), speech)
+        return self.duration(states, speech.token_mask)[:, 0].float().clamp(-4.0, 5.0)
 
     def predict_durations(self, states: Tensor, speech: SpeechBatch, speed: float | Tensor = 1.0) -> Tensor:
         """Predicts durations [batch, token] in frames at `speed`; the sum of each row is a whole number."""
@@ -162,6 +175,7 @@ class SpeechEncoderNet(StoredWeights, Configured, nn.Module):
         total = durations.sum(1).round().long()
         mask = torch.arange(frames, device=states.device) < total[:, None] if speech.mask is None else speech.mask
         h = torch.einsum("bwn,bfn->bwf", states, distribute_frames(durations, frames).to(states.dtype))
+        h = self._voiced(h, speech)
         if speech.pitch is not None:
             h = h + self.pitch(F.pad(speech.pitch, (0, frames - speech.pitch.shape[2])))
         prior = self.prior(h, mask).float()

@@ -96,6 +96,8 @@ def load_weights(net: SpeechModel, start: str) -> None:
     old = load_speech_encoder(start, encoder.device)
     known, weights = list(old.config.voices), old.state_dict()
     rows = weights.pop("voice.weight")
+    if encoder.shares_states and not old.shares_states:  # whose states had a voice
+        weights["symbol.weight"] = weights["symbol.weight"] + rows.mean(0)
     encoder.load_state_dict(weights, strict=False)
     with torch.no_grad():
         for row, voice in zip(encoder.voice.weight, encoder.config.voices, strict=True):
@@ -117,6 +119,7 @@ def run(
     depth: int = 10,
     encoder_width: int = 256,
     encoder_depth: int = 5,
+    shares_states: bool = True,
     noise_mean: float = 1.0,
     editing: float = EDITING,
     lr: float = 5e-4,
@@ -128,6 +131,7 @@ def run(
 ) -> Run:
     """Returns the training: `minutes` in all calls together, at most `steps`. `start` is a teacher to train on.
 
+    shares_states: token states are those of no voice, so that a voice with few clips reads as well as the others.
     noise_mean: 1 centres the noise on the prior (CoMoSpeech), 0 on zero. editing: share of samples of which a part is
     known, which the network is then told; 0 for a network that takes no known frames. Raises ValueError for another
     value."""
@@ -138,7 +142,8 @@ def run(
     valid = load_batches(corpora, voices, vae, device, seed + 1, "valid", min(scale, 0.25), cache, jobs)
     held_out = [next(valid) for _ in range(4)]
     channels = source.silence.shape[0]
-    encoder = SpeechEncoder(channels, encoder_width, encoder_depth, voices=voices, follows_pitch=True)
+    options = {"voices": voices, "follows_pitch": True, "shares_states": shares_states}
+    encoder = SpeechEncoder(channels, encoder_width, encoder_depth, **options)
     inputs = {"token_width": encoder_width, "pooled_width": encoder_width, "prior_channels": channels}
     shape = {"width": width, "depth": depth, "heads": max(1, width // 64), "max_frames": MAX_FRAMES}
     shape["takes_kept"] = editing > 0

@@ -42,6 +42,18 @@ def test_stress_voice_and_pitch_change_the_prior():
     assert all((a - b).abs().max() > 1e-3 for a, b in itertools.combinations(priors, 2))
 
 
+def test_shared_states_are_those_of_no_voice():
+    encoder, line = tiny_encoder(shares_states=True), phoneme_batch(LINES[:1])
+    other = type(line)(**{**vars(line), "voice": line.voice + 1})
+    assert torch.equal(encoder.states(line), encoder.states(other))
+    (one, seconds), (two, other_seconds) = encoder(line), encoder(other)
+    assert not torch.allclose(one.pooled, two.pooled, atol=1e-3) and not torch.allclose(
+        seconds, other_seconds, atol=1e-3
+    )
+    line.durations = other.durations = seconds
+    assert not torch.allclose(encoder(line)[0].prior, encoder(other)[0].prior, atol=1e-3)
+
+
 def test_pitch_features_are_octaves_voiced_and_known():
     features = pitch_features(torch.tensor([[0.0, 400.0, 100.0, float("nan")]]))
     assert features[0, :, 0].tolist() == [0, 1, -1, 0, 0, 1, 1, 0, 1, 1, 1, 0]

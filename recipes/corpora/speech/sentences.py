@@ -4,7 +4,8 @@
 
 Runs on a CPU. UNPACKED holds Debian's `wordnet-base`, `miscfiles`, `bible-kjv` and `bible-kjv-text` (dpkg -x);
 missing ones are named. The templates have numbers, dates, times, money, abbreviations and questions. A line is `split
-<tab> source <tab> text`: 50 of valid, 50 of test, then train, shuffled. The bundled voice "heart" reads them.
+<tab> source <tab> text`: 50 of valid, 50 of test, then train, shuffled; every fifth of these is of one or two words
+(short_lines.py), none of them a text of ../../text_to_speech/short_texts.txt. The bundled voice "heart" reads them.
 """
 
 import argparse
@@ -16,6 +17,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from recipes.corpora.manifests import rng_for
+from recipes.corpora.speech.short_lines import short_lines
+
+SHORT_TEXTS = Path(__file__).parents[2] / "text_to_speech/short_texts.txt"  # of the bench, held out
+SHORT_EVERY = 5  # of the lines after those of valid and test, one has one or two words
 
 UNWANTED = re.compile(
     r"offensive|slur|obscen|vulgar|derogat|disparag|ethnic|sexual|rape|nigg|fuck|shit|whore|slut|negro", re.I
@@ -144,7 +149,8 @@ def tidy(text: str) -> str | None:
 
 
 def collect_sentences(packages: Path, count: int = 25_000, seed: int = 0) -> list[tuple[str, str, str]]:
-    """Returns (split, source, text): a fifth generated, the rest from the packages, without repeats, shuffled."""
+    """Returns (split, source, text): `count` sentences, a fifth generated, the rest from the packages, without repeats,
+    shuffled, and short lines between those of train."""
     sources: dict[str, str] = {}
     for source, text in [*wordnet(packages), *bible(packages), *documents(packages)]:
         if clean := tidy(text):
@@ -158,6 +164,10 @@ def collect_sentences(packages: Path, count: int = 25_000, seed: int = 0) -> lis
         ("generated", text) for text in generated
     ]
     chosen = [chosen[i] for i in rng_for(seed, "mix").permutation(len(chosen))]
+    held_out = SHORT_TEXTS.read_text(encoding="utf-8").splitlines()
+    for k, line in enumerate(short_lines(packages, count // SHORT_EVERY, held_out, rng_for(seed, "short"))):
+        if UNWANTED.search(line[1]) is None and (place := 100 + SHORT_EVERY * k) < len(chosen):
+            chosen.insert(place, line)
     return [("valid" if i < 50 else "test" if i < 100 else "train", *pair) for i, pair in enumerate(chosen)]
 
 
