@@ -109,16 +109,23 @@ def bake(student: StudentNet, w: float | None = None) -> nn.Module:
 
 
 def save_student(
-    teacher: Any, student: nn.Module, folder: str | os.PathLike, w: float | None = None, **card: Any
+    teacher: Any,
+    student: nn.Module,
+    folder: str | os.PathLike,
+    w: float | None = None,
+    replaces: str | os.PathLike | None = None,
+    **card: Any,
 ) -> None:
     """Writes a student of a teacher as a plain folder, atomically: DiffusionPipeline.from_pretrained needs no audiocm.
 
     It is called with num_inference_steps=1 and guidance_scale=1. w: the guidance weight that is folded in; for a
     bundled teacher, whose students keep w as an input, the default of a call. A low-rank difference is merged, and also
     written as pytorch_lora_weights.safetensors if the student takes neither w nor s. `card` goes into README.md as it
-    is given: data, method, settings, minutes, scores, license. Scores that `audiocm score --card` wrote into the card
-    of this folder stay if every other file stays the same byte for byte, and go with the weights or the w that they
-    were measured of. Raises ValueError for a w that the student cannot take."""
+    is given: data, method, settings, minutes, scores, license. Raises ValueError for a w that the student cannot take.
+
+    replaces: the folder whose place this one takes, by default `folder` itself. Scores that `audiocm score --card` wrote
+    into its card stay if all its other files stay the same byte for byte: they go with the weights, or the w, that they
+    were measured of."""
     with atomic_write(Path(folder)) as partial:
         partial.mkdir()
         teacher.adapter.save(student, partial, w)
@@ -127,7 +134,7 @@ def save_student(
         if is_difference:
             save_lora(student, partial)
         text = model_card(teacher, w, teacher.adapter.usage(of_lora=True) if is_difference else "", card)
-        if blocks := _scores_that_stay(Path(folder), partial):
+        if blocks := _scores_that_stay(Path(replaces or folder), partial):
             text = replace_score_blocks(text, blocks)
         (partial / CARD).write_text(text, encoding="utf-8", errors="backslashreplace")
 

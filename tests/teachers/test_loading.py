@@ -14,7 +14,6 @@ import torch
 from tiny_teachers import PROMPTS, build, make_case
 
 from audiocm.diffusion.denoiser import Condition
-from audiocm.model_cards import replace_score_blocks, score_blocks
 from audiocm.teachers import adapter, load_teacher, save_student
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -290,16 +289,6 @@ def test_a_student_of_a_bundled_teacher(bundled, inputs, tmp_path):
         load_lora(teacher.transformer, file, merge=True)
         torch.testing.assert_close(teacher("a dog", 1.0, 1, 1.0, latents=x, output_type="latent").audios, got)
         assert "--steps 1 --guidance 1" in (tmp_path / "student" / "README.md").read_text()
-
-
-def test_measured_scores_go_with_the_default_weight_of_a_call(bundled, tmp_path):
-    """It stands in the settings alone: no weight changes with it."""
-    student, folder = bundled.student((1.0, 5.0)), tmp_path / "student"
-    for w, stay in ((3.0, False), (3.0, True), (2.0, False)):
-        save_student(bundled, student, folder, w)
-        card = (folder / "README.md").read_text()
-        assert (score_blocks(card) == [("12ab", "| FD | 1.04 |")]) == stay
-        (folder / "README.md").write_text(replace_score_blocks(card, [("12ab", "| FD | 1.04 |")]))
 
 
 def test_a_condition_has_a_row_a_prompt(bundled):

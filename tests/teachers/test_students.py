@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -245,6 +246,22 @@ def test_measured_scores_stay_with_the_weights_that_they_are_of(tango, tmp_path)
     with torch.no_grad():
         next(p for p in student.parameters() if p.requires_grad).add_(0.1)
     assert score_blocks(save_and_score(3.0)) == []
+
+
+def test_measured_scores_go_with_a_weight_that_is_a_setting(tmp_path):
+    """As of bundled teachers: the networks stay the same."""
+
+    def save(student, folder, w):
+        (folder / "weights").write_bytes(b"1")
+        (folder / "settings.json").write_text(json.dumps(w))
+
+    teacher = SimpleNamespace(name="t", adapter=SimpleNamespace(save=save, usage=lambda: "call()"))
+    card, found = tmp_path / "student" / "README.md", []
+    for w in (3.0, 3.0, 2.0):
+        save_student(teacher, torch.nn.Identity(), tmp_path / "student", w)
+        found.append(score_blocks(card.read_text()))
+        card.write_text(replace_score_blocks(card.read_text(), [("12ab", "| FD | 1.04 |")]))
+    assert found == [[], [("12ab", "| FD | 1.04 |")], []]
 
 
 def test_a_failed_save_leaves_the_old_folder(tango, tmp_path):
