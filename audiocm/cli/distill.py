@@ -35,7 +35,8 @@ EXAMPLES = """examples:
 DATA is a folder with NAME.txt or NAME.json beside each NAME.wav (or .flac, .ogg, .mp3 ...), a .csv or .jsonl manifest with
 the fields file and caption, or webdataset shards (.tar). It is encoded once, into the output folder or --cache.
 The student is OUTPUT/model: DiffusionPipeline.from_pretrained reads it, to be called with num_inference_steps=1 and
-guidance_scale=1.0. An interrupted command goes on when it is called again."""
+guidance_scale=1.0. Scores come into its card, README.md, by audiocm score MADE --reference REAL --card OUTPUT/model.
+An interrupted command goes on when it is called again."""
 
 
 OF_FILES = ("transformers_version", "architectures", "dtype", "torch_dtype")  # settings that say how weights are stored

@@ -164,7 +164,7 @@ def train_student(
             facts["guidance weights it learnt"] = "{:g} to {:g}".format(*args.w_range)
         elif args.method not in OF_DATA:
             facts["guidance weight of the teacher"] = f"{fixed_weight(args):g}"
-        save_student(teacher, net, folder, w, **facts)
+        save_student(teacher, net, folder, w, replaces=output / "model", **facts)
 
     if ranks.is_main_process:
         write_json(output / SETTINGS, run_settings(args))

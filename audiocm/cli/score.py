@@ -7,17 +7,19 @@ from pathlib import Path
 
 from ..checks import check_path
 from ..embedders.registry import KNOWN
+from ..evaluation.card_scores import write_scores
 from ..evaluation.features import cache_folder
 from ..evaluation.preprocessing import LOUDNESS, Preprocessing
 from ..evaluation.presets import PRESETS, preset_options
-from ..evaluation.provenance import differences as card_differences
+from ..evaluation.provenance import describe_card, describe_counts, differences as card_differences
 from ..evaluation.ranking import table_of_systems, to_markdown, write_table
 from ..evaluation.result import Comparison, ScoreResult
 from ..evaluation.scoring import compare, compare_files, evaluate, evaluate_systems, load_results
 from ..evaluation.session import COMPONENTS, MAX_UNUSABLE, ScoreRequest
 from ..files import write_json
+from ..model_cards import CARD, read_model_card, score_blocks
 from .loading import quiet_libraries
-from .output import check_output_file
+from .output import check_folder, check_output_file
 
 SHOWN_OUTLIERS = 5  # in the table; the file of --json has all
 EXAMPLES = """examples:
@@ -28,6 +30,7 @@ EXAMPLES = """examples:
   audiocm score real --embedder yamnet,aisfx --save-reference real.npz
   audiocm score mine theirs others --reference real.npz --embedder yamnet,aisfx --metrics fad --table table.md
   audiocm score sounds --reference real --metrics fd-pca --trim --loudness active_rms --band-limit 24000
+  audiocm score made --reference real --embedder yamnet --metrics fad,kad --card runs/student/model
   audiocm score spoken --reference recorded --prompts texts.jsonl --metrics wer,dnsmos,speaker,prosody"""
 COMPARE_EXAMPLES = """examples:
   audiocm compare mine theirs --reference real --metrics fad,kad
@@ -39,37 +42,9 @@ def format_scores(result: ScoreResult) -> str:
     """Returns the scores, then how they were measured, warnings and outliers, one a line."""
     width = max((len(name) for name in result.scores), default=0)
     lines = [f"{name:{width}}  {score}" for name, score in result.scores.items()]
-    lines += ["", *_describe_card(result.card), *(f"warning: {text}" for text in result.warnings)]
+    lines += ["", *describe_card(result.card), *(f"warning: {text}" for text in result.warnings)]
     outliers = result.outliers[:SHOWN_OUTLIERS]
     return "\n".join(lines + [f"outlier: {one['file']} adds {one['share']:.3g} to {one['of']}" for one in outliers])
-
-
-def _describe_counts(card: dict) -> str:
-    """Returns the numbers of used, unusable and truncated clips of each folder."""
-    parts = []
-    for role, used in card["clips"].items():
-        unusable = (f"{card['left_out'][role].get(why, 0)} {why}" for why in ("silent", "corrupt", "too short"))
-        parts.append(f"{role} {used} used, {', '.join(unusable)}, {card.get('cut', {}).get(role, 0)} truncated")
-    return "; ".join(parts)
-
-
-def _describe_card(card: dict) -> list[str]:
-    """Returns a card as lines for a terminal."""
-    judges = []
-    for name, one in card["embedders"].items():
-        facts = [one["digest"], one["sample_rate"] and f"{one['sample_rate']} Hz", one.get("clip")]
-        judges.append(f"{name} ({', '.join(filter(None, facts))})")
-    steps = ", ".join(f"{key} {value}" for key, value in card["form"].items() if value is not None)
-    prompts = f", prompts: {card['caption_policy']}" if card.get("caption_policy") else ""
-    preset = card.get("preset")
-    changed = f"; with other {', '.join(preset['changed'])}" if preset and preset["changed"] else ""
-    return [
-        *([f"preset: {preset['name']}{changed}; {preset['follows']}; {preset['departs']}"] if preset else []),
-        f"embedders: {', '.join(judges) or 'none'}",
-        f"preprocessing: {steps}{prompts}",
-        f"clips: {_describe_counts(card)}, reference {card.get('reference')}, seed {card['seed']}",
-        f"versions: {', '.join(f'{k} {v}' for k, v in card['versions'].items())}; commit {card['commit']}",
-    ]
 
 
 def format_comparison(result: Comparison) -> str:
@@ -82,10 +57,10 @@ def format_comparison(result: Comparison) -> str:
         difference = differences.get(name, "no paired test (compare the folders)")
         lines.append(f"{name:{width}}  {one.scores[name]} | {two.scores[name]} | {difference}")
     for side, of_side in (("first", one), ("second", two)):
-        lines += ["", f"{side}: {of_side.card['generated']}, clips: {_describe_counts(of_side.card)}"]
+        lines += ["", f"{side}: {of_side.card['generated']}, clips: {describe_counts(of_side.card)}"]
         lines += [f"warning: {text}" for text in of_side.warnings]
     apart = card_differences(one.card, two.card)
-    return "\n".join([*lines, "", *_describe_card(one.card), *(f"differs: {text}" for text in apart)])
+    return "\n".join([*lines, "", *describe_card(one.card), *(f"differs: {text}" for text in apart)])
 
 
 def _split_names(text: str) -> tuple[str, ...]:
@@ -135,6 +110,8 @@ def score_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `audiocm score`."""
     parser.add_argument("generated", metavar="GENERATED", nargs="+", help="folders of sounds, one for each system")
     _add_scoring_options(parser, EXAMPLES)
+    card = "write the scores into the model card (README.md) of the student that made the sounds"
+    parser.add_argument("--card", metavar="FOLDER", default=None, help=card)
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,11 +156,23 @@ def _check_output_files(args: argparse.Namespace, systems: int) -> None:
         check_output_file(file, args.force, option)
 
 
+def _check_card(folder: str, systems: int) -> None:
+    """Raises ValueError, before any clip is read, if scores cannot be written into the model card of a folder."""
+    check_path("--card", folder)
+    if systems > 1:
+        raise ValueError("--card takes the scores of one folder of sounds: name the one that this student made")
+    try:
+        score_blocks(read_model_card(folder))
+    except ValueError as error:
+        raise ValueError(f"--card: {error}") from error
+    check_folder(Path(folder), Path(folder) / CARD)
+
+
 def _show_systems(results: dict[str, ScoreResult], args: argparse.Namespace) -> None:
     """Prints the table of several systems with ranks, and writes --table and --json."""
     print(to_markdown(table_of_systems(results)))
     for system, one in results.items():
-        print(f"\n{system}", *_describe_card(one.card), *(f"warning: {text}" for text in one.warnings), sep="\n")
+        print(f"\n{system}", *describe_card(one.card), *(f"warning: {text}" for text in one.warnings), sep="\n")
     if args.table is not None:
         write_table(args.table, results)
     if args.json is not None:
@@ -191,9 +180,13 @@ def _show_systems(results: dict[str, ScoreResult], args: argparse.Namespace) -> 
 
 
 def score_command(args: argparse.Namespace) -> None:
-    """Runs `audiocm score`: prints a table, and writes the whole result to --json."""
+    """Runs `audiocm score`: prints a table, writes the whole result to --json, and the scores into --card."""
     _check_output_files(args, len(args.generated))
     request = _build_request(args, args.generated[0])
+    if args.card is not None:
+        _check_card(args.card, len(args.generated))
+        if not request.metrics:
+            raise ValueError("--card needs scores, and no metric is named: --metrics fad,kad for example")
     if len(args.generated) > 1:
         with quiet_libraries():
             results = evaluate_systems(request, args.generated)
@@ -203,6 +196,9 @@ def score_command(args: argparse.Namespace) -> None:
     print(format_scores(result))
     if args.json is not None:
         write_json(args.json, result.to_dict())
+    if args.card is not None:
+        write_scores(args.card, result)
+        print(f"scores written: {Path(args.card) / CARD}")
 
 
 def compare_command(args: argparse.Namespace) -> None:
@@ -215,7 +211,7 @@ def compare_command(args: argparse.Namespace) -> None:
     if args.more and all(path.is_file() for path in paths):
         return _show_systems(dict(zip(systems, load_results(paths, args.anyway), strict=True)), args)
     if args.more and all(path.is_dir() for path in paths):
-        return score_command(argparse.Namespace(**vars(args) | {"generated": systems}))
+        return score_command(argparse.Namespace(**vars(args) | {"generated": systems, "card": None}))
     if args.more:
         raise ValueError("name folders only, or only results of audiocm score --json")
     if first.is_file() and second.is_file():

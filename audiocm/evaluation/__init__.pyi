@@ -1,3 +1,4 @@
+from .card_scores import write_scores as write_scores
 from .preprocessing import Preprocessing as Preprocessing
 from .presets import PRESETS as PRESETS, preset_options as preset_options
 from .ranking import ranks as ranks, table_of_systems as table_of_systems, write_table as write_table

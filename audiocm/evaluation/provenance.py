@@ -14,7 +14,7 @@ from .preprocessing import Preprocessing
 PACKAGES = ("audiocm", "torch", "torchaudio", "numpy", "scipy", "librosa", "soxr", "soundfile", "transformers", "onnxruntime",
             "laion-clap", "pesq", "pystoi", "speechmos", "jiwer", "faster-whisper", "resemblyzer")  # fmt: skip
 # keys that describe the run and not the measurement: they may differ between two results that are compared
-DESCRIPTIVE = {"generated", "versions", "commit", "device", "date", "files", "python", "preset"}
+DESCRIPTIVE = {"generated", "reference_name", "versions", "commit", "device", "date", "files", "python", "preset"}
 
 
 def versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
@@ -73,6 +73,37 @@ def card(judges: Sequence, preprocessing: Preprocessing, seed: int, **more) -> d
         "device": f"{platform.machine()}, {os.cpu_count()} CPU cores",
         **more,
     }
+
+
+def describe_counts(card: dict) -> str:
+    """Returns the numbers of used, unusable and truncated clips of each folder."""
+    parts = []
+    for role, used in card["clips"].items():
+        unusable = (f"{card['left_out'][role].get(why, 0)} {why}" for why in ("silent", "corrupt", "too short"))
+        parts.append(f"{role} {used} used, {', '.join(unusable)}, {card.get('cut', {}).get(role, 0)} truncated")
+    return "; ".join(parts)
+
+
+def describe_card(card: dict) -> list[str]:
+    """Returns a card as lines for a terminal or a model card."""
+    judges, reference = [], card.get("reference")
+    for name, one in card["embedders"].items():
+        facts = [one["digest"], one["sample_rate"] and f"{one['sample_rate']} Hz", one.get("clip")]
+        judges.append(f"{name} ({', '.join(filter(None, facts))})")
+    steps = ", ".join(f"{key} {value}" for key, value in card["form"].items() if value is not None)
+    prompts = f", prompts: {card['caption_policy']}" if card.get("caption_policy") else ""
+    compared = f"reference {card.get('reference_name', '')} {reference}" if reference else "no reference"
+    if card.get("prompts"):
+        compared += f", prompts {card['prompts']}"
+    preset = card.get("preset")
+    changed = f"; with other {', '.join(preset['changed'])}" if preset and preset["changed"] else ""
+    return [
+        *([f"preset: {preset['name']}{changed}; {preset['follows']}; {preset['departs']}"] if preset else []),
+        f"embedders: {', '.join(judges) or 'none'}",
+        f"preprocessing: {steps}{prompts}",
+        f"clips: {describe_counts(card)}, {' '.join(compared.split())}, seed {card['seed']}",
+        f"versions: {', '.join(f'{k} {v}' for k, v in card['versions'].items())}; commit {card['commit']}",
+    ]
 
 
 def differences(first: dict, second: dict, ignored: Set[str] = DESCRIPTIVE, prefix: str = "") -> list[str]:

@@ -1,6 +1,7 @@
 """Scoring a folder of sounds and comparing two: what `audiocm score` and `audiocm compare` run."""
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -207,6 +208,7 @@ def _card(evaluation: Evaluation, total: MetricResult) -> dict:
         request.seed,
         clips=clips,
         reference=reference,
+        **({"reference_name": os.path.basename(os.path.abspath(request.reference))} if request.reference else {}),
         caption_policy="prompt of the file's line" if lines else None,
         prompts=content_digest("\n".join(lines)) if lines else None,
         draws=request.resamples,

@@ -52,6 +52,8 @@ VOCODER: dict[str, Any] = {  # AudioLDM's HiFi-GAN
 CARD = """---
 license: cc-by-nc-nd-4.0
 library_name: diffusers
+pipeline_tag: text-to-audio
+tags: [audiocm, consistency-distillation]
 ---
 
 # ConsistencyTTA at guidance {w:g}

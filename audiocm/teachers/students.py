@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..files import atomic_write
+from ..files import atomic_write, file_digest
+from ..model_cards import CARD, replace_score_blocks, score_blocks
 from ..models.adapters import sinusoidal_embedding
 from .card import model_card
 from .denoiser import ConditionedLinear, DenoiserNet
@@ -108,7 +109,12 @@ def bake(student: StudentNet, w: float | None = None) -> nn.Module:
 
 
 def save_student(
-    teacher: Any, student: nn.Module, folder: str | os.PathLike, w: float | None = None, **card: Any
+    teacher: Any,
+    student: nn.Module,
+    folder: str | os.PathLike,
+    w: float | None = None,
+    replaces: str | os.PathLike | None = None,
+    **card: Any,
 ) -> None:
     """Writes a student of a teacher as a plain folder, atomically: DiffusionPipeline.from_pretrained needs no audiocm.
 
@@ -116,7 +122,10 @@ def save_student(
     bundled teacher, whose students keep w as an input, the default of a call. A low-rank difference is merged, and also
     written as pytorch_lora_weights.safetensors if the student takes neither w nor s. `card` goes into README.md as it
     is given: data, method, settings, minutes, scores, license. Raises ValueError for a w that the student cannot take.
-    """
+
+    replaces: the folder whose place this one takes, by default `folder` itself. Scores that `audiocm score --card` wrote
+    into its card stay if all its other files stay the same byte for byte: they go with the weights, or the w, that they
+    were measured of."""
     with atomic_write(Path(folder)) as partial:
         partial.mkdir()
         teacher.adapter.save(student, partial, w)
@@ -125,4 +134,17 @@ def save_student(
         if is_difference:
             save_lora(student, partial)
         text = model_card(teacher, w, teacher.adapter.usage(of_lora=True) if is_difference else "", card)
-        (partial / "README.md").write_text(text, encoding="utf-8", errors="backslashreplace")
+        if blocks := _scores_that_stay(Path(replaces or folder), partial):
+            text = replace_score_blocks(text, blocks)
+        (partial / CARD).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _scores_that_stay(old: Path, new: Path) -> list[tuple[str, str]]:
+    """Returns the measurements in the card of a folder if it holds every file of the new one with the same content."""
+    try:
+        blocks = score_blocks((old / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # no folder, or a card that is not audiocm's
+        return []
+    files = [file.relative_to(new) for file in new.rglob("*") if file.is_file()] if blocks else []
+    same = all((old / file).is_file() and file_digest(old / file) == file_digest(new / file) for file in files)
+    return blocks if same else []

@@ -12,6 +12,7 @@ from audiocm.cli import distill_methods, distill_training
 from audiocm.cli.main import main
 from audiocm.data.encoded_batches import EncodedBatches
 from audiocm.distillation import METHODS
+from audiocm.model_cards import replace_score_blocks, score_blocks
 from audiocm.teachers import Teacher
 from audiocm.training import memory
 from recipes.teachers import tiny
@@ -104,8 +105,11 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(call, root, monke
     assert call("-o", "parts", *options) == 0
     one, other = weights(root / "whole"), weights(root / "parts")
     assert all(torch.equal(one[name], other[name]) for name in one)
+    card = root / "parts" / "model" / "README.md"
+    card.write_text(scored := replace_score_blocks(card.read_text(), [("12ab", "| FD | 1.04 |")]))
+    assert call("-o", "parts", *options) == 0 and card.read_text() == scored
     assert call("-o", "parts", *options, "--save-w", 1) == 0  # finished: only another weight is saved
-    assert "5 steps" in capsys.readouterr().out
+    assert "5 steps" in capsys.readouterr().out and score_blocks(card.read_text()) == []
     again = weights(root / "parts")
     assert [name for name in again if not torch.equal(again[name], other[name])] == ["time_embedding.linear_1.bias"]
 

@@ -168,3 +168,42 @@ def test_wrong_words_are_told_before_any_sound_is_heard(folders, tmp_path, capsy
         capsys, *score, "--prompts", tmp_path / "p.jsonl", "--metrics", "fad,hits", "--tagger", "small-clap"
     )
     assert "Unheard of" in hits
+
+
+@pytest.fixture
+def student(tmp_path):
+    """A folder with a model card of audiocm."""
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "README.md").write_text("---\ntags: [audiocm]\n---\n\n# A student\n")
+    return tmp_path / "student"
+
+
+def test_scores_are_written_into_a_model_card(folders, student, tmp_path, capsys):
+    a, _, real = folders
+    words = ["score", a, "--reference", real, "--embedder", "toy", "--card", str(student)]
+    assert main([*words, "--json", str(tmp_path / "x.json")]) == 0
+    assert capsys.readouterr().out.endswith(f"scores written: {student / 'README.md'}\n")
+    card, result = (student / "README.md").read_text(), json.loads((tmp_path / "x.json").read_text())
+    for name, one in result["scores"].items():
+        assert f"| {name} ↓ | {one['value']:.4g} | [{one['low']:.4g}, {one['high']:.4g}] | {one['count']} |" in card
+    assert len(result["scores"]) == 2 and result["card"]["reference_name"] == "real"
+    assert main(words) == 0 and (student / "README.md").read_text() == card
+
+
+def test_a_card_that_cannot_take_scores_is_told_before_any_sound_is_heard(
+    folders, student, tmp_path, capsys, monkeypatch
+):
+    a, b, real = folders
+    monkeypatch.setattr("audiocm.evaluation.features.decode_clip", None)
+    score, before = ["--reference", real, "--embedder", "toy", "--card"], (student / "README.md").read_text()
+    assert (
+        error_of(capsys, "score", a, *score, tmp_path / "no") == f"audiocm: --card: {tmp_path / 'no'}: no such folder"
+    )
+    assert "real holds no model card (README.md)" in error_of(capsys, "score", a, *score, real)
+    assert "--card takes the scores of one folder" in error_of(capsys, "score", a, b, *score, student)
+    assert "--card must be the name of a file or folder" in error_of(capsys, "score", a, *score, "")
+    statistics = ["--embedder", "toy", "--save-reference", tmp_path / "real.npz"]
+    assert "--card needs scores" in error_of(capsys, "score", a, *statistics, "--card", student)
+    assert (student / "README.md").read_text() == before
+    (student / "README.md").write_text("# Of someone else\n")
+    assert "is no model card of audiocm" in error_of(capsys, "score", a, *score, student)

@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from audiocm import load_teacher, sample
+from audiocm.model_cards import read_model_card
 from audiocm.teachers.consistencytta import CODEC_FILE, SCHEDULER, UNET_FILE, convert_consistencytta
 from recipes.teachers.tiny_forms import UNET, mel_parts, t5, t5_tokenizer
 
@@ -103,7 +104,7 @@ def test_the_converted_folder_makes_what_the_original_makes(original, tmp_path, 
     ours = sample(model.net, model.path, noise, cond)
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(model.decode(theirs), wav, atol=1e-5, rtol=1e-4)
-    assert "cc-by-nc-nd-4.0" in (tmp_path / "out" / "README.md").read_text()
+    assert "cc-by-nc-nd-4.0" in read_model_card(tmp_path / "out")
 
 
 class Payload:

@@ -14,7 +14,7 @@ import torch
 from tiny_teachers import PROMPTS, build, make_case
 
 from audiocm.diffusion.denoiser import Condition
-from audiocm.teachers import adapter, load_teacher
+from audiocm.teachers import adapter, load_teacher, save_student
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -258,7 +258,6 @@ def test_a_bundled_teacher(bundled):
 @pytest.mark.parametrize("inputs", [((1.0, 5.0), None), ((1.0, 5.0), 8), (None, 8)], ids=["w", "w,lora", "lora"])
 def test_a_student_of_a_bundled_teacher(bundled, inputs, tmp_path):
     from audiocm import TextToAudioPipeline
-    from audiocm.teachers import save_student
 
     guidance_range, lora = inputs
     student = bundled.student(guidance_range, lora=lora)

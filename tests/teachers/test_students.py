@@ -6,6 +6,7 @@ import copy
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_teachers import NAMES, PROMPTS, make_case
 
 from audiocm.distillation import get_method, methods
+from audiocm.model_cards import replace_score_blocks, score_blocks
 from audiocm.teachers import DenoiserNet, bake, load_teacher, save_student
 from audiocm.training.run import Run
 from audiocm.training.trainer import train
@@ -224,6 +226,42 @@ def test_the_card(tango, tmp_path):
     namespace = {"FOLDER": tmp_path / "student"}
     exec(compile(code, "card", "exec"), namespace)
     assert type(namespace["unet"]).__name__ == "UNet2DConditionModel"
+
+
+def test_measured_scores_stay_with_the_weights_that_they_are_of(tango, tmp_path):
+    student, folder, block = perturbed(tango.teacher.student(W)), tmp_path / "student", ("12ab", "| FD | 1.04 |")
+    card = folder / "README.md"
+
+    def save_and_score(w):
+        save_student(tango.teacher, student, folder, w, minutes=90)
+        plain = card.read_text()
+        card.write_text(replace_score_blocks(plain, [block]))
+        return plain
+
+    assert score_blocks(save_and_score(2.5)) == []
+    scored = card.read_text()
+    save_student(tango.teacher, student, folder, 2.5, minutes=90)
+    assert card.read_text() == scored and score_blocks(scored) == [block]
+    assert score_blocks(save_and_score(3.0)) == []  # another w is another network
+    with torch.no_grad():
+        next(p for p in student.parameters() if p.requires_grad).add_(0.1)
+    assert score_blocks(save_and_score(3.0)) == []
+
+
+def test_measured_scores_go_with_a_weight_that_is_a_setting(tmp_path):
+    """As of bundled teachers: the networks stay the same."""
+
+    def save(student, folder, w):
+        (folder / "weights").write_bytes(b"1")
+        (folder / "settings.json").write_text(json.dumps(w))
+
+    teacher = SimpleNamespace(name="t", adapter=SimpleNamespace(save=save, usage=lambda: "call()"))
+    card, found = tmp_path / "student" / "README.md", []
+    for w in (3.0, 3.0, 2.0):
+        save_student(teacher, torch.nn.Identity(), tmp_path / "student", w)
+        found.append(score_blocks(card.read_text()))
+        card.write_text(replace_score_blocks(card.read_text(), [("12ab", "| FD | 1.04 |")]))
+    assert found == [[], [("12ab", "| FD | 1.04 |")], []]
 
 
 def test_a_failed_save_leaves_the_old_folder(tango, tmp_path):
