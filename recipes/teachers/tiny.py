@@ -109,7 +109,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the teacher; its sounds are in FOLDER/sounds")
     parser.add_argument("--form", choices=tiny_forms.BUILDERS, default="audioldm", help="its architecture")
     args = parser.parse_args()
-    write_teacher(args.folder, args.form)
+    try:
+        write_teacher(args.folder, args.form)
+    except ImportError as error:  # of a scheduler whose package is an extra: pip install 'audiocm[stable-audio]'
+        parser.error(" ".join(str(error).split()))
     print(
         f"{args.folder}: a tiny teacher of the form {args.form}, and {len(SOUNDS)} sounds in {args.folder / 'sounds'}"
     )

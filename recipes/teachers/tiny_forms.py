@@ -92,7 +92,11 @@ def mel_parts() -> dict[str, Any]:
         resblock_dilation_sizes=[[1, 3]],
         normalize_before=False,
     )
-    return {"vae": vae.eval(), "vocoder": transformers.SpeechT5HifiGan(config).eval()}
+    vocoder = transformers.SpeechT5HifiGan(config)
+    for layer in vocoder.modules():
+        if isinstance(layer, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
+            layer.reset_parameters()  # its own initial weights, of 0.01, leave a sound of -170 dB
+    return {"vae": vae.eval(), "vocoder": vocoder.eval()}
 
 
 def audioldm() -> Any:
