@@ -6,7 +6,7 @@ Distribution matching (Yin et al. 2024): the guided teacher's score of what the 
 trained on such samples. The discriminator starts as the teacher and works at several noise levels (LADD, Sauer et al.
 2024). The defaults made the bundled `tta`: 8 minutes on one H100, 2,480 steps, compiling included
 (samples/tta_student_training.json). Seven rows in ten are at the highest noise level, for one call; the others at levels
-where samplers of two to four calls stop. Twenty-four minutes more were not better (CAUSES.md).
+where samplers of two to four calls stop. More minutes were not better (CAUSES.md).
 """
 
 from pathlib import Path
