@@ -5,7 +5,8 @@
 Runs on a CPU. UNPACKED holds Debian's `wordnet-base`, `miscfiles`, `bible-kjv` and `bible-kjv-text` (dpkg -x);
 missing ones are named. The templates have numbers, dates, times, money, abbreviations and questions. A line is `split
 <tab> source <tab> text`: 50 of valid, 50 of test, then train, shuffled; every fifth of these is of one or two words
-(short_lines.py), none of them a text of ../../text_to_speech/short_texts.txt. The bundled voice "heart" reads them.
+(short_lines.py), none of them a text of ../../text_to_speech/short_texts.txt. The bundled models learned from
+`--short-every 0`, without these.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import gzip
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from recipes.corpora.manifests import rng_for
@@ -21,6 +22,7 @@ from recipes.corpora.speech.short_lines import short_lines
 
 SHORT_TEXTS = Path(__file__).parents[2] / "text_to_speech/short_texts.txt"  # of the bench, held out
 SHORT_EVERY = 5  # of the lines after those of valid and test, one has one or two words
+HELD_OUT = 100  # lines of valid and test
 
 UNWANTED = re.compile(
     r"offensive|slur|obscen|vulgar|derogat|disparag|ethnic|sexual|rape|nigg|fuck|shit|whore|slut|negro", re.I
@@ -148,9 +150,11 @@ def tidy(text: str) -> str | None:
     return text[0].upper() + text[1:] + ("" if text[-1] in '.?!"' else ".")
 
 
-def collect_sentences(packages: Path, count: int = 25_000, seed: int = 0) -> list[tuple[str, str, str]]:
+def collect_sentences(
+    packages: Path, count: int = 25_000, seed: int = 0, short_every: int = SHORT_EVERY
+) -> list[tuple[str, str, str]]:
     """Returns (split, source, text): `count` sentences, a fifth generated, the rest from the packages, without repeats,
-    shuffled, and short lines between those of train."""
+    shuffled, and, after so many of train, a short line."""
     sources: dict[str, str] = {}
     for source, text in [*wordnet(packages), *bible(packages), *documents(packages)]:
         if clean := tidy(text):
@@ -164,11 +168,19 @@ def collect_sentences(packages: Path, count: int = 25_000, seed: int = 0) -> lis
         ("generated", text) for text in generated
     ]
     chosen = [chosen[i] for i in rng_for(seed, "mix").permutation(len(chosen))]
+    if not short_every:
+        return split_lines(chosen)
     held_out = SHORT_TEXTS.read_text(encoding="utf-8").splitlines()
-    for k, line in enumerate(short_lines(packages, count // SHORT_EVERY, held_out, rng_for(seed, "short"))):
-        if UNWANTED.search(line[1]) is None and (place := 100 + SHORT_EVERY * k) < len(chosen):
+    for k, line in enumerate(short_lines(packages, count // short_every, held_out, rng_for(seed, "short"))):
+        if UNWANTED.search(line[1]) is None and (place := HELD_OUT + short_every * k) < len(chosen):
             chosen.insert(place, line)
-    return [("valid" if i < 50 else "test" if i < 100 else "train", *pair) for i, pair in enumerate(chosen)]
+    return split_lines(chosen)
+
+
+def split_lines(lines: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Returns (split, source, text): the first HELD_OUT lines are of valid and test, half of them each."""
+    splits = ["valid"] * (HELD_OUT // 2) + ["test"] * (HELD_OUT // 2)
+    return [(splits[i] if i < HELD_OUT else "train", *line) for i, line in enumerate(lines)]
 
 
 def write_sentences(lines: Iterable[tuple[str, str, str]], path: Path) -> None:
@@ -190,8 +202,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("data/speech/sentences.txt"))
     parser.add_argument("--count", type=int, default=25_000, help="number of sentences")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--short-every", type=int, default=SHORT_EVERY, help="one short line in so many, or 0: none")
     args = parser.parse_args()
-    write_sentences(collect_sentences(args.packages, args.count, args.seed), args.output)
+    write_sentences(collect_sentences(args.packages, args.count, args.seed, args.short_every), args.output)
 
 
 if __name__ == "__main__":

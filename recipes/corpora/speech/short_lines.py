@@ -51,28 +51,36 @@ def read_pairs(wordnet: Path) -> list[str]:
     return list(pairs)
 
 
-def short_lines(wordnet: Path, count: int, held_out: Iterable[str], rng: np.random.Generator) -> list[tuple[str, str]]:
-    """Returns `count` pairs (source, text) without repeats of words; none of them is a text of `held_out`.
+def order_words(counts: Counter[str], rng: np.random.Generator) -> list[str]:
+    """Returns the WORD_COUNT commonest words in a random order, common ones earlier: drawn by the root of their
+    count."""
+    words = counts.most_common(WORD_COUNT)
+    weights = np.sqrt([count for _, count in words])
+    return [words[i][0] for i in rng.choice(len(words), len(words), replace=False, p=weights / weights.sum())]
 
-    Common words are drawn by the root of their count. Fewer come back if the folder has fewer."""
-    held = {re.sub("[^a-z ]", "", text.lower()) for text in held_out}
-    words = count_words(wordnet).most_common(WORD_COUNT)
-    weights = np.sqrt([number for _, number in words]) if words else np.zeros(0)
-    by_weight = rng.choice(len(words), len(words), replace=False, p=weights / weights.sum()) if words else []
-    pairs, phrases = (
-        read_pairs(wordnet),
-        [" ".join(p) for ones, twos in PHRASES for p in product(ones.split("; "), twos.split("; "))],
-    )
+
+def letters_of(text: str) -> str:
+    """Returns a text without capitals and punctuation."""
+    return re.sub("[^a-z ]", "", text.lower())
+
+
+def short_lines(wordnet: Path, count: int, held_out: Iterable[str], rng: np.random.Generator) -> list[tuple[str, str]]:
+    """Returns `count` pairs (source, text), fewer if the folder has fewer; none of them is a text of `held_out`."""
+    held, counts = set(map(letters_of, held_out)), count_words(wordnet)
+    phrases = [" ".join(pair) for parts in PHRASES for pair in product(*(part.split("; ") for part in parts))]
     sources = {
-        "word": ([words[i][0] for i in by_weight], 1 - PAIR_SHARE - PHRASE_SHARE),
-        "pair": ([pairs[i] for i in rng.permutation(len(pairs))], PAIR_SHARE),
-        "phrase": ([phrases[i] for i in rng.permutation(len(phrases))], PHRASE_SHARE),
+        "word": (order_words(counts, rng) if counts else [], 1 - PAIR_SHARE - PHRASE_SHARE),
+        "pair": (shuffled(read_pairs(wordnet), rng), PAIR_SHARE),
+        "phrase": (shuffled(phrases, rng), PHRASE_SHARE),
     }
     lines = []
     for source, (texts, share) in sources.items():
-        kept = [text for text in texts if re.sub("[^a-z ]", "", text.lower()) not in held]
+        kept = [text for text in texts if letters_of(text) not in held][: round(count * share)]
         ends = rng.choice(ENDS, len(kept), p=END_WEIGHTS)
-        lines += [(source, text[0].upper() + text[1:] + end) for text, end in zip(kept, ends, strict=True)][
-            : round(count * share)
-        ]
-    return [lines[i] for i in rng.permutation(len(lines))]
+        lines += [(source, text[0].upper() + text[1:] + end) for text, end in zip(kept, ends, strict=True)]
+    return shuffled(lines, rng)
+
+
+def shuffled(items: list, rng: np.random.Generator) -> list:
+    """Returns the items in a random order."""
+    return [items[i] for i in rng.permutation(len(items))]
