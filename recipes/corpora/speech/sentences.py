@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from recipes.corpora.manifests import rng_for
-from recipes.corpora.speech.short_lines import short_lines
+from recipes.corpora.speech.short_lines import NAMES, short_lines, shuffled
 
 SHORT_TEXTS = Path(__file__).parents[2] / "text_to_speech/short_texts.txt"  # of the bench, held out
 SHORT_EVERY = 5  # of the lines after those of valid and test, one has one or two words
@@ -28,11 +28,10 @@ UNWANTED = re.compile(
     r"offensive|slur|obscen|vulgar|derogat|disparag|ethnic|sexual|rape|nigg|fuck|shit|whore|slut|negro", re.I
 )
 CLEAN = re.compile(r"[A-Za-z0-9 ,.;:'?!$%&-]+")
-WORDS = """
+WORDS = f"""
 months: January; February; March; April; May; June; July; August; September; October; November; December
 days: Monday; Tuesday; Wednesday; Thursday; Friday; Saturday; Sunday
-names: Anna; Ben; Clara; David; Emma; Frank; Grace; Henry; Irene; Jack; Karen; Liam; Maria; Noah; Olivia; Peter; Rosa;
-   Simon; Tina; Victor
+names: {NAMES}; Simon; Tina; Victor
 surnames: Adams; Baker; Clark; Davis; Evans; Foster; Green; Harris; Jones; King; Lewis; Miller; Nelson; Parker; Reed;
    Scott; Turner; Walker; Young
 titles: Dr.; Mr.; Mrs.; Ms.; Prof.
@@ -167,7 +166,7 @@ def collect_sentences(
     chosen = [(texts[i][1], texts[i][0]) for i in order[: count - len(generated)]] + [
         ("generated", text) for text in generated
     ]
-    chosen = [chosen[i] for i in rng_for(seed, "mix").permutation(len(chosen))]
+    chosen = shuffled(chosen, rng_for(seed, "mix"))
     if not short_every:
         return split_lines(chosen)
     held_out = SHORT_TEXTS.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""Lines of one and two words for synthesis: common words, names and compounds of WordNet, and small phrases.
+"""Lines of one and two words, some of three, for synthesis: common words, names and compounds of WordNet, and small phrases.
 
 A voice that learned from whole sentences alone swallows the onset of a single word. Library of sentences.py.
 """
