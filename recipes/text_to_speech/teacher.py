@@ -91,9 +91,11 @@ def held_out_errors(
 def load_weights(net: SpeechModel, start: str) -> None:
     """Loads the weights of an earlier teacher's model folder; new voices start as the mean of the voices it knows.
 
-    Raises ValueError if it takes known frames and this network does not."""
+    Raises ValueError if it takes known frames, or shares its states, and this network does not."""
     encoder = net.encoder
     old = load_speech_encoder(start, encoder.device)
+    if old.shares_states and not encoder.shares_states:
+        raise ValueError(f"the token states of {start} are those of no voice: shares_states must be true")
     known, weights = list(old.config.voices), old.state_dict()
     rows = weights.pop("voice.weight")
     if encoder.shares_states and not old.shares_states:  # whose states had a voice
