@@ -11,12 +11,12 @@ from .denoiser import Condition, Net
 from .paths import broadcast_like
 
 
-@checked(teacher=check_callable, w=optional(check_number))
-def guided_net(teacher: Net, w: float | None = None) -> Net:
+@checked(teacher=check_callable, w=optional(check_number), interval=optional(partial(check_range, least=0)))
+def guided_net(teacher: Net, w: float | None = None, interval: tuple[float, float] | None = None) -> Net:
     """Returns the guided teacher clean_null + w (clean_cond - clean_null), both branches in one call of two batches.
 
     w = 1 returns the teacher itself; w = None takes each row's weight from cond.guidance; the call raises ValueError if
-    that is not set."""
+    that is not set. interval: times (low, high] that are guided, the others have weight 1 (Kynkaanniemi et al. 2024)."""
     if w == 1:
         return teacher
 
@@ -24,6 +24,8 @@ def guided_net(teacher: Net, w: float | None = None) -> Net:
         weight = cond.guidance if w is None else torch.full_like(t, w)
         if weight is None:
             raise ValueError("this teacher takes w from cond.guidance, which is not set; use guided_net(teacher, w)")
+        if interval is not None:
+            weight = torch.where((t > interval[0]) & (t <= interval[1]), weight, 1.0)
         cond = cond.with_guidance(None)
         both = Condition.cat([cond, cond.as_null()])
         s = None if s is None else s.repeat(2)

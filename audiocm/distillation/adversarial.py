@@ -63,8 +63,9 @@ class FakeScore(Critic):
 class Discriminator(Critic):
     """A discriminator of noised samples (LADD, Sauer et al. 2024) with a hinge loss, made from any `Net`.
 
-    The net's output, averaged over channels, is a map of logits; `sampler` draws the noise levels. `r1_weight` is gamma
-    of a penalty gamma / 2 |grad|^2 on the real side, by finite differences (ARC, Novack et al. 2025)."""
+    The net's output, averaged over channels, is a map of logits; `sampler` draws the noise levels, and the method's
+    coupling the noise. `r1_weight` is gamma of a penalty gamma / 2 |grad|^2 on the real side, by finite differences (ARC,
+    Novack et al. 2025)."""
 
     def __init__(self, net: nn.Module, method: Method, sampler: TimestepSampler | None = None, r1_weight: float = 0.0):
         super().__init__()
@@ -73,14 +74,17 @@ class Discriminator(Critic):
 
     def logits(self, x: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
         """Returns a logit per sample and frame [batch, 1, frame], or per sample [batch, 1]."""
-        return self._logits(x, torch.randn_like(x), self.sampler(self.path, x, progress).t, cond)
+        return self._logits(x, self._noise(x, cond), self.sampler(self.path, x, progress).t, cond)
+
+    def _noise(self, x: Tensor, cond: Condition | None) -> Tensor:
+        return self.method.coupling(x, cond).eps
 
     def _logits(self, x: Tensor, eps: Tensor, t: Tensor, cond: Condition | None) -> Tensor:
         return self.net(self.path.add_noise(x, eps, t), t, None, cond).mean(1, keepdim=True)
 
     def loss_on_samples(self, x: Tensor, samples: Tensor, cond: Condition | None, progress: Progress) -> Tensor:
         """Returns E max(0, 1 - D(x)) + E max(0, 1 + D(samples)) + penalty."""
-        eps, t, mask = torch.randn_like(x), self.sampler(self.path, x, progress).t, getattr(cond, "mask", None)
+        eps, t, mask = self._noise(x, cond), self.sampler(self.path, x, progress).t, getattr(cond, "mask", None)
         real, fake = self._logits(x, eps, t, cond), self.logits(samples, cond, progress)
         total = masked_mean(F.relu(1 - real), mask) + masked_mean(F.relu(1 + fake), mask)
         if self.r1_weight:

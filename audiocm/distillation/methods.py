@@ -348,6 +348,19 @@ def add(
     return Mix(((1.0, AdversarialLoss(critic)), (distillation_weight, base)), critic)
 
 
+@arguments(weight=non_negative)
+def with_discriminator(method: Method, discriminator: nn.Module, weight: float = 0.1) -> Mix:
+    """Adds to a method a discriminator of the student's one-call samples. CTM (Kim et al. 2023, eq. 16), LADD.
+
+    `discriminator`: a `Net`, such as a copy of the teacher, that tells noised samples from noised data. Deviations from
+    CTM: a fixed weight (theirs is balanced by last-layer gradients), latents (theirs: pixels), samples of one call from
+    pure noise (theirs: jumps from every time)."""
+    options = {"path": method.net_path, "noising": states.pure_noise_at_t_max, "needs_target_time": False}
+    one_call = replace(method, timesteps=timesteps.always_t_max, states=states.sampled_states, **options)
+    critic = Discriminator(discriminator, one_call, timesteps.lognormal(0.0, 1.2))
+    return Mix(((1.0, method), (weight, AdversarialLoss(critic))), critic)
+
+
 @arguments(w=_one_or_range, discriminator=optional(check_callable))
 def dmd2(
     teacher: Net,

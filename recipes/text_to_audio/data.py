@@ -121,12 +121,15 @@ def load_batches(
     cache: Path = CACHE,
     captions: Callable[[Clip], tuple[str, ...]] = wordings,
     weigh: Callable[[Sequence[Clip]], dict[tuple[str, str], float]] = clip_weights,
+    conditioner: TextConditioner | None = None,
 ) -> LatentBatches:
-    """Returns batches of latents and captions of one split of all corpora. `scale` multiplies the batch sizes."""
+    """Returns batches of latents and captions of one split of all corpora. `scale` multiplies the batch sizes.
+
+    conditioner: default the bundled one."""
     device = best_device()
     latents = load_latents(corpora, vae, split, cache)
     clips = [replace(clip, captions=captions(clip)) for clip in latents.clips]
-    table = encode_captions(clips, TextConditioner.from_pretrained().to(device), device)
+    table = encode_captions(clips, conditioner or TextConditioner.from_pretrained().to(device), device)
     weights = weigh(latents.clips)
     buckets = [(max(2, round(batch * scale)), frames) for batch, frames in BUCKETS]
     sampling = {"dropout": 0.12, "tail": 0.4, "weight": lambda clip: weights[clip.file, clip.source]}

@@ -13,6 +13,7 @@ from audiocm.distillation import methods
 from audiocm.models.transformer import LatentTransformer
 from audiocm.training.run import Run
 from recipes.text_to_audio.data import CACHE
+from recipes.text_to_audio.student import prepare
 from recipes.text_to_speech.data import CORPORA, EDITING, VAE
 from recipes.text_to_speech.student import GUIDANCE, TEACHER, load_teacher, student_run
 
@@ -32,11 +33,19 @@ def run(
     jobs: int = 1,
     cache: Path = CACHE,
     seed: int = 0,
+    adversarial_weight: float = 0.0,
+    critic_lr: float = 1e-4,
 ) -> Run:
-    """Returns the training: `minutes` in all calls together, at most `steps`. `start` is a student of stage 1."""
+    """Returns the training: `minutes` in all calls together, at most `steps`. `start` is a student of stage 1.
+
+    adversarial_weight: of a discriminator of one-call samples, which starts as the teacher; 0: none."""
     frozen = load_teacher(teacher)
     net = LatentTransformer.from_pretrained(start)
     method = methods.zipvoice_self(**frozen.method_options(w))
     data = {"corpora": corpora, "vae": vae, "scale": scale, "editing": editing, "jobs": jobs, "cache": cache}
     settings = {"seed": seed, "minutes": minutes, "compile": compile, "steps": steps, "lr": lr, "target_ema": 0.999}
+    if adversarial_weight:
+        discriminator = prepare(LatentTransformer.from_pretrained(teacher), compile)
+        method = methods.with_discriminator(method, discriminator, adversarial_weight)
+        settings |= {"critic": method.critic, "critic_lr": critic_lr}
     return student_run("zipvoice_self", net, method, frozen, w, **data, **settings)

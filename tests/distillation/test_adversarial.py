@@ -7,9 +7,11 @@ from tiny import Gaussian, TinyNet
 
 from audiocm.diffusion import paths
 from audiocm.diffusion.denoiser import Condition
+from audiocm.diffusion.guidance import uniform_guidance
 from audiocm.distillation import methods, timesteps
 from audiocm.distillation.adversarial import Discriminator, FakeScore
 from audiocm.distillation.method import Method, Mix
+from audiocm.distillation.states import prior_centred_noise
 from audiocm.distillation.targets import regression_target
 
 
@@ -106,3 +108,44 @@ def test_discriminator_separates_real_from_generated_and_its_gradient_leads_to_t
     x = torch.zeros(256, 2, requires_grad=True)
     (-discriminator.logits(x, None, 0.0).mean()).backward()
     assert (x.grad.mean(0) < 0).all()  # gradient descent moves samples towards the real ones
+
+
+def test_discriminator_draws_noise_as_its_method_does():
+    """At the highest level what the discriminator sees is noise around the prior."""
+    seen = []
+
+    class Net(torch.nn.Module):
+        def forward(self, x_t, t, s=None, cond=None):
+            seen.append(float((x_t / t[:, None, None]).mean()))
+            return x_t
+
+    method = Method(timesteps.always_t_max, regression_target, coupling=prior_centred_noise)
+    critic = Discriminator(Net(), method, timesteps.always_t_max)
+    x, cond = torch.zeros(64, 4, 32), Condition(prior=torch.full((64, 4, 32), 2.0))
+    critic.loss_on_samples(x, x, cond, 0.0)
+    critic.logits(x, cond, 0.0)
+    assert len(seen) == 3 and all(abs(mean - 2.0) < 0.05 for mean in seen)
+
+
+def test_a_discriminator_is_added_to_any_method():
+    """The added part is the adversarial loss of one jump from pure noise to 0 on the networks' path."""
+    truth, calls, discriminator = Gaussian(paths.edm), [], TinyNet(2, 8).double()
+
+    def student(x_t, t, s=None, cond=None):
+        calls.append((t, s, x_t))
+        return truth.student(x_t, t, s, cond)
+
+    plain = methods.zipvoice_self(guidance=uniform_guidance(1.0, 3.0))
+    method = methods.with_discriminator(plain, discriminator, weight=0.5)
+    x, cond = torch.randn(64, 2, dtype=torch.float64), Condition(null=torch.zeros(64, dtype=torch.bool))
+    adversary = method.parts[1][1]
+    assert method.parts[0] == (1.0, plain) and method.parts[1][0] == 0.5 and method.critic is adversary.discriminator
+    losses = []
+    for loss in (plain, adversary, method):
+        torch.manual_seed(1)
+        losses.append(loss.loss(student, student, x, cond, 0.0))
+    assert losses[0] < 1e-12 and losses[1] != 0
+    calls.clear()
+    adversary.loss(student, None, x, cond, 0.0)
+    ((t, s, x_t),) = calls
+    assert s is None and (t == paths.edm.t_max).all() and abs(x_t.std() / paths.edm.t_max - 1) < 0.2

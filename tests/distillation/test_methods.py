@@ -303,6 +303,11 @@ def test_guided_gaussian():
     torch.testing.assert_close(guided_net(teacher, 1.0)(x, t, None, cond), teacher(x, t, None, cond))
     lcm = teacher(x, t, None, cond) + 2 * (teacher(x, t, None, cond) - teacher(x, t, None, cond.as_null()))
     torch.testing.assert_close(guided_net(teacher, 3.0)(x, t, None, cond), lcm)
+    t = torch.tensor([0.5, 1.0, 1.5, 2.0, 2.5, 3.0], dtype=torch.float64)
+    limited = guided_net(teacher, 3.0, interval=(1.0, 2.0))(x, t, None, cond)
+    inside = torch.tensor([False, False, True, True, False, False])[:, None]
+    everywhere = guided_net(teacher, 3.0)(x, t, None, cond)
+    torch.testing.assert_close(limited, torch.where(inside, everywhere, teacher(x, t, None, cond)))
 
 
 def test_meanflow_guidance_is_w_over_one_less_share():

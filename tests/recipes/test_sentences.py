@@ -1,4 +1,4 @@
-"""Sentences for synthesis: short lines between the others, and none of those that the bench of short texts holds out."""
+"""Sentences for synthesis: short lines, and lines of like sounds, between the others, and none that a bench holds out."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from recipes.corpora.speech import sentences
+from recipes.corpora.speech.alike_lines import alike_lines, group_words
 from recipes.corpora.speech.short_lines import count_words, letters_of, read_pairs, short_lines
 
 NOUN = '{:08d} 03 n 02 {} 0 other 1 000 | a gloss; "The {} of a long and ordinary example was here"\n'
@@ -51,9 +52,42 @@ def test_common_words_come_first_more_often(wordnet):
 
 @pytest.mark.parametrize("every", [0, 4])
 def test_short_lines_stand_between_sentences_of_train(wordnet, every):
-    lines = sentences.collect_sentences(wordnet, 2000, short_every=every)
+    lines = sentences.collect_sentences(wordnet, 2000, short_every=every, alike_every=0)
     assert [split for split, *_ in lines[:100]] == ["valid"] * 50 + ["test"] * 50
     short = [i for i, (_, source, _) in enumerate(lines) if source in ("word", "pair", "phrase")]
     assert all((i - 100) % 4 == 0 and i >= 100 for i in short) and bool(short) == bool(every)
-    bench = {letters_of(text) for text in sentences.SHORT_TEXTS.read_text(encoding="utf-8").splitlines()}
+    bench = {letters_of(text) for text in (sentences.BENCHES / "short_texts.txt").read_text().splitlines()}
     assert not bench & {letters_of(lines[i][2]) for i in short}
+
+
+def test_groups_begin_or_end_alike():
+    words = [f"{start}{rest}" for start in ("sta", "sto") for rest in ("bing", "king", "ming", "ling")]
+    assert sorted(map(len, group_words(words))) == [8, 8]  # by "st" and by "ing"; "sta" and "sto" are too few
+    assert group_words(words[:7]) == []
+
+
+def test_lines_of_like_sounds_are_of_words_of_a_group(tmp_path):
+    folder = tmp_path / "wordnet"
+    folder.mkdir()
+    words = [
+        f"{start}{rest}"
+        for start in ("gra", "blo")
+        for rest in ("den", "fen", "len", "men", "pen", "ren", "ten", "wen")
+    ]
+    (folder / "cntlist.rev").write_text("".join(f"{word}%1:00:00:: 1 9\n" for word in words), encoding="latin-1")
+    held_out = "Graden grafen gralen."
+    lines = alike_lines(tmp_path, 40, [held_out], np.random.default_rng(0))
+    assert len(set(lines)) == len(lines) == 40 and {source for source, _ in lines} == {"alike"}
+    assert lines == alike_lines(tmp_path, 40, [held_out], np.random.default_rng(0))
+    spoken = [letters_of(text).split() for _, text in lines]
+    assert all(set(line) <= set(words) and len(set(line)) == len(line) for line in spoken if len(line) != 6)
+    assert all(text[0].isupper() and text[-1] == "." for _, text in lines)
+    taken = lines[0][1]
+    assert ("alike", taken) not in alike_lines(tmp_path, 40, [taken], np.random.default_rng(0))
+
+
+def test_lines_stand_evenly_after_those_that_are_held_out():
+    chosen = [("a", str(k)) for k in range(120)]
+    mixed = sentences.insert_lines(chosen, [("b", "0"), ("b", "1")], 4)
+    assert [i for i, (source, _) in enumerate(mixed) if source == "b"] == [100, 104]
+    assert [line for line in mixed if line[0] == "a"] == chosen

@@ -144,7 +144,7 @@ def test_teacher_students_and_speech(place, monkeypatch):
     common = {"teacher": teacher, "steps": 4, "minutes": 1}
     student = train(place, "comospeech", "student", **common)
     first = train(place, "zipvoice", "zipvoice", **common)
-    train(place, "zipvoice_self", "self", **common, start=first)
+    train(place, "zipvoice_self", "self", **common, start=first, adversarial_weight=0.1)
     pretrained = place / "pretrained"
     for name, source in (
         ("tts-teacher", teacher),

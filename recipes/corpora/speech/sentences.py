@@ -5,8 +5,8 @@
 Runs on a CPU. UNPACKED holds Debian's `wordnet-base`, `miscfiles`, `bible-kjv` and `bible-kjv-text` (dpkg -x);
 missing ones are named. The templates have numbers, dates, times, money, abbreviations and questions. A line is `split
 <tab> source <tab> text`: 50 of valid, 50 of test, then train, shuffled; every fifth of these is of one or two words
-(short_lines.py), none of them a text of ../../text_to_speech/short_texts.txt. The bundled models learned from
-`--short-every 0`, without these.
+(short_lines.py) and every fifteenth of words that sound alike (alike_lines.py), none of them a text of the benches
+../../text_to_speech/short_texts.txt and sentences.txt.
 """
 
 import argparse
@@ -18,10 +18,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from recipes.corpora.manifests import rng_for
+from recipes.corpora.speech.alike_lines import alike_lines
 from recipes.corpora.speech.short_lines import NAMES, short_lines, shuffled
 
-SHORT_TEXTS = Path(__file__).parents[2] / "text_to_speech/short_texts.txt"  # of the bench, held out
+BENCHES = Path(__file__).parents[2] / "text_to_speech"  # short_texts.txt and sentences.txt there are held out
 SHORT_EVERY = 5  # of the lines after those of valid and test, one has one or two words
+ALIKE_EVERY = 15  # and one has words that sound alike
 HELD_OUT = 100  # lines of valid and test
 
 UNWANTED = re.compile(
@@ -150,10 +152,14 @@ def tidy(text: str) -> str | None:
 
 
 def collect_sentences(
-    packages: Path, count: int = 25_000, seed: int = 0, short_every: int = SHORT_EVERY
+    packages: Path,
+    count: int = 25_000,
+    seed: int = 0,
+    short_every: int = SHORT_EVERY,
+    alike_every: int = ALIKE_EVERY,
 ) -> list[tuple[str, str, str]]:
     """Returns (split, source, text): `count` sentences, a fifth generated, the rest from the packages, without repeats,
-    shuffled, and, after so many of train, a short line."""
+    shuffled, and, after so many of train, a short line, and one of words that sound alike; 0: no such line."""
     sources: dict[str, str] = {}
     for source, text in [*wordnet(packages), *bible(packages), *documents(packages)]:
         if clean := tidy(text):
@@ -167,13 +173,25 @@ def collect_sentences(
         ("generated", text) for text in generated
     ]
     chosen = shuffled(chosen, rng_for(seed, "mix"))
-    if not short_every:
-        return split_lines(chosen)
-    held_out = SHORT_TEXTS.read_text(encoding="utf-8").splitlines()
-    for k, line in enumerate(short_lines(packages, count // short_every, held_out, rng_for(seed, "short"))):
-        if UNWANTED.search(line[1]) is None and (place := HELD_OUT + short_every * k) < len(chosen):
-            chosen.insert(place, line)
+    held_out = (BENCHES / "short_texts.txt").read_text(encoding="utf-8").splitlines()
+    sentences = (BENCHES / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    held_out += [line.partition("\t")[2] for line in sentences]
+    for name, every, make in (("short", short_every, short_lines), ("alike", alike_every, alike_lines)):
+        if every:
+            lines = make(packages, count // every, held_out, rng_for(seed, name))
+            chosen = insert_lines(chosen, [line for line in lines if UNWANTED.search(line[1]) is None], every)
     return split_lines(chosen)
+
+
+def insert_lines(chosen: list[tuple[str, str]], lines: Sequence[tuple[str, str]], every: int) -> list[tuple[str, str]]:
+    """Returns the lines, of those after HELD_OUT one of `lines` before every `every` - 1, as far as both reach."""
+    result, rest = chosen[:HELD_OUT], chosen[HELD_OUT:]
+    for line in lines:
+        if not rest:
+            break
+        result += [line, *rest[: every - 1]]
+        rest = rest[every - 1 :]
+    return [*result, *rest]
 
 
 def split_lines(lines: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -202,8 +220,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=25_000, help="number of sentences")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--short-every", type=int, default=SHORT_EVERY, help="one short line in so many, or 0: none")
+    alike = "one line of words that sound alike in so many, or 0: none"
+    parser.add_argument("--alike-every", type=int, default=ALIKE_EVERY, help=alike)
     args = parser.parse_args()
-    write_sentences(collect_sentences(args.packages, args.count, args.seed, args.short_every), args.output)
+    lines = collect_sentences(args.packages, args.count, args.seed, args.short_every, args.alike_every)
+    write_sentences(lines, args.output)
 
 
 if __name__ == "__main__":
