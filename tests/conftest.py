@@ -4,9 +4,11 @@ One thread a process: the tests' nets are tiny, and two threads on busy cores sp
 A folder of its own for the code that numba compiles for librosa: numba's files are not safe against two processes that
 write them at once (the index of one beside the code of the other ends in a segmentation fault). What it takes long to
 compile is copied from one folder, see `compiled_librosa`, and is not optimized: that takes longer than all of its calls.
+No garbage collection among what is imported for all tests: it has a million objects, which stay.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import sys
@@ -26,6 +28,11 @@ atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 torch.set_num_threads(THREADS)
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
