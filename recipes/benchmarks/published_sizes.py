@@ -138,7 +138,7 @@ def ddim(start: float, end: float, prediction: str) -> Any:
     return diffusers.DDIMScheduler(**betas, clip_sample=False, prediction_type=prediction)
 
 
-MEL = {"shape": (8, 256, 16), "small_shape": (8, 32, 16), "decoder": mel_decoder, "decoded": (1, 8, 250, 16)}
+MEL = {"shape": (8, 256, 16), "small_shape": (8, 16, 16), "decoder": mel_decoder, "decoded": (1, 8, 250, 16)}
 MODELS = {
     "audioldm2": Model(
         AudioLDM2,

@@ -1,5 +1,6 @@
 """The codec's recipes on a toy corpus, and their defaults against the bundled codec."""
 
+import functools
 import inspect
 import json
 
@@ -13,7 +14,7 @@ from audiocm.codec.vae import MelVAE
 from audiocm.codec.vocoder import Vocoder
 from audiocm.models.folders import PRETRAINED
 from audiocm.training.recipe import train_recipe
-from recipes.codec import vae as vae_recipe, vocoder as vocoder_recipe
+from recipes.codec import data, vae as vae_recipe, vocoder as vocoder_recipe
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,11 @@ def corpus(tmp_path_factory):
     return root
 
 
-def test_vae_then_vocoder_train_and_make_a_codec(corpus, tmp_path):
+def test_vae_then_vocoder_train_and_make_a_codec(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "held_out", functools.partial(data.held_out, count=4, seconds=0.34))
     fields = ["--corpora", str(corpus), "--steps", "2", "--batch", "2"]
     vae, vocoder = tmp_path / "vae", tmp_path / "vocoder"
-    train_recipe("recipes/codec/vae.py", [*fields, "--channels", "8"], vae)
+    train_recipe("recipes/codec/vae.py", [*fields, "--channels", "8", "--seconds_per_crop", "0.34"], vae)
     train_recipe("recipes/codec/vocoder.py", [*fields, "--width", "16"], vocoder)
     more = ["--start", str(vocoder / "model"), "--vae", str(vae / "model")]
     train_recipe("recipes/codec/vocoder.py", [*fields, *more], tmp_path / "final")
