@@ -7,9 +7,8 @@
 Writes samples/speed.json, the table speed.md, and speed.png: seconds against length and batch. Four systems, each in a
 process of its own that stays loaded: torch of the commit before, torch, the bundled graphs, and exported graphs. They take
 each task in turn, in an order that alternates, after one run that does not count. `--parts formats` compares any number of
-exports, each named by `--exported`, and adds them to the results, the rest of which stays. A ratio is the median over repeats of
-this commit's seconds by those of the commit before, of the same repeat, with the least and the greatest. Fresh processes
-are measured by `processes.py`.
+exports, each named by `--exported`, and adds them to the results. A ratio is the median over repeats of this commit's seconds by
+those of the commit before, of the same repeat, with the least and the greatest. Fresh processes: `processes.py`.
 """
 
 import argparse
@@ -150,7 +149,7 @@ def measure_formats(workers: Mapping[str, Worker], repeats: int) -> dict[str, An
     """Returns the comparison of all systems for one sound and one sentence, each with its memory after both."""
     rows = {name: compare(workers, tasks()[name], repeats) for name in ONE_CALL.values()}
     memory = {name: worker({"kind": "memory"}) for name, worker in workers.items()}
-    return {task: {name: one | memory[name] for name, one in row.items()} for task, row in rows.items()}
+    return {task: {name: row[name] | memory[name] for name in row} for task, row in rows.items()}
 
 
 def systems(before: Path, exported: Sequence[Sequence[str]]) -> dict[str, tuple[Path, str, tuple[str, str]]]:
