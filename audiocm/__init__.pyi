@@ -36,6 +36,7 @@ from .pipelines.speech_editor import SpeechEditor as SpeechEditor
 from .pipelines.text_to_audio import TextToAudioPipeline as TextToAudioPipeline
 from .pipelines.text_to_speech import SpeechOutput as SpeechOutput, TextToSpeechPipeline as TextToSpeechPipeline
 from .speech.encoder import SpeechEncoder as SpeechEncoder
+from .teachers.graphed import GraphedStudent as GraphedStudent
 from .teachers.teacher import load_teacher as load_teacher
 from .training.run import Run as Run
 from .training.trainer import train as train

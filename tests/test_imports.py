@@ -48,6 +48,7 @@ MAY_IMPORT = {  # package (or lone file): what its files may import, besides eac
         "devices",
         "diffusion",
         "errors",
+        "failed_sounds",
         "files",
         "model_cards",
         "models",

@@ -1,6 +1,6 @@
 """A whole text-to-audio call, token numbers to sound, as one CUDA graph: what a GPU does takes less than its launches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,49 @@ from ..diffusion import solvers
 from ..failed_sounds import check_retries
 from .failures import MAX_FRAME_RMS, attempt, fault_flags, named_faults, summary, within_full_scale
 from .sampler import PerItemNoise, Seeds, Sounds, item_seeds
-from .text_to_audio_sampler import Prompt, TextToAudioSampler
+from .text_to_audio_sampler import Prompt, TextToAudioSampler, check_prompts
+
+
+class RecordedCall:
+    """A function of no arguments that returns sounds [item, ...] and their `fault_flags`: recorded once on CUDA and
+    replayed by every call, elsewhere called as it is. It reads its inputs from memory that stays where it is."""
+
+    def __init__(self, action: Callable[[], tuple[Tensor, Tensor]], device: torch.device):
+        """Raises RuntimeError if the function cannot be recorded."""
+        self.action, self.device = action, device
+        self.made: tuple[Tensor, ...] = ()  # what the last call made, on the CPU
+        self.graph: torch.cuda.CUDAGraph | None = None
+        if device.type == "cuda":
+            with torch.no_grad():
+                self.graph = record_graph(self._run_to_host, device)
+
+    def _run_to_host(self) -> None:
+        """Writes what the function makes into the CPU's memory, pinned for CUDA, which the first call allocates."""
+        made = self.action()
+        if not self.made:
+            pinned = {"pin_memory": self.device.type == "cuda"}
+            self.made = tuple(torch.empty(one.shape, dtype=one.dtype, **pinned) for one in made)
+        for kept, one in zip(self.made, made, strict=True):
+            kept.copy_(one, non_blocking=True)
+
+    def __call__(self, items: int) -> Iterable[tuple[Tensor, str | None]]:
+        """Returns the first sounds, each with its fault or None; one with a fault is silence."""
+        self._run_to_host() if self.graph is None else self.graph.replay()
+        if self.device.type == "cuda":
+            torch.cuda.current_stream(self.device).synchronize()
+        wav, faults = self.made[0][:items].clone(), named_faults(self.made[1][:, :items])
+        if any(faults):
+            wav[torch.tensor([fault is not None for fault in faults])] = 0.0
+        return zip(wav, faults, strict=True)
+
+
+def listed_prompts(prompt: Prompt, batch: int) -> list[str]:
+    """Returns the prompts of a call. Raises ValueError if there is none, or more than the call was recorded for."""
+    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    check_prompts(prompts)
+    if len(prompts) > batch:
+        raise ValueError(f"{len(prompts)} prompts for a call that was recorded for {batch}")
+    return prompts
 
 
 class GraphedTextToAudio:
@@ -38,19 +80,7 @@ class GraphedTextToAudio:
         self.word_mask = torch.ones(tokens, dtype=torch.long, **pinned)
         self.noise = torch.zeros(batch, pipe.codec.channels, self.frames, **pinned)
         self.guidance = torch.ones(batch, **pinned)
-        self.made: tuple[Tensor, ...] = ()  # the sounds and flags of the last call
-        self.graph: torch.cuda.CUDAGraph | None = None
-        if self.device.type == "cuda":
-            with torch.no_grad():
-                self.graph = record_graph(self._run_to_host, self.device)
-
-    def _run_to_host(self) -> None:
-        """Writes the sounds and flags of the inputs into pinned memory, which the first call allocates."""
-        made = self._run()
-        if not self.made:
-            self.made = tuple(torch.empty(one.shape, dtype=one.dtype, pin_memory=True) for one in made)
-        for kept, one in zip(self.made, made, strict=True):
-            kept.copy_(one, non_blocking=True)
+        self.call = RecordedCall(lambda: self._run(), self.device)
 
     def _run(self) -> tuple[Tensor, Tensor]:
         """Returns the sounds of the inputs [batch, sample], within full scale, and their `fault_flags`."""
@@ -77,28 +107,18 @@ class GraphedTextToAudio:
     ) -> Sounds:
         """Makes a sound for each of up to `batch` prompts; arguments, result and errors are those of the pipeline."""
         pipe = self.pipe
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        prompts = listed_prompts(prompt, self.batch)
         w = pipe.config.guidance_scale if guidance_scale is None else guidance_scale
         temperature = pipe.config.temperature if temperature is None else temperature
         pipe.check_inputs(prompts, self.seconds, 1, w)
         check_number("temperature", temperature, above=0, most=2)
         check_retries(max_retries, on_failure)
-        if len(prompts) > self.batch:
-            raise ValueError(f"{len(prompts)} prompts for a call that was recorded for {self.batch}")
         words = pipe.conditioner.number_words(prompts)
         seeds = item_seeds(generator, len(prompts), 1)
 
         def make(rows: list[int], seeds: list[int]) -> Iterable[tuple[Tensor, str | None]]:
             self._fill(words["input_ids"][rows], words["attention_mask"][rows], seeds, w, temperature)
-            if self.graph is None:
-                self.made = self._run()
-            else:
-                self.graph.replay()
-                torch.cuda.current_stream(self.device).synchronize()
-            wav, faults = self.made[0][: len(rows)], named_faults(self.made[1][:, : len(rows)])
-            if any(faults):
-                wav[torch.tensor([fault is not None for fault in faults])] = 0.0
-            return zip(wav, faults, strict=True)
+            return self.call(len(rows))
 
         wav, failures, retries = summary(attempt(make, seeds, max_retries), prompts)
         return pipe.finish(Sounds(wav, pipe.sample_rate, failures, retries), on_failure, True)

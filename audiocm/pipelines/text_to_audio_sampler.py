@@ -26,6 +26,14 @@ MAX_SOUNDS = 10_000  # of a prompt, in one call
 Prompt = str | Sequence[str]
 
 
+def check_prompts(prompts: Sequence[str]) -> None:
+    """Raises ValueError if there is no prompt, or one of them is none in words."""
+    if not prompts or not all(isinstance(one, str) and one.strip() for one in prompts):
+        raise ValueError("the prompt is empty: describe a sound in words")
+    for prompt in prompts:
+        check_text("prompt", prompt)
+
+
 class TextToAudioSampler(LatentSampler):
     """Text-to-audio: text encoder, latent transformer (a one-step student or a teacher), mel VAE and vocoder."""
 
@@ -199,10 +207,7 @@ class TextToAudioSampler(LatentSampler):
         self, prompts: list[str], seconds: float, steps: int, w: float, num: int = 1, temperature: float = 1.0
     ) -> None:
         """Raises ValueError for the first input that is not allowed."""
-        if not prompts or not all(isinstance(one, str) and one.strip() for one in prompts):
-            raise ValueError("the prompt is empty: describe a sound in words")
-        for prompt in prompts:
-            check_text("prompt", prompt)
+        check_prompts(prompts)
         low, high = self.config.seconds_range
         if not low <= check_number("audio_length_in_s", seconds) <= high:
             raise ValueError(f"{seconds:g} seconds is outside what the model was trained on: {low:g} to {high:g}")

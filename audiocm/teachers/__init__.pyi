@@ -5,6 +5,7 @@ from . import (
     card as card,
     consistencytta as consistencytta,
     denoiser as denoiser,
+    graphed as graphed,
     lora as lora,
     schedulers as schedulers,
     stable_audio as stable_audio,
@@ -14,6 +15,7 @@ from . import (
 from .adapter import Adapter as Adapter, register_adapter as register_adapter
 from .consistencytta import convert_consistencytta as convert_consistencytta
 from .denoiser import DenoiserNet as DenoiserNet
+from .graphed import GraphedStudent as GraphedStudent
 from .lora import add_lora as add_lora, load_lora as load_lora, merge_lora as merge_lora, save_lora as save_lora
 from .schedulers import NoiseSchedule as NoiseSchedule, read_scheduler as read_scheduler
 from .students import StudentNet as StudentNet, bake as bake, save_student as save_student

@@ -86,6 +86,10 @@ class Adapter:
         """Returns the shape of one latent."""
         raise NotImplementedError
 
+    def needed(self, latent: Tensor, seconds: float) -> Tensor:
+        """Returns the part of latents [batch, *latent_shape] on which the first seconds of their sound depend."""
+        return latent
+
     def tokens(self) -> int | None:
         """Returns the number of latent tokens of a sound of the default length, for dynamic flow shifts."""
         return self.latent_shape(self.seconds)[1]

@@ -50,11 +50,11 @@ class MelAdapter(Adapter):
 
     def encode(self, wav: Tensor) -> Tensor:
         vae = self.pipe.vae
-        return vae.encode(self.log_mel(wav)).latent_dist.mode() * vae.config.scaling_factor
+        return vae.encode(self.log_mel(wav).to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
 
     def decode(self, latent: Tensor) -> Tensor:
         vae = self.pipe.vae
-        return self.pipe.vocoder(vae.decode(latent / vae.config.scaling_factor).sample.squeeze(1))
+        return self.pipe.vocoder(vae.decode((latent / vae.config.scaling_factor).to(vae.dtype)).sample.squeeze(1))
 
 
 PARTS = {"vae": "AutoencoderKL", "vocoder": "SpeechT5HifiGan", "tokenizer": "*", "scheduler": "*"}

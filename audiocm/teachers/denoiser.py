@@ -14,7 +14,10 @@ from .schedulers import NoiseSchedule
 
 def _recompute_in_float32(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     """A forward hook: the output of a layer without autocast, which would round the time to three digits."""
-    with torch.autocast(inputs[0].device.type, enabled=False):
+    kind = inputs[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return output
+    with torch.autocast(kind, enabled=False):
         return layer.forward(at_least_float32(inputs[0]))
 
 
@@ -47,7 +50,7 @@ class ConditionedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.linear(x)
-        return out + self.projection(self.features).to(out.dtype)
+        return out + self.projection(self.features.to(self.projection.weight.dtype)).to(out.dtype)
 
     def folded(self, features: Tensor) -> nn.Linear:
         """Returns the linear layer with the projection of fixed features [feature] in its bias."""
@@ -94,9 +97,17 @@ class DenoiserNet(nn.Module):
             fields[name] = torch.where(broadcast_like(cond.null, given), null.to(given.dtype), given)
         return dataclasses.replace(cond, **fields)
 
+    def _in_dtype(self, x_t: Tensor, cond: Condition) -> tuple[Tensor, Condition]:
+        """Returns the inputs as a network of 16-bit weights takes them; autocast casts them itself."""
+        dtype = next(self.net.parameters()).dtype
+        if dtype.itemsize > 2 or torch.is_autocast_enabled(x_t.device.type):
+            return x_t, cond
+        return x_t.to(dtype), cond.to(x_t.device, dtype)
+
     def forward(self, x_t: Tensor, t: Tensor, s: Tensor | None = None, cond: Any = None) -> Tensor:
         """Returns the clean estimate, at least in float32. Raises ValueError without a `Condition`."""
         if not isinstance(cond, Condition):
             raise ValueError(f"this network needs a Condition (teacher.condition(prompts, seconds)), not {cond!r}")
-        output = self.architecture.predict(self.net, x_t, self.schedule.timestep(t), self._with_null(cond))
+        given, cond = self._in_dtype(x_t, self._with_null(cond))
+        output = self.architecture.predict(self.net, given, self.schedule.timestep(t), cond)
         return self.schedule.prediction.to_clean(self.path, x_t, t, at_least_float32(output))

@@ -22,6 +22,9 @@ def rotary_table(dim: int, tokens: int, device: torch.device) -> tuple[Tensor, T
     return cos.to(device), sin.to(device)
 
 
+MARGIN = 32  # frames that a convolutional decoder hears beyond those of a sound: more than it is wide
+
+
 class StereoAdapter(Adapter):
     """Latents [channel, frame] of stereo waveforms [batch, 2, sample]."""
 
@@ -46,10 +49,10 @@ class StereoAdapter(Adapter):
         """Returns waveforms with silence up to a length. Raises ValueError if they are longer or not stereo."""
         if wav.ndim != 3 or wav.shape[1] != 2 or wav.shape[2] > samples:
             raise ValueError(f"wav must be [batch, 2, at most {samples} samples], not {list(wav.shape)}")
-        return F.pad(wav, (0, samples - wav.shape[2]))
+        return F.pad(wav, (0, samples - wav.shape[2])).to(self.pipe.vae.dtype)
 
     def decode(self, latent: Tensor) -> Tensor:
-        return self.pipe.vae.decode(latent).sample
+        return self.pipe.vae.decode(latent.to(self.pipe.vae.dtype)).sample
 
 
 @register_adapter("StableAudioPipeline")
@@ -75,6 +78,9 @@ class StableAudio(StereoAdapter):
     def latent_shape(self, seconds: float) -> tuple[int, ...]:
         self.check_window(seconds)
         return (self.pipe.transformer.config.in_channels, self.pipe.transformer.config.sample_size)
+
+    def needed(self, latent: Tensor, seconds: float) -> Tensor:
+        return latent[..., : math.ceil(seconds * self.sample_rate / self.pipe.vae.hop_length) + MARGIN]
 
     @staticmethod
     def predict(net: nn.Module, x_t: Tensor, timestep: Tensor, cond: Condition) -> Tensor:

@@ -84,6 +84,17 @@ class StudentNet(DenoiserNet):
         return new
 
 
+def check_weight(name: str, student: nn.Module, w: float | None) -> None:
+    """Raises ValueError unless w is in the guidance_range of a student, or None for a network that takes none."""
+    limits = getattr(student, "guidance_range", None)
+    if limits is None:
+        if w is not None:
+            raise ValueError(f"{name}={w:g}: this student takes no guidance weight, it has that of its training")
+    elif w is None or not limits[0] <= w <= limits[1]:
+        low, high = limits
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, the range that the student takes, not {w}")
+
+
 @torch.no_grad()
 def bake(student: StudentNet, w: float | None = None) -> nn.Module:
     """Returns the plain diffusers network with fixed w and s = 0, and with any low-rank difference merged.
@@ -92,13 +103,7 @@ def bake(student: StudentNet, w: float | None = None) -> nn.Module:
     or if it is given to a student that takes none."""
     if not isinstance(student, StudentNet):
         raise TypeError(f"the student must be one of teacher.student(...), not a {type(student).__name__}")
-    if student.guidance_range is None:
-        if w is not None:
-            raise ValueError(f"w={w:g}: this student takes no guidance weight, it has that of its training")
-    else:
-        low, high = student.guidance_range
-        if w is None or not low <= w <= high:
-            raise ValueError(f"w must be between {low:g} and {high:g}, the range that the student takes, not {w}")
+    check_weight("w", student, w)
     net = copy.deepcopy(student.net).eval()
     merge_lora(net)
     if student.time_layer is not None:

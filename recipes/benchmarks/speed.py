@@ -6,9 +6,9 @@
 
 Writes samples/speed.json, the table speed.md, and speed.png: seconds against length and batch. Four systems, each in a
 process of its own that stays loaded: torch of the commit before, torch, the bundled graphs, and exported graphs. They take
-each task in turn, in an order that alternates, after one run that does not count. A ratio is the median over repeats of
-this commit's seconds by those of the commit before, of the same repeat, with the least and the greatest. Fresh processes
-are measured by `processes.py`.
+each task in turn, in an order that alternates, after one run that does not count. `--parts formats` compares any number of
+exports, each named by `--exported`, and adds them to the results. A ratio is the median over repeats of this commit's seconds by
+those of the commit before, of the same repeat, with the least and the greatest. Fresh processes: `processes.py`.
 """
 
 import argparse
@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "samples" / "speed.json"
 BEFORE = "before"
 PARTS = ("processes", "loaded", "torch")
+FORMATS = "formats"  # a part that is measured only if it is named
 PROMPT = "a dog barks while rain falls on a roof"
 SENTENCE = "The ferry turned slowly in the harbor while gulls fought over a crust of bread."
 LONG_TEXT = " ".join([SENTENCE] * 12)
@@ -144,7 +145,14 @@ def measure_processes(before: Path, repeats: int) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def systems(before: Path, exported: Sequence[str] | None) -> dict[str, tuple[Path, str, tuple[str, str]]]:
+def measure_formats(workers: Mapping[str, Worker], repeats: int) -> dict[str, Any]:
+    """Returns the comparison of all systems for one sound and one sentence, each with its memory after both."""
+    rows = {name: compare(workers, tasks()[name], repeats) for name in ONE_CALL.values()}
+    memory = {name: worker({"kind": "memory"}) for name, worker in workers.items()}
+    return {task: {name: row[name] | memory[name] for name in row} for task, row in rows.items()}
+
+
+def systems(before: Path, exported: Sequence[Sequence[str]]) -> dict[str, tuple[Path, str, tuple[str, str]]]:
     """Returns the checkout, the backend and the two models of each system."""
     bundled = tuple(str(ROOT / "audiocm" / "pretrained" / name / "graphs") for name in ("tta", "tts"))
     found = {
@@ -152,8 +160,8 @@ def systems(before: Path, exported: Sequence[str] | None) -> dict[str, tuple[Pat
         "torch": (ROOT, "torch", ("tta", "tts")),
         "bundled graphs": (ROOT, "onnx", bundled),
     }
-    if exported:
-        folders = tuple(str(Path(one).resolve()) for one in exported)
+    for pair in exported:
+        folders = tuple(str(Path(one).resolve()) for one in pair)
         kind = json.loads((Path(folders[0]) / "audiocm.json").read_text(encoding="utf-8"))
         found[f"{kind['backend']}, {kind['precision']}"] = (ROOT, kind["backend"], folders)
     return found
@@ -205,6 +213,19 @@ def write_table(results: Mapping[str, Any], file: Path) -> None:
         ],
     )
     add(
+        FORMATS,
+        "system | CPU seconds, ratio | wall, ratio | CPU s | wall s | before, CPU s | wall s | MB at its most",
+        [
+            [
+                *(task, system, spread(one["cpu ratio"]), spread(one["wall ratio"]), *seconds(one)),
+                *(*seconds(row[BEFORE]), f"{one['rss']:.0f}"),
+            ]
+            for task, row in rows_of(FORMATS)
+            for system, one in row.items()
+            if system != BEFORE
+        ],
+    )
+    add(
         "memory",
         "MB at its most | torch imported",
         [[name, f"{one['rss']:.0f}", "yes" if one["imports_torch"] else "no"] for name, one in rows_of("memory")],
@@ -248,16 +269,18 @@ def main() -> None:
     """Runs all comparisons, and writes what was measured after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", required=True, type=Path, help="a checkout of the commit to compare with")
-    parser.add_argument("--exported", nargs=2, metavar="FOLDER", help="exported tta and tts")
+    parser.add_argument("--exported", nargs=2, metavar="FOLDER", action="append", default=[], help="tta and tts")
     parser.add_argument("--machine", default="two CPU cores")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="to measure some anew, default all")
+    parser.add_argument(
+        "--parts", nargs="+", choices=[*PARTS, FORMATS], default=PARTS, help="to measure some anew, default all"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
     before = args.before.resolve()
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True)
-    results = json.loads(args.results.read_text()) if args.results.exists() and set(args.parts) < set(PARTS) else {}
+    results = json.loads(args.results.read_text()) if args.results.exists() and set(args.parts) != set(PARTS) else {}
     results |= {"machine": args.machine, "before": revision.stdout.strip(), "threads": args.threads}
     results |= {"python": platform.python_version(), "cores": os.cpu_count()}
 
@@ -277,6 +300,8 @@ def main() -> None:
                 rows[name] = compare(workers, task, args.repeats)
                 record("loaded", rows)
             record("memory", {name: worker({"kind": "memory"}) for name, worker in workers.items()})
+        if FORMATS in args.parts:
+            record(FORMATS, measure_formats(workers, args.repeats))
         if "torch" in args.parts:
             rows = {}
             for name, task in OF_TORCH.items():

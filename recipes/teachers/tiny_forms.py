@@ -70,6 +70,14 @@ def clap() -> torch.nn.Module:
     return transformers.ClapModel(config).eval()
 
 
+def audible(vocoder: torch.nn.Module) -> torch.nn.Module:
+    """Draws a vocoder's weights as torch does: its own initial ones, of 0.01, leave a sound of -170 dB."""
+    for layer in vocoder.modules():
+        if isinstance(layer, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
+            layer.reset_parameters()
+    return vocoder
+
+
 def mel_parts() -> dict[str, Any]:
     """A VAE of compression 4, as the published one, and a vocoder of 16 mel bins (theirs: 64)."""
     vae = diffusers.AutoencoderKL(
@@ -92,11 +100,7 @@ def mel_parts() -> dict[str, Any]:
         resblock_dilation_sizes=[[1, 3]],
         normalize_before=False,
     )
-    vocoder = transformers.SpeechT5HifiGan(config)
-    for layer in vocoder.modules():
-        if isinstance(layer, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
-            layer.reset_parameters()  # its own initial weights, of 0.01, leave a sound of -170 dB
-    return {"vae": vae.eval(), "vocoder": vocoder.eval()}
+    return {"vae": vae.eval(), "vocoder": audible(transformers.SpeechT5HifiGan(config)).eval()}
 
 
 def audioldm() -> Any:
