@@ -43,6 +43,7 @@ from recipes.benchmarks.published_sizes import MODELS, Decoder
 from recipes.benchmarks.timing import wall_seconds
 from recipes.teachers import tiny_forms
 
+FAILURES = (ImportError, AttributeError, RuntimeError, TypeError, ValueError, LookupError)
 PROMPT = "a dog barks while rain falls on a roof"
 FLAN_T5_LARGE = {"d_model": 1024, "d_ff": 2816, "d_kv": 64, "num_heads": 16, "num_layers": 24}
 FLAN_T5_LARGE |= {"feed_forward_proj": "gated-gelu", "vocab_size": 32128}
@@ -105,7 +106,9 @@ def build(name: str, is_tiny: bool, device: torch.device) -> Any:
 
 
 def snr(made: Tensor, expected: Tensor) -> float:
-    """Returns the signal-to-noise ratio in dB, at most 200."""
+    """Returns the signal-to-noise ratio in dB, at most 200; -200 if a sound is not finite."""
+    if not (made.isfinite().all() and expected.isfinite().all()):
+        return -200.0
     error = (made.double() - expected.double()).square().mean().clamp_min(1e-20 * expected.double().square().mean())
     return float(10 * (expected.double().square().mean() / error).log10())
 
@@ -139,7 +142,7 @@ def check(device: torch.device) -> dict[str, Any]:
         try:
             teacher = load_teacher(build(name, True, device)).to(device)
             found[name] = compared(GraphedStudent(teacher, audio_length_in_s=0.64))
-        except (ImportError, AttributeError, RuntimeError, ValueError) as error:
+        except FAILURES as error:
             found[name] = {"error": " ".join(str(error).split())[:300]}
     return found
 
@@ -167,7 +170,7 @@ def time_student(name: str, args: argparse.Namespace, device: torch.device) -> d
         try:
             pipe(PROMPT, **call)
             actions["pipeline"] = lambda: pipe(PROMPT, **call)
-        except (ImportError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        except FAILURES as error:
             row["pipeline_error"] = " ".join(str(error).split())[:300]
     times: dict[str, list[float]] = {kind: [] for kind in actions}
     for _ in range(args.repeats + 2):  # the first two warm up
@@ -198,7 +201,7 @@ def main() -> None:
         if name:
             try:
                 row[name] = time_student(name, args, device)
-            except (ImportError, RuntimeError, ValueError) as error:
+            except FAILURES as error:
                 row[name] = {"error": " ".join(str(error).split())[:300]}
             gc.collect()
             torch.cuda.empty_cache()

@@ -282,7 +282,7 @@ def main() -> None:
     revision = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=before, capture_output=True, text=True)
     results = json.loads(args.results.read_text()) if args.results.exists() and set(args.parts) != set(PARTS) else {}
     results |= {"machine": args.machine, "before": revision.stdout.strip(), "threads": args.threads}
-    results |= {"python": platform.python_version(), "cores": os.cpu_count()}
+    results |= {"python": platform.python_version(), "cores": os.cpu_count(), "seed": 0}
 
     def record(part: str, rows: dict[str, Any]) -> None:
         results[part] = {"commit": commit(), "repeats": args.repeats, "rows": rows}
