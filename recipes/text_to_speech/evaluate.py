@@ -6,8 +6,8 @@
 `speak` writes sounds and times, `score` runs `audiocm score` with the metrics wer, speaker, prosody and, on part of the
 clips, dnsmos (extra `speech`), whose networks no training here used; both continue where they stopped. The sentences
 are in no corpus. The reference is the synthesiser for the voice "heart", else the voice's held-out clips in --corpus.
-Made samples/tts_scores.json on two CPU cores: one call has word errors of 7.4 % (voice 6.1, teacher 8.3), DNSMOS 3.24
-(3.30, 3.18). With `--voice prompts --sentences recipes/text_to_speech/prompt_sentences.txt` it made
+Made samples/tts_scores.json on two CPU cores: one call has word errors of 7.7 % (voice 6.1, teacher 7.1 without loops), DNSMOS
+3.32 (3.30, 3.22). With `--voice prompts --sentences recipes/text_to_speech/prompt_sentences.txt` it made
 tts_prompts_scores.json, with comospeech.py's student tts_comospeech_scores.json.
 """
 

@@ -1,7 +1,6 @@
 """Shared by the methods of the one-step text-to-speech student: teacher, batches and export. Not a recipe itself.
 
-The bundled `tts` is the mean of zipvoice.py and zipvoice_self.py, which continues the former; recipes/README.md has the
-commands. comospeech.py is the alternative in the tables. Only the denoiser is trained; the encoder remains the
+The bundled `tts` was made by zipvoice.py and then zipvoice_self.py; recipes/README.md has the commands. comospeech.py is the alternative in the tables. Only the denoiser is trained; the encoder remains the
 teacher's. A teacher that takes known frames (teacher.py) has students that do: a share `--editing` of the samples has them.
 """
 

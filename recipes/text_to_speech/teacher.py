@@ -3,15 +3,14 @@
     audiocm train recipes/text_to_speech/teacher.py --output runs/tts_first
     audiocm train recipes/text_to_speech/teacher.py --output runs/tts_teacher --start runs/tts_first/model --lr 3e-4
 
-CoMoSpeech (Ye et al. 2023) and Grad-TTS (Popov et al. 2021). With `--minutes 5 --editing 0 --shares-states false` the
-two commands made the bundled `tts-teacher` and `speech-encoder`: on one H100, 5,417 and 5,673 steps; with 50 Euler
-steps word errors 8.3 %, DNSMOS 3.18, speaker similarity 0.90 (samples/tts_scores.json). A new voice: `--corpora FOLDER
---start audiocm/pretrained/tts-teacher`. Exact durations are used where a corpus has them, alignment search elsewhere.
-Writes model/ and, beside it, speech-encoder/.
+CoMoSpeech (Ye et al. 2023) and Grad-TTS (Popov et al. 2021). The calls that made the bundled `tts-teacher` and
+`speech-encoder` are in recipes/README.md ("Speech that is read and edited"). A new voice: `--corpora FOLDER --start
+audiocm/pretrained/tts-teacher`. Exact durations are used where a corpus has them, alignment search elsewhere. Writes
+model/ and, beside it, speech-encoder/.
 
-By default the network also takes the known frames of a recording, which a share `--editing` of the samples has, so that
-one training serves reading and the editing of speech (Voicebox, Le et al. 2023, section 3.2); the defaults of these
-two calls together are 30 minutes. A `--start` without known frames is trained on as one with them.
+The network also takes the known frames of a recording, which a share `--editing` of the samples has, so that one
+training serves reading and the editing of speech (Voicebox, Le et al. 2023, section 3.2). A `--start` without known
+frames is trained on as one with them.
 """
 
 from collections.abc import Callable

@@ -2,10 +2,8 @@
 
     audiocm train recipes/text_to_speech/zipvoice.py --output runs/tts_zipvoice
 
-ZipVoice-Distill (Zhu et al. 2025), on the rectified path. `--minutes 3.5` made an ingredient of the bundled `tts` on
-one H100, 3,266 steps. The mean with stage 2 has, in one call, word errors of 7.4 %, DNSMOS 3.24 and speaker similarity
-0.90 (samples/tts_scores.json). The defaults of both stages together are 10 minutes, for a teacher that takes known
-frames. `--w 1,1` distils without guidance.
+ZipVoice-Distill (Zhu et al. 2025), on the rectified path. The defaults made the start of the bundled `tts`'s stage 2 on
+one H200, 7,744 steps. `--w 1,1` distils without guidance.
 """
 
 from pathlib import Path

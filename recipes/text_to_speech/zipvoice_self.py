@@ -1,10 +1,10 @@
 """Stage 2 of the student: one jump equals two half jumps of the student's own average.
 
-    audiocm train recipes/text_to_speech/zipvoice_self.py --output runs/tts_self
+    audiocm train recipes/text_to_speech/zipvoice_self.py --output runs/tts
 
-ZipVoice-Distill (Zhu et al. 2025). `--minutes 1.5` made an ingredient of the bundled `tts` on one H100, 1,295 steps.
-The bundled model is half way between both stages, of which stage 1 errs less and stage 2 sounds better: `python -m
-recipes.average_weights models runs/tts_zipvoice/model runs/tts_self/model --output OUT`.
+ZipVoice-Distill (Zhu et al. 2025). The defaults made the bundled `tts` on one H200, 3,600 steps: in one call word errors of
+7.7 %, DNSMOS 3.32 and speaker similarity 0.916 (samples/tts_scores.json). A discriminator (`--adversarial-weight 0.1`)
+was no gain (samples/tts_choice.json).
 """
 
 from pathlib import Path
