@@ -33,8 +33,6 @@ from .folders import (
 
 INT8_FORMAT = "audiocm-int8-1"
 SHARD_SIZE = "40MB"  # of int8 files
-# Parts of names in weight files -> the names of the attributes:
-RENAMED = {"knobs": "modulation", "knob_table": "modulation_table", "output_knobs": "output_modulation"}
 HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]  # all that is fetched of a hub id: no pickles, no code
 HUB_OPTIONS = {"revision", "token", "cache_dir", "force_download", "local_files_only"}  # of from_pretrained
 # diffusers' options of how it reads files, with the values that ask for nothing else than what is done; None never does
@@ -112,7 +110,7 @@ def save_int8(state: dict[str, Tensor], file: str | os.PathLike, max_shard_size:
 
 
 def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
-    """Reads an int8, float16 or float32 safetensors file as a float32 state dict, with the names of `RENAMED` replaced.
+    """Reads an int8, float16 or float32 safetensors file as a float32 state dict.
 
     The index of a model in several files (.json) stands for all of them. Raises ValueError if a file is missing or
     damaged, differs from the checksum beside it, or holds values that are not finite."""
@@ -120,10 +118,9 @@ def load_state(file: str | os.PathLike) -> dict[str, Tensor]:
     for one in shards_of(Path(file)) if Path(file).suffix == ".json" else [Path(file)]:
         stored |= _read_tensors(one)
     try:
-        state = dequantize(stored)
+        return dequantize(stored)
     except ValueError as error:
         raise ValueError(f"weight file {file} is damaged: {error}") from error
-    return {".".join(RENAMED.get(p, p) for p in name.split(".")): value for name, value in state.items()}
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:

@@ -3,7 +3,8 @@
 The words of a recording are timed by warping the model's own reading of the text onto it, so that no recogniser is
 needed. New words last as long as in that reading, at the recording's tempo. Their pitch is the reading's, moved to the
 recording's; their formants and the levels of their bands are moved by what the model's rendition of the kept words
-lacks of the recording. A network with `takes_kept` is also conditioned on the recording around."""
+lacks of the recording. A network with `takes_kept` is also conditioned on the recording around, if its formants are those of
+the model's voice: it has heard no others."""
 
 from dataclasses import replace
 
@@ -29,6 +30,9 @@ PAUSE = 0.15  # seconds of silence, at least, between a recording and what is sa
 CONTEXT = 3.0  # seconds of a recording of unknown words that the network is conditioned on when it continues it
 INTO, AWAY = 0.03, 0.06  # seconds around the end of a word in which it is cut, where it is quiet
 QUIET = 0.01  # seconds of that place
+OWN_VOICE = (
+    0.06  # a recording whose frequencies differ less from the model's, relatively, is of a voice that it has heard
+)
 TRANSPOSITION = 3.0  # at most, from the pitch of the model's reading to the recording's
 
 
@@ -163,7 +167,9 @@ class SpeechEditor(PartEditor):
         count = max(1, round(plan.seconds[plan.first : plan.end].sum() * rate))
         room = np.zeros((count, *wav.shape[1:]), wav.dtype)
         hertz = self._pitch(plan, mono) if self.pipe.speech_encoder.config.follows_pitch else None
-        ratio = 1.0 if hertz is None or self.takes_kept else self._formants(plan, mono)
+        ratio = 1.0 if hertz is None else self._formants(plan, mono)
+        if self.takes_kept and abs(ratio - 1) < OWN_VOICE:
+            ratio = 1.0
 
         def fill_mel(reference: Tensor, known: Tensor, seed: int) -> Tensor:
             return self._said(plan, hertz, ratio, reference, known, settings, seed)
@@ -240,7 +246,8 @@ class SpeechEditor(PartEditor):
             pitch = pitch_features(torch.from_numpy(points)[None]).to(reference.device)
         batch = replace(plan.line.batch, pitch=pitch, mask=torch.ones_like(known)[None])
         cond = encoder.condition(encoder.states(batch), batch, durations, frames)
-        made = self._sample(cond.repeat_interleave(len(reference)), reference, settings, seed, known)
+        heard = None if self.takes_kept and ratio != 1 else known
+        made = self._sample(cond.repeat_interleave(len(reference)), reference, settings, seed, heard)
         given, own = self.codec.vae.decode(reference), self.codec.vae.decode(made)
         if ratio != 1:
             own = stretch_frequencies(own, ratio, self._centres)

@@ -1,10 +1,12 @@
 """The process of a server: its socket, its start, and its end on SIGTERM or Ctrl-C."""
 
 import os
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -49,12 +51,18 @@ class Server(uvicorn.Server):
             )
         )
         self.worker, self.on_ready = worker, on_ready
+        self.ended_by: int | None = None  # the signal that ended it
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to answer, then calls `on_ready`."""
         await super().startup(sockets)
         if self.on_ready is not None and self.started:
             self.on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Remembers the signal, and begins to end."""
+        self.ended_by = sig
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends waiting requests with 503 and waits a little for those under way."""
@@ -71,6 +79,8 @@ def serve(server: Server, listener: socket.socket) -> None:
     with route_warnings():
         try:
             server.run(sockets=[listener])
+            if server.ended_by is not None:  # and uvicorn, which raises it again, has not
+                signal.raise_signal(server.ended_by)
         except KeyboardInterrupt as ended:  # a subclass stands for SIGTERM
             code = 130 if type(ended) is KeyboardInterrupt else 143
             raise

@@ -6,8 +6,8 @@
 The requests are the held-out clips of recipes/corpora/speech/singing.py: melodies as notes, one per syllable, and
 sentences whose F0 is moved, flattened or exaggerated. A model sings with its own lengths of consonants and speaks with
 its own durations, along which the contour is laid symbol by symbol. `speak` continues where it stopped; `score` is
-`audiocm score --metrics contour` of each part, and plots. Made samples/f0_scores.json: in one call sung F0 is 12 cents
-off (voice 3, codec 7, teacher 11), F0 of bent speech 40 cents (14, 16, 47).
+`audiocm score --metrics contour` of each part, and plots. Made samples/f0_scores.json: in one call sung F0 is 9 cents
+off (voice 3, codec 7, teacher 10), F0 of bent speech 42 cents (14, 16, 43).
 """
 
 import argparse

@@ -8,10 +8,8 @@ import pytest
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from audiocm.models.folders import PRETRAINED
 from audiocm.models.weights import StoredWeights, dequantize, load_state, quantize, resolve_folder, save_int8
 
 
@@ -103,15 +101,6 @@ def test_large_weights_become_several_files_and_one_again(net, tmp_path):
     net.save_pretrained(tmp_path, variant="int8")
     assert [file.name for file in tmp_path.glob("*index*")] == [] and len(list(tmp_path.glob("*.safetensors"))) == 1
     assert Net.from_pretrained(tmp_path).config.width == 200
-
-
-def test_renamed_weights_load(tmp_path):
-    """The bundled transformers' files have the names on the left of `RENAMED`; other names stay."""
-    with safe_open(PRETRAINED / "tts" / "diffusion_pytorch_model.int8.safetensors", framework="pt") as file:
-        assert {"knobs.1.weight", "knob_table", "output_knobs.1.bias"} <= set(file.keys())
-    file = tmp_path / "weights.safetensors"
-    save_file({"knobs.1.weight": torch.ones(3), "blocks.0.knobs_2": torch.zeros(1)}, file)
-    assert load_state(file).keys() == {"modulation.1.weight", "blocks.0.knobs_2"}
 
 
 def test_damaged_missing_and_foreign_files_are_named(net, tmp_path):

@@ -83,6 +83,13 @@ def test_new_words_follow_the_voice_tempo_and_pitch_of_the_recording(bundled, mo
 
     monkeypatch.setattr(SpeechEditor, "_pitch", watched)
     monkeypatch.setattr(SpeechEditor, "_formants", lambda *args: ratios.append(formants(*args)) or ratios[-1])
+    heard, sample = [], SpeechEditor._sample
+
+    def hearing(self, cond, reference, settings, seed, known=None):
+        heard.append(known is not None)
+        return sample(self, cond, reference, settings, seed, known)
+
+    monkeypatch.setattr(SpeechEditor, "_sample", hearing)
     slow = resample(said["heart"][0], 24000, 24000 * 1.25)  # 1.25 times as long, and as much lower
     for wav in (said["heart"][0], slow, said["prompts"][0]):
         editor.replace_words(wav, 24000, TEXT, (4, 4))
@@ -91,6 +98,11 @@ def test_new_words_follow_the_voice_tempo_and_pitch_of_the_recording(bundled, mo
     pitches = [np.median(one[one > 0]) for one in hertz]
     assert pitches[1] == pytest.approx(pitches[0] / 1.25, rel=0.05)
     assert ratios == pytest.approx([1.0, 1 / 1.25, 1.0], rel=0.03)
+    assert editor.takes_kept and heard[1::2] == [
+        True,
+        False,
+        True,
+    ]  # unknown voices are not; every other is the reading
     voices = [int(plan.line.batch.voice) for plan in plans]
     assert [editor.pipe.voices[number] for number in (voices[0], voices[2])] == ["heart", "prompts"]
     for plan, wav in zip(plans, (said["heart"][0], slow, said["prompts"][0]), strict=True):
