@@ -57,8 +57,7 @@ class StereoAdapter(Adapter):
 
 @register_adapter("StableAudioPipeline")
 class StableAudio(StereoAdapter):
-    """Evans et al. 2024: a window of one length, of which the seconds say how much is sound. Conditions are T5's states
-    and two seconds tokens, all zero when dropped, and the seconds as a prepended token, which is kept."""
+    """Evans et al. 2024: a window of one length. Dropped, T5's states and two tokens of seconds are zero, a third is not."""
 
     components: ClassVar[dict[str, str]] = {
         "vae": "AutoencoderOobleck",
