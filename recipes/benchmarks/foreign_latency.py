@@ -35,6 +35,7 @@ from torch import Tensor
 from audiocm.diffusion.solvers import sample
 from audiocm.evaluation.provenance import commit
 from audiocm.files import write_json
+from audiocm.pipelines.failures import within_full_scale
 from audiocm.pipelines.sampler import item_seeds
 from audiocm.teachers.graphed import GraphedStudent
 from audiocm.teachers.schedulers import one_call_scheduler
@@ -120,7 +121,7 @@ def unrecorded(fast: GraphedStudent, prompts: list[str], seed: int) -> Tensor:
     noise = torch.stack([torch.randn(shape, generator=generator.manual_seed(one)) for one in seeds]).to(fast.device)
     latent = sample(fast.net, teacher.path, noise, teacher.condition(prompts, fast.seconds))
     wav = teacher.decode(teacher.adapter.needed(latent, fast.seconds)).cpu()[..., : fast.samples]
-    return wav * (0.99 / wav.abs().amax().clamp_min(0.99) if wav.abs().amax() > 1 else 1.0)
+    return within_full_scale(wav.flatten(1)).unflatten(1, wav.shape[1:])
 
 
 @torch.no_grad()

@@ -139,7 +139,9 @@ def score_systems(args: argparse.Namespace) -> None:
             if requests := read_requests(folder):
                 result = score(folder, prompts=folder / "prompts.jsonl", metrics=("contour",))
                 scores |= {f"{name} {part}": one.as_dict() for name, one in result.scores.items()}
-                cards[f"{system.name} {part}"] = result.card
+                cards[f"{system.name} {part}"] = {
+                    k: v for k, v in result.card.items() if k != "generated"
+                }  # a folder here
                 clips += len(requests)
         if scores:
             rows[system.name] = {"clips": clips, "scores": scores}

@@ -33,3 +33,17 @@ def spoil(monkeypatch, factors: dict[int, float], log: list[int] | None = None) 
     monkeypatch.setattr(Codec, "decode", spoilt)
     for module in (text_to_audio_sampler, speech_synthesizer):
         monkeypatch.setattr(module, "PerItemNoise", Recorded)
+
+
+def fail_first_run(monkeypatch, fast) -> list[int]:
+    """Marks the second sound of the first run of a recorded call as silent; returns the numbers of the runs so far."""
+    run, calls = fast._run, []
+
+    def silent_at_first():
+        wav, flags = run()
+        calls.append(len(calls))
+        flags[1, 1] |= len(calls) == 1
+        return wav, flags
+
+    monkeypatch.setattr(fast, "_run", silent_at_first)
+    return calls

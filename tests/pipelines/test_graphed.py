@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from spoilt import fail_first_run
 from tiny_model import tiny_pipeline
 
 from audiocm.pipelines.failures import RETRY_STRIDE
@@ -30,16 +31,7 @@ def test_a_sound_that_failed_is_made_again_with_the_next_seed(monkeypatch):
     """And the others of its call stay: the second run writes to the memory of the first."""
     pipe = tiny_pipeline(student=True)
     fast = GraphedTextToAudio(pipe, batch=2, audio_length_in_s=0.5)
-    run = fast._run
-    calls = []
-
-    def silent_at_first():
-        wav, flags = run()
-        calls.append(len(calls))
-        flags[1, 1] |= len(calls) == 1
-        return wav, flags
-
-    monkeypatch.setattr(fast, "_run", silent_at_first)
+    calls = fail_first_run(monkeypatch, fast)
     made = fast(["rain", "wind"], generator=seeded(3))
     again = seeded(3)
     seed = int(torch.randint(2**62, (1,), generator=again)) + RETRY_STRIDE

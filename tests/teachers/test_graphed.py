@@ -9,6 +9,7 @@ import pytest
 import tiny_teachers
 import torch
 import torch.nn.functional as F
+from spoilt import fail_first_run
 from tiny_teachers import PROMPTS
 
 from audiocm.diffusion.solvers import sample
@@ -101,15 +102,7 @@ def test_a_window_is_decoded_as_far_as_a_sound_needs_it():
 
 def test_a_sound_that_failed_is_made_again_and_the_others_stay(tango, monkeypatch):
     fast = GraphedStudent(tango.teacher, batch=2, audio_length_in_s=0.64)
-    run, calls = fast._run, []
-
-    def silent_at_first():
-        wav, flags = run()
-        calls.append(len(calls))
-        flags[1, 1] |= len(calls) == 1
-        return wav, flags
-
-    monkeypatch.setattr(fast, "_run", silent_at_first)
+    calls = fail_first_run(monkeypatch, fast)
     made = fast(PROMPTS, generator=seeded(3))
     seeds = item_seeds(seeded(3), 2, 1)
     seeds[1] += RETRY_STRIDE
