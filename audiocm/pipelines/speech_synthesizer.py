@@ -47,10 +47,11 @@ class SpokenSentence:
 
 
 class _Line(NamedTuple):
-    """A sentence and the phonemes that are synthesised for it: its own, or those in context."""
+    """A sentence and the phonemes that are synthesised for it, its own or those in context, perhaps `encoded` already."""
 
     sentence: Sentence
     phonemes: str
+    encoded: tuple[SpeechBatch, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,16 @@ class SpeechSynthesizer(LatentSampler):
         """Splits a sentence into pieces that the network can make at once, a short one in context if that fits."""
         alone = _Line(sentence, sentence.phonemes)
         for line in (alone,) if options.has_melody else (_Line(sentence, in_context(sentence.phonemes)), alone):
-            batch, _ = self._encode([line], options)
+            batch, states = self._encode([line], options)
             if batch.durations.sum() <= self.transformer.config.max_frames or len(sentence.phonemes) < 4:
-                return [line]
+                return [line._replace(encoded=(batch, states))]
         parts = split_sentence(sentence, place_of_middle(sentence.phonemes))
         return [piece for part in parts for piece in self._split_to_fit(part, options)]
 
     def _encode(self, lines: Sequence[_Line], options: SpeechOptions) -> tuple[SpeechBatch, Tensor]:
         """Returns the batch of lines with predicted durations, and its token states."""
+        if len(lines) == 1 and lines[0].encoded:
+            return lines[0].encoded
         encoder, device = self.speech_encoder, self._execution_device
         batch = phoneme_batch([line.phonemes for line in lines], options.voice, encoder.config.symbols)
         batch = batch.to(device)

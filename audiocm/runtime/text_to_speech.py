@@ -1,5 +1,6 @@
 """Text to speech with the graphs of an exported student, sentence by sentence."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -121,6 +122,7 @@ class OnnxTextToSpeech(ExportedModel):
         parts = split_sentence(sentence, place_of_middle(sentence.phonemes))
         return [piece for part in parts for piece in self._split_to_fit(part, voice, speed, is_sung)]
 
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (of the last lines: each is asked for to fit, and then to speak)
     def _encode(self, line: str, voice: int, speed: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns the symbols [1, token], states [1, width, token] and durations [1, token] of a phoneme line."""
         numbers, stress = (np.array([row], np.int64) for row in encode_phonemes(line, self.settings["symbols"]))

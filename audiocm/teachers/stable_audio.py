@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..diffusion.denoiser import Condition
-from .adapter import Adapter, register_adapter
+from .adapter import Adapter, padded_tokens, register_adapter
 
 
 @functools.cache
@@ -22,6 +22,7 @@ def rotary_table(dim: int, tokens: int, device: torch.device) -> tuple[Tensor, T
     return cos.to(device), sin.to(device)
 
 
+MOST_TOKENS = 256  # of a prompt of Stable Audio 3
 MARGIN = 32  # frames that a convolutional decoder hears beyond those of a sound: more than it is wide
 
 
@@ -122,9 +123,10 @@ class StableAudio3(StereoAdapter):
         return net(x_t, timestep, tokens, cond.pooled, encoder_attention_mask=mask, return_dict=False)[0]
 
     def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
-        states, mask = self.pipe.encode_prompt(list(prompts), self.device, 1)
-        duration = self.pipe.encode_duration(seconds, self.device, 1, len(prompts))
-        return Condition(tokens=states, token_mask=mask.bool(), pooled=duration)
+        words = padded_tokens(self.pipe.tokenizer, prompts, MOST_TOKENS).to(self.device)
+        states = self.pipe.text_encoder(words.input_ids, attention_mask=words.attention_mask)[0]  # as `encode_prompt`,
+        duration = self.pipe.encode_duration(seconds, self.device, 1, len(prompts))  # which fails on a GPU for long ones
+        return Condition(tokens=states, token_mask=words.attention_mask.bool(), pooled=duration)
 
     def null_condition(self) -> Condition:
         null = self.condition([""], 1.0)

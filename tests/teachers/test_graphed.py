@@ -31,7 +31,8 @@ def seeded(seed: int) -> torch.Generator:
 def told_of_w(teacher: Teacher) -> torch.nn.Module:
     """A student whose sounds depend on w."""
     student = teacher.student(W).requires_grad_(False)
-    torch.nn.init.normal_(student.net.get_submodule(student.time_layer).projection.weight, generator=seeded(1))
+    weight = student.net.get_submodule(student.time_layer).projection.weight
+    weight.copy_(torch.randn(weight.shape, generator=seeded(1)))
     return student
 
 
