@@ -33,7 +33,7 @@ class ExportedModel:
 
     def __init__(self, graphs: GraphFolder):
         self.graphs, self.settings = graphs, graphs.settings
-        self.inversion = Inversion(self.settings["n_fft"], self.settings["hop"])
+        self.inversion = Inversion(self.settings["n_fft"], self.settings["hop"], graphs.threads)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike, threads: int | None = None, few_calls: bool = False):

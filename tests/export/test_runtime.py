@@ -47,6 +47,15 @@ def test_griffin_lim_in_numpy_and_in_a_graph_is_that_of_torch(iterations):
     assert made.dtype == np.float32 and signal_to_noise(made, wanted[0].numpy()) > 90
 
 
+@pytest.mark.parametrize(("n_fft", "hop", "iterations"), ((1024, 256, 2), (1024, 256, 0), (64, 32, 5)))
+def test_threads_make_the_same_sound(n_fft, hop, iterations):
+    real, imag = np.random.default_rng(0).standard_normal((2, n_fft // 2 + 1, 500)).astype(np.float32)
+    wanted = Inversion(n_fft, hop)(real, imag, iterations)
+    for threads in (2, 3, 64):
+        made = Inversion(n_fft, hop, threads)(real, imag, iterations)
+        assert made.shape == (500 * hop,) and signal_to_noise(made, wanted) > 120
+
+
 @pytest.mark.parametrize("n", (6, 64, 240, 1024))
 def test_two_products_are_a_fourier_transform(n):
     x = torch.randn(2, n, 2, generator=torch.Generator().manual_seed(0)).double()
