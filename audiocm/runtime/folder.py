@@ -124,17 +124,12 @@ def _onnx_graph(
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     options.enable_cpu_mem_arena = False  # which keeps the largest call's memory, in each graph
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave others the cores
-    options.add_session_config_entry(
-        "session.qdq_matmulnbits_accuracy_level", "0"
-    )  # weights of int8 are not states of int8
     if few_calls:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # a weight is made float32 when it is used
         options.add_session_config_entry("session.disable_prepacking", "1")
-    elif weights:
-        options.add_session_config_entry(
-            "session.disable_quant_qdq", "1"
-        )  # makes float32 of integers once, when loaded
+    else:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")  # makes float32 of weights once, when loaded
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
     if values:
         options.add_external_initializers(list(weights), values)
