@@ -88,6 +88,9 @@ class StableAudio(StereoAdapter):
         return net(x_t, timestep, **text, rotary_embedding=rotary, return_dict=False)[0]
 
     def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
+        padded_tokens(
+            self.pipe.tokenizer, prompts, self.pipe.tokenizer.model_max_length
+        )  # warns of prompts that are cut
         states = self.pipe.encode_prompt(list(prompts), self.device, False)
         start, end = self.pipe.encode_duration(0.0, seconds, self.device, False, len(prompts))
         return Condition(tokens=torch.cat([states, start, end], 1), pooled=torch.cat([start, end], 2)[:, 0])
@@ -125,7 +128,9 @@ class StableAudio3(StereoAdapter):
     def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
         words = padded_tokens(self.pipe.tokenizer, prompts, MOST_TOKENS).to(self.device)
         states = self.pipe.text_encoder(words.input_ids, attention_mask=words.attention_mask)[0]  # as `encode_prompt`,
-        duration = self.pipe.encode_duration(seconds, self.device, 1, len(prompts))  # which fails on a GPU for long ones
+        duration = self.pipe.encode_duration(
+            seconds, self.device, 1, len(prompts)
+        )  # which fails on a GPU for long ones
         return Condition(tokens=states, token_mask=words.attention_mask.bool(), pooled=duration)
 
     def null_condition(self) -> Condition:

@@ -224,6 +224,18 @@ def test_files_are_checked_before_they_are_loaded(sound_folder, tmp_path):
         OnnxTextToAudio.from_pretrained(tmp_path)
 
 
+def test_a_line_is_encoded_once(speech_folder, monkeypatch):
+    """To see whether it fits and to speak it, also a second time with another seed."""
+    model = OnnxTextToSpeech.from_pretrained(speech_folder)
+    durations, calls = model.graphs.graph("durations"), []
+    monkeypatch.setattr(model.graphs, "graph", lambda name, load=model.graphs.graph: calls.append(name) or load(name))
+    assert durations is model.graphs.graph("durations")
+    calls.clear()
+    for seed in (1, 2):
+        model("The rain falls on the old roof of the house.", seed=seed, on_failure="return", max_retries=0)
+    assert calls.count("durations") == 1 and calls.count("transformer") == 2
+
+
 def test_kinds_and_graphs_that_are_not_there(sound_folder, speech_folder):
     with pytest.raises(ValueError, match="exported text-to-audio model, not text-to-speech"):
         OnnxTextToSpeech.from_pretrained(sound_folder)

@@ -156,10 +156,10 @@ def test_an_older_language_model_of_audioldm2_generates_too():
     torch.testing.assert_close(load_teacher(pipe).condition(PROMPTS, 0.64).tokens, case.cond.tokens)
 
 
-def test_a_long_prompt_is_cut_with_a_warning(tango):
-    with pytest.warns(UserWarning, match="cut to 20"):
-        cond = tango.teacher.condition(["a dog and " * 20], 0.64)
-    assert cond.tokens.shape[1] == 20
+def test_a_long_prompt_is_cut_with_a_warning(case):
+    with pytest.warns(UserWarning, match=r"has \d+ tokens and is cut to \d+$"):
+        cond = case.teacher.condition(["a dog and " * 20], case.seconds)
+    assert cond.tokens is None or cond.tokens.shape[:1] == (1,)
 
 
 def test_sound_to_latent_and_back(case):
