@@ -79,7 +79,9 @@ def serve(server: Server, listener: socket.socket) -> None:
     with route_warnings():
         try:
             server.run(sockets=[listener])
-            if server.ended_by is not None:  # and uvicorn, which raises it again, has not
+            if server.ended_by == signal.SIGINT:  # uvicorn raises it again, but a shell's background jobs ignore it
+                raise KeyboardInterrupt
+            if server.ended_by is not None:
                 signal.raise_signal(server.ended_by)
         except KeyboardInterrupt as ended:  # a subclass stands for SIGTERM
             code = 130 if type(ended) is KeyboardInterrupt else 143

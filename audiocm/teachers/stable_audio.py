@@ -22,7 +22,7 @@ def rotary_table(dim: int, tokens: int, device: torch.device) -> tuple[Tensor, T
     return cos.to(device), sin.to(device)
 
 
-MOST_TOKENS = 256  # of a prompt of Stable Audio 3
+MOST_TOKENS = 256  # of a prompt; Stable Audio 3's own `encode_prompt` fails on a GPU if a prompt has as many
 MARGIN = 32  # frames that a convolutional decoder hears beyond those of a sound: more than it is wide
 
 
@@ -36,6 +36,11 @@ class StereoAdapter(Adapter):
         super().__init__(pipe)
         self.longest = math.inf if window is None else window / self.sample_rate
         self.seconds = min(self.seconds, self.longest)
+
+    def list_prompts(self, prompts: Sequence[str]) -> list[str]:
+        """Returns prompts for `encode_prompt`, with a UserWarning for each that it cuts."""
+        padded_tokens(self.pipe.tokenizer, prompts, self.pipe.tokenizer.model_max_length)
+        return list(prompts)
 
     def check_window(self, seconds: float) -> None:
         """Raises ValueError for a sound that is longer than the window."""
@@ -88,10 +93,7 @@ class StableAudio(StereoAdapter):
         return net(x_t, timestep, **text, rotary_embedding=rotary, return_dict=False)[0]
 
     def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
-        padded_tokens(
-            self.pipe.tokenizer, prompts, self.pipe.tokenizer.model_max_length
-        )  # warns of prompts that are cut
-        states = self.pipe.encode_prompt(list(prompts), self.device, False)
+        states = self.pipe.encode_prompt(self.list_prompts(prompts), self.device, False)
         start, end = self.pipe.encode_duration(0.0, seconds, self.device, False, len(prompts))
         return Condition(tokens=torch.cat([states, start, end], 1), pooled=torch.cat([start, end], 2)[:, 0])
 
@@ -126,11 +128,9 @@ class StableAudio3(StereoAdapter):
         return net(x_t, timestep, tokens, cond.pooled, encoder_attention_mask=mask, return_dict=False)[0]
 
     def condition(self, prompts: Sequence[str], seconds: float) -> Condition:
-        words = padded_tokens(self.pipe.tokenizer, prompts, MOST_TOKENS).to(self.device)
-        states = self.pipe.text_encoder(words.input_ids, attention_mask=words.attention_mask)[0]  # as `encode_prompt`,
-        duration = self.pipe.encode_duration(
-            seconds, self.device, 1, len(prompts)
-        )  # which fails on a GPU for long ones
+        words = padded_tokens(self.pipe.tokenizer, prompts, MOST_TOKENS).to(self.device)  # see MOST_TOKENS
+        states = self.pipe.text_encoder(words.input_ids, attention_mask=words.attention_mask)[0]
+        duration = self.pipe.encode_duration(seconds, self.device, 1, len(prompts))
         return Condition(tokens=states, token_mask=words.attention_mask.bool(), pooled=duration)
 
     def null_condition(self) -> Condition:

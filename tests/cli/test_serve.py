@@ -9,11 +9,13 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_speech import tiny_speech
 
 from audiocm.cli.main import main
+from audiocm.serving.server import serve
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,6 +77,20 @@ def test_a_server_starts_answers_and_ends_on_a_signal(model, number):
         assert errors.endswith(f"audiocm: {'terminated' if number == signal.SIGTERM else 'interrupted'}\n")
     finally:
         process.kill()
+
+
+def test_a_server_ends_as_interrupted_where_a_shell_ignores_the_signal():
+    """As shells do for their background jobs; uvicorn then raises the signal again in vain."""
+    worker = SimpleNamespace(close=lambda: None, join=lambda seconds: True)
+    server = SimpleNamespace(
+        ended_by=signal.SIGINT, worker=worker, run=lambda sockets: signal.raise_signal(signal.SIGINT)
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(KeyboardInterrupt):
+            serve(server, listener)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_cannot_be_served_is_one_line(capsys, monkeypatch):
