@@ -11,7 +11,7 @@ EXAMPLES = """examples:
   audiocm export tts -o tts-int8 --one-graph
   audiocm export runs/student/model -o student-fp32 --precision fp32
   audiocm export tta -o tta-openvino --format openvino
-  audiocm generate "a dog barks" -o dog.wav --backend onnx --model tta-int8
+  audiocm generate "a dog barks" -o dog.wav --model tta-int8
 
 The folder holds the graphs, audiocm.json (settings, sizes and digests), README.md (a card with the parity that was measured)
 and example.py (numpy and onnxruntime). audiocm reads it with --backend, audiocm.runtime in Python, without torch."""

@@ -23,11 +23,21 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "torch", "onnx", "openvino")
 HELP = (
-    "what runs the model: torch, or onnx or openvino for a folder that `audiocm export` wrote; auto: onnx for a bundled "
-    "student on a CPU, which starts several times faster, else torch (default auto)"
+    "what runs the model: torch, or onnx or openvino for a folder that `audiocm export` wrote; auto: that of such a folder, "
+    "onnx for a bundled student on a CPU, which starts several times faster, else torch (default auto)"
 )
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 FEW_SOUNDS, SHORT_TEXT = 8, 800  # sounds and letters up to which it does not pay to optimise the graphs
+
+
+def recognize_export(args: argparse.Namespace) -> None:
+    """Sets an automatic backend to that of the exported model, if --model is the folder of one.
+
+    Raises ValueError if its manifest is damaged."""
+    if args.backend == "auto" and (Path(args.model) / "audiocm.json").is_file():
+        from ..runtime.folder import read_manifest
+
+        args.backend = read_manifest(Path(args.model))["backend"]
 
 
 def find_bundled(args: argparse.Namespace, kind: str, seconds: float = 0.0) -> Path | None:
@@ -61,6 +71,9 @@ def _load(model: type[ExportedModel], args: argparse.Namespace) -> ExportedModel
         raise ValueError(f"{args.model} was exported for --backend {written}, not {args.backend}")
     if args.steps not in (None, 1):
         raise ValueError(f"an exported student makes a sound in one call: --steps is 1, not {args.steps}")
+    for option in ("lora", "loop"):
+        if getattr(args, option, None):
+            raise ValueError(f"an exported student takes no --{option}")
     if args.device not in ("auto", "cpu"):
         raise ValueError(f"exported graphs run on the CPU here, not on {args.device!r}")
     return loaded
@@ -102,6 +115,7 @@ def load_speech(args: argparse.Namespace) -> OnnxTextToSpeech | None:
     """Returns the exported voice of the folder --model, or the graphs of a bundled one; None: torch is to be taken.
 
     Raises ValueError as `_load`."""
+    recognize_export(args)
     bundled = find_bundled(args, "text-to-speech") if args.steps in (None, 1) else None
     if bundled is None and args.backend in ("auto", "torch"):
         return None

@@ -134,10 +134,13 @@ def test_the_command_line_without_torch(sound_folder, speech_folder, tmp_path):
         (["--temperature", "0"], "temperature must be a number above 0"),
         (["--backend", "openvino"], "exported for --backend onnx"),
         (["--device", "cuda"], "on the CPU"),
+        (["--lora", "folder"], "takes no --lora"),
+        (["--loop"], "takes no --loop"),
     ),
 )
 def test_options_that_exported_models_have_not(options, told, sound_folder, tmp_path, capsys):
-    words = ["generate", "a dog", "-o", str(tmp_path / "x.wav"), "--backend", "onnx", "--model", str(sound_folder)]
+    """Whose backend is that of the folder, if none is named."""
+    words = ["generate", "a dog", "-o", str(tmp_path / "x.wav"), "--model", str(sound_folder)]
     assert main([*words, *options]) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1 and not list(tmp_path.iterdir())
