@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   audiocm generate "a dog barks" -o dog.wav --model tta-int8
 
 The folder holds the graphs, audiocm.json (settings, sizes and digests), README.md (a card with the parity that was measured)
-and example.py (numpy and onnxruntime). audiocm reads it with --backend, audiocm.runtime in Python, without torch."""
+and example.py (numpy and onnxruntime). audiocm takes it as a --model, audiocm.runtime in Python, without torch."""
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:

@@ -93,10 +93,9 @@ def generate_command(args: argparse.Namespace) -> int:
         if args.steps is not None:
             raise ValueError("--refine and --steps exclude each other: give one")
         args.steps = check_whole("--refine", args.refine, least=1)
-    graphs.recognize_export(args)
     plain = args.lora is None and not args.loop and args.steps in (None, 1)
     bundled = graphs.find_bundled(args, "text-to-audio", args.seconds) if plain else None
-    if bundled is not None or args.backend not in ("auto", "torch"):
+    if bundled is not None or graphs.takes_export(args):
         return graphs.generate_with_graphs(args, prompts, bundled)
     destination = Destination(args.output, len(prompts) * args.num, args.force)
     with quiet_libraries():

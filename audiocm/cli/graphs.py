@@ -30,14 +30,10 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 FEW_SOUNDS, SHORT_TEXT = 8, 800  # sounds and letters up to which it does not pay to optimise the graphs
 
 
-def recognize_export(args: argparse.Namespace) -> None:
-    """Sets an automatic backend to that of the exported model, if --model is the folder of one.
-
-    Raises ValueError if its manifest is damaged."""
-    if args.backend == "auto" and (Path(args.model) / "audiocm.json").is_file():
-        from ..runtime.folder import read_manifest
-
-        args.backend = read_manifest(Path(args.model))["backend"]
+def takes_export(args: argparse.Namespace) -> bool:
+    """Whether --model is to be an exported model: a backend of graphs is named, or none, and it is the folder of one."""
+    is_folder = args.backend == "auto" and (Path(args.model) / "audiocm.json").is_file()
+    return is_folder or args.backend in ("onnx", "openvino")
 
 
 def find_bundled(args: argparse.Namespace, kind: str, seconds: float = 0.0) -> Path | None:
@@ -67,8 +63,9 @@ def _load(model: type[ExportedModel], args: argparse.Namespace) -> ExportedModel
     """Loads the folder --model. Raises ValueError if it is none of the backend, or for an option that it has not."""
     loaded = model.from_pretrained(args.model)
     written = loaded.settings["backend"]
-    if written != args.backend:
+    if args.backend not in ("auto", written):
         raise ValueError(f"{args.model} was exported for --backend {written}, not {args.backend}")
+    args.backend = written
     if args.steps not in (None, 1):
         raise ValueError(f"an exported student makes a sound in one call: --steps is 1, not {args.steps}")
     for option in ("lora", "loop"):
@@ -115,9 +112,8 @@ def load_speech(args: argparse.Namespace) -> OnnxTextToSpeech | None:
     """Returns the exported voice of the folder --model, or the graphs of a bundled one; None: torch is to be taken.
 
     Raises ValueError as `_load`."""
-    recognize_export(args)
     bundled = find_bundled(args, "text-to-speech") if args.steps in (None, 1) else None
-    if bundled is None and args.backend in ("auto", "torch"):
+    if bundled is None and not takes_export(args):
         return None
     from ..runtime.text_to_speech import OnnxTextToSpeech
 

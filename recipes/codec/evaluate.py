@@ -64,7 +64,7 @@ def parse_vocoder(text: str) -> tuple[str, tuple[Vocoder, int]]:
 def time_vocoders(vocoders: Vocoders, seconds: float = 10.0, repeats: int = 15) -> dict[str, dict]:
     """Returns parameters, seconds and the ratio of times to the first vocoder's, of the networks alone, in turn."""
     first = next(iter(vocoders.values()))[0]
-    log_mel = first.mel(torch.randn(1, round(seconds * 24000) // first.mel.hop * first.mel.hop) / 10)
+    log_mel = first.mel(torch.randn(1, round(seconds * first.config.sample_rate / first.mel.hop) * first.mel.hop) / 10)
     actions = {name: lambda v=vocoder: v.initial_parts(log_mel) for name, (vocoder, _) in vocoders.items()}
     times = [{name: wall_seconds(action) for name, action in actions.items()} for _ in range(repeats + 2)][2:]
     return {
